@@ -1,0 +1,35 @@
+"""A deterministic toy encoder, for documentation and tests: signed hashed character n-grams."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+
+from pgsrm_plugin.spec.encoders import HashingEncoderSpec
+from pgsrm_plugin.types import Embeddings
+
+
+class HashingEncoder:
+    """Counts character n-grams in hashed buckets with hashed signs. Texts that share spelling are near; it knows no meaning."""
+
+    def __init__(self, spec: HashingEncoderSpec) -> None:
+        self._spec = spec
+        self.identity = f"hashing:n{spec.ngram}-d{spec.dimensions}"
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """One vector a text; the empty text gets the zero vector. Tokens are words."""
+        vectors_ND = torch.zeros(len(texts), self._spec.dimensions)
+        for row, text in enumerate(texts):
+            padded = f" {text} " if text else ""
+            starts = range(max(1, len(padded) - self._spec.ngram + 1)) if text else ()
+            for start in starts:
+                digest = hashlib.blake2b(padded[start : start + self._spec.ngram].encode(), digest_size=8).digest()
+                bucket = int.from_bytes(digest[:7], "big") % self._spec.dimensions
+                vectors_ND[row, bucket] += 1.0 if digest[7] & 1 else -1.0
+        return Embeddings(
+            vectors_ND=vectors_ND,
+            tokens_N=torch.tensor([len(text.split()) for text in texts], dtype=torch.int64),
+            truncated_N=torch.zeros(len(texts), dtype=torch.bool),
+        )

@@ -1,0 +1,26 @@
+"""The errors a user can meet. Each message says what is wrong, where, and what to do instead."""
+
+from __future__ import annotations
+
+
+class PgsrmError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+
+class SpecError(PgsrmError, ValueError):
+    """A reward spec, or a setting that depends on it, is wrong."""
+
+
+class DataError(PgsrmError, ValueError):
+    """An input row cannot be scored because of its data (not because of the policy's answer)."""
+
+
+class ScorerError(PgsrmError, RuntimeError):
+    """The scorer itself failed: an encoder is down, answers nonsense, or is not the one expected.
+
+    It is never turned into a reward: the step that asked for rewards fails instead.
+    """
+
+
+class UnscorableError(PgsrmError, ValueError):
+    """A response cannot be scored and the spec says ``unscorable.policy: raise``."""

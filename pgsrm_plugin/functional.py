@@ -1,0 +1,117 @@
+r"""The mathematics of the reward, as pure functions of tensors.
+
+Everything after the embeddings is float64 on the CPU: it costs nothing there and keeps rounding out of comparisons.
+Shape suffixes: ``P`` (response, reference) pairs, ``B`` rows, ``D`` dimensions, ``M`` references of one row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+import torch
+
+
+def cosine(a_PD: torch.Tensor, b_PD: torch.Tensor) -> torch.Tensor:
+    r"""Cosine of paired vectors, :math:`a \cdot b / (\lVert a \rVert \lVert b \rVert)`.
+
+    Args:
+        a_PD, b_PD: (P, D), non-zero rows.
+
+    Returns:
+        (P,) float64 in [-1, 1].
+
+    Raises:
+        ValueError: shapes differ, or a row has norm zero (its cosine is undefined).
+
+    >>> cosine(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([0.6000], dtype=torch.float64)
+    """
+    if a_PD.shape != b_PD.shape:
+        raise ValueError(f"cosine needs equal shapes, not {tuple(a_PD.shape)} and {tuple(b_PD.shape)}")
+    a_PD, b_PD = a_PD.double(), b_PD.double()
+    norms_P = a_PD.norm(dim=-1) * b_PD.norm(dim=-1)
+    if bool((norms_P == 0).any()):
+        raise ValueError("the cosine of a zero vector is undefined")
+    return ((a_PD * b_PD).sum(-1) / norms_P).clamp(-1.0, 1.0)
+
+
+def clipped(cos: torch.Tensor, alpha: float = 1.0) -> torch.Tensor:
+    r"""The paper's reward :math:`\max(0, \cos)^\alpha`, in [0, 1] (PGSRM, arXiv 2512.06920).
+
+    >>> clipped(torch.tensor([-0.3, 0.5, 1.0]), alpha=2.0)
+    tensor([0.0000, 0.2500, 1.0000])
+    """
+    return cos.clamp(min=0.0) ** alpha
+
+
+def affine(cos: torch.Tensor, alpha: float = 4.0) -> torch.Tensor:
+    r"""The authors' public code: :math:`((\cos + 1) / 2)^\alpha`, in [0, 1], with :math:`\alpha = 4`.
+
+    >>> affine(torch.tensor([0.0, 0.5, 0.8, 0.9])).round(decimals=3)
+    tensor([0.0630, 0.3160, 0.6560, 0.8150])
+    """
+    return (((cos + 1.0) / 2.0).clamp(0.0, 1.0)) ** alpha
+
+
+def euclidean(cos: torch.Tensor) -> torch.Tensor:
+    r"""One minus the distance of the unit vectors, :math:`1 - \sqrt{2 - 2\cos}`, clamped to [-1, 1] (the authors' code).
+
+    >>> euclidean(torch.tensor([1.0, 0.5, -1.0]))
+    tensor([ 1.,  0., -1.])
+    """
+    return (1.0 - (2.0 - 2.0 * cos).clamp(min=0.0).sqrt()).clamp(-1.0, 1.0)
+
+
+def calibrated(cos: torch.Tensor, floor: float, alpha: float = 1.0) -> torch.Tensor:
+    r"""Cosine above that of unrelated text: :math:`\max(0, (\cos - f) / (1 - f))^\alpha`, in [0, 1].
+
+    Args:
+        floor: :math:`f`, the cosine of mismatched pairs under the same encoder, in [-1, 1).
+
+    >>> calibrated(torch.tensor([0.2, 0.6, 1.0]), floor=0.2)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return ((cos - floor) / (1.0 - floor)).clamp(min=0.0) ** alpha
+
+
+def softmax_mean(values_M: torch.Tensor, scores_M: torch.Tensor, temperature: float) -> torch.Tensor:
+    r"""The mean of ``values`` with weights :math:`\mathrm{softmax}(s / \tau)`; a scalar.
+
+    >>> softmax_mean(torch.tensor([0.0, 1.0]), torch.tensor([0.5, 0.5]), temperature=0.1)
+    tensor(0.5000)
+    """
+    return (torch.softmax(scores_M / temperature, dim=-1) * values_M).sum(-1)
+
+
+def zscore(values: Sequence[float], eps: float = 1e-6) -> list[float]:
+    r"""Standard scores :math:`(x - \mu) / \sigma` with the population :math:`\sigma`; all 0 where :math:`\sigma \le` ``eps``.
+
+    The sums are exactly rounded (``math.fsum``), so the result does not depend on the order of the values.
+
+    >>> zscore([1.0, 3.0])
+    [-1.0, 1.0]
+    >>> zscore([0.5, 0.5 + 1e-9])
+    [0.0, 0.0]
+    """
+    if not values:
+        return []
+    mean = math.fsum(values) / len(values)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+    return [(value - mean) / std if std > eps else 0.0 for value in values]
+
+
+def group_zscore(values: Sequence[float], groups: Sequence[Hashable]) -> list[float]:
+    """:func:`zscore` within each group, in the order of the rows.
+
+    >>> group_zscore([1.0, 5.0, 3.0, 5.0], ["a", "b", "a", "b"])
+    [-1.0, 0.0, 1.0, 0.0]
+    """
+    members: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    scores = [0.0] * len(values)
+    for rows in members.values():
+        for row, score in zip(rows, zscore([values[row] for row in rows]), strict=True):
+            scores[row] = score
+    return scores

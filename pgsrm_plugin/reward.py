@@ -1,0 +1,239 @@
+"""SemanticReward: the only composer of a reward."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from typing_extensions import Self
+
+from pgsrm_plugin import functional
+from pgsrm_plugin.cache import CachedEncoder
+from pgsrm_plugin.embedder import BatchEmbedder
+from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.spec.terms import NEEDS_ENCODER, LengthSpec, SemanticSpec
+from pgsrm_plugin.terms import build_term
+from pgsrm_plugin.text import ScoredText, clean, prepare, prepare_reference, prompt_text, strip_thinking
+from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample
+from pgsrm_plugin.validate import check_samples
+
+_Key = tuple[str, str, tuple[str, ...], str]
+
+
+class SemanticReward:
+    r"""Scores batches of responses as a spec says.
+
+    With terms :math:`t_k` of weight :math:`w_k`, the reward of row :math:`i` is
+
+    .. math:: r_i = \sum_k w_k \, \tilde t_{k,i}
+
+    where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is unscorable
+    (``unscorable: floor``) or fails a gate that does not keep the term. With ``aggregate: group_normalised`` (GDPO, arXiv
+    2601.05242) each :math:`\tilde t_k` is first z-scored within the row's group, and the sum over the whole batch after.
+
+    The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
+    are scored once, in a canonical order.
+
+    Args:
+        spec: the reward.
+        encoder: used instead of building the one that the spec describes.
+
+    Raises:
+        SpecError: the spec's encoder cannot be built, or a calibration floor belongs to another encoder.
+        ScorerError: the encoder fails its self-test.
+    """
+
+    def __init__(self, spec: RewardSpec, encoder: Encoder | None = None) -> None:
+        self.spec = spec
+        if encoder is None and spec.encoder is not None:
+            encoder = build_encoder(spec.encoder)
+        self.encoder = encoder
+        _check_floors(spec, encoder)
+        self._cached = CachedEncoder(encoder, spec.cache_mb) if encoder is not None else None
+        self._terms = {name: build_term(term) for name, term in spec.terms.items()}
+        self._embeds = any(
+            term.kind in NEEDS_ENCODER or (isinstance(term, LengthSpec) and term.unit == "tokens")
+            for term in spec.terms.values()
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Builds the reward that a spec file describes; see :func:`~pgsrm_plugin.spec.load_spec`."""
+        return cls(load_spec(path))
+
+    def score(self, samples: Sequence[RewardSample]) -> RewardOutput:
+        """Scores a batch; an empty batch gives an empty output.
+
+        Raises:
+            DataError: a row lacks a field that a term needs, or has one of a wrong type; the message names both.
+            UnscorableError: a response is unscorable and the spec says ``raise``.
+            ScorerError: the encoder or a term failed. Nothing is scored then.
+        """
+        started = time.perf_counter()
+        check_samples(samples, self.spec)
+        keys = [_key(sample) for sample in samples]
+        distinct = sorted(set(keys))
+        position = {key: i for i, key in enumerate(distinct)}
+        index_B = torch.tensor([position[key] for key in keys], dtype=torch.int64)
+
+        scored, rows = self._prepare(distinct)
+        embedder = BatchEmbedder(self._cached if self._embeds else None, _texts(scored, rows))
+        unscorable_B = self._unscorable(scored, rows, embedder)[index_B]
+        if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
+            raise _unscorable_error(unscorable_B, samples)
+
+        terms = {name: value[index_B] for name, value in self._term_values(scored, rows, embedder).items()}
+        diagnostics = {name: value[index_B] for name, value in self._diagnose(scored, rows, embedder).items()}
+        diagnostics["unscorable"] = unscorable_B.double()
+        effective, failed_B = self._apply_gates(terms)
+        if self.spec.gates:
+            diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
+        scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
+        total_B, weighted = self._aggregate(effective, samples, scored_B)
+        stats = {
+            "rows": float(len(samples)),
+            "distinct_rows": float(len(distinct)),
+            **embedder.stats,
+            "seconds": time.perf_counter() - started,
+        }
+        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats)
+
+    def worst(self, name: str) -> float:
+        """The value of a term that lowers the reward most (by its nature, where its weight is 0)."""
+        term, weight = self._terms[name], self.spec.weight(name)
+        low_is_worst = weight > 0 or (weight == 0 and not term.penalty)
+        return term.bounds[0] if low_is_worst else term.bounds[1]
+
+    def _prepare(self, keys: Sequence[_Key]) -> tuple[list[ScoredText], list[PreparedRow]]:
+        text_spec = self.spec.text
+        scored = [prepare(response, text_spec) for _, response, _, _ in keys]
+        rows = []
+        for (prompt, response, references, truth), text in zip(keys, scored, strict=True):
+            raw = clean(response, text_spec)
+            visible = strip_thinking(raw, text_spec.thinking_tags) if text_spec.strip_thinking else raw
+            prepared = tuple(prepare_reference(reference, text_spec) for reference in references)
+            rows.append(PreparedRow(clean(prompt, text_spec), raw, visible.strip(), text.text, prepared, truth))
+        return scored, rows
+
+    def _unscorable(
+        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
+    ) -> torch.Tensor:
+        for row in rows:
+            for reference in row.references if self._embeds else ():
+                if not embedder.has_representation(reference):
+                    raise DataError(
+                        f"the reference {reference[:60]!r} has no representation: encoder {self._identity} knows none of "
+                        "its words; correct the reference, or use another encoder"
+                    )
+        return torch.tensor(
+            [
+                text.unscorable is not None or (self._embeds and not embedder.has_representation(row.response))
+                for text, row in zip(scored, rows, strict=True)
+            ],
+            dtype=torch.bool,
+        )
+
+    def _term_values(
+        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
+    ) -> dict[str, torch.Tensor]:
+        scorable = ~self._unscorable(scored, rows, embedder)
+        kept = [row for row, keep in zip(rows, scorable.tolist(), strict=True) if keep]
+        values = {}
+        for name, term in self._terms.items():
+            value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
+            value[scorable] = _checked(name, term(kept, embedder), len(kept), term.bounds)
+            values[name] = value
+        return values
+
+    def _diagnose(
+        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
+    ) -> dict[str, torch.Tensor]:
+        columns = {
+            "truncated": [
+                text.truncated or (self._embeds and text.unscorable is None and embedder.truncated(text.text))
+                for text in scored
+            ],
+            "reference_truncated": [
+                self._embeds and any(embedder.truncated(reference) for reference in row.references) for row in rows
+            ],
+            "response_chars": [len(text.text) for text in scored],
+        }
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
+
+    def _apply_gates(self, terms: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        effective = dict(terms)
+        rows = len(next(iter(terms.values())))
+        failed_any_B = torch.zeros(rows, dtype=torch.bool)
+        for gate in self.spec.gates:
+            value_B = terms[gate.term]
+            failed_B = value_B < gate.at_least if gate.at_least is not None else value_B > gate.at_most
+            failed_any_B |= failed_B
+            for name in effective.keys() - set(gate.keep):
+                effective[name] = effective[name].masked_fill(failed_B, self.worst(name))
+        return effective, failed_any_B
+
+    def _aggregate(
+        self, effective: Mapping[str, torch.Tensor], samples: Sequence[RewardSample], scored_B: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        scored_rows = scored_B.nonzero().flatten()
+        weighted = {}
+        total_B = torch.zeros(len(samples), dtype=torch.float64)
+        for name, value_B in effective.items():
+            part = value_B[scored_rows]
+            if self.spec.aggregate == "group_normalised":
+                groups = [samples[row].group for row in scored_rows.tolist()]
+                part = torch.tensor(functional.group_zscore(part.tolist(), groups), dtype=torch.float64)
+            weighted[name] = torch.zeros_like(total_B)
+            weighted[name][scored_rows] = self.spec.weight(name) * part + 0.0  # turns -0.0 into 0.0
+            total_B = total_B + weighted[name]
+        if self.spec.aggregate == "group_normalised":
+            batch = functional.zscore(total_B[scored_rows].tolist())
+            total_B[scored_rows] = torch.tensor(batch, dtype=torch.float64)
+        return total_B, weighted
+
+    @property
+    def _identity(self) -> str:
+        return self.encoder.identity if self.encoder is not None else "none"
+
+
+def _key(sample: RewardSample) -> _Key:
+    return prompt_text(sample.prompt), sample.response, tuple(sample.references), sample.ground_truth or ""
+
+
+def _texts(scored: Sequence[ScoredText], rows: Sequence[PreparedRow]) -> list[str]:
+    responses = [text.text for text in scored if text.unscorable is None]
+    return responses + [reference for row in rows for reference in row.references]
+
+
+def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float, float]) -> torch.Tensor:
+    low, high = bounds
+    if len(values) != rows:
+        raise ScorerError(f"term {name!r} returned {len(values)} values for {rows} rows")
+    for value in values:
+        if not (math.isfinite(value) and low - 1e-9 <= value <= high + 1e-9):
+            raise ScorerError(f"term {name!r} returned {value}, outside its bounds [{low:g}, {high:g}]")
+    return torch.tensor(values, dtype=torch.float64).clamp(low, high)
+
+
+def _check_floors(spec: RewardSpec, encoder: Encoder | None) -> None:
+    for name, term in spec.terms.items():
+        if isinstance(term, SemanticSpec) and term.floor is not None and encoder is not None:
+            if term.floor.encoder != encoder.identity:
+                raise SpecError(
+                    f"terms.{name}.floor was measured with encoder {term.floor.encoder!r}, but this spec's encoder is "
+                    f"{encoder.identity!r}; measure it again with `pgsrm calibrate DATA --spec SPEC`"
+                )
+
+
+def _unscorable_error(unscorable_B: torch.Tensor, samples: Sequence[RewardSample]) -> UnscorableError:
+    row = int(unscorable_B.nonzero()[0])
+    shown = samples[row].response[:60]
+    return UnscorableError(
+        f"row {row + 1}: the response {shown!r} cannot be scored ({int(unscorable_B.sum())} of {len(samples)} rows); "
+        "set unscorable: floor or mask to go on"
+    )

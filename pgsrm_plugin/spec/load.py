@@ -1,0 +1,136 @@
+"""YAML text to RewardSpec, with errors that name the line, the value and the nearest valid key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.spec.encoders import EncoderSpec
+from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.suggest import did_you_mean
+from pgsrm_plugin.spec.terms import FloorSpec
+
+ENCODER_MODELS = {model.model_fields["kind"].default: model for model in get_args(get_args(EncoderSpec)[0])}
+
+
+def load_spec(path: str | Path) -> RewardSpec:
+    """Reads a reward spec.
+
+    Raises:
+        SpecError: the file is missing, is not YAML, or is not a valid spec; the message names file and line.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise SpecError(f"{path}: no such spec file{_near_files(path)}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text ({error})") from None
+    return parse_spec(text, source=str(path), folder=path.parent)
+
+
+def parse_spec(text: str, source: str = "<spec>", folder: Path | None = None) -> RewardSpec:
+    """Parses spec YAML; ``folder`` is where relative paths start (default: the working directory)."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_duplicate_keys(root, source)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{source}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise SpecError(f"{source}: a spec is a mapping with at least `terms:`, not {_kind_of(content)}")
+    try:
+        return RewardSpec.model_validate(content, context={"folder": folder or Path.cwd()})
+    except ValidationError as error:
+        problems = [_explain(detail, root, source) for detail in error.errors()]
+        raise SpecError("\n".join(problems)) from None
+
+
+def _near_files(path: Path) -> str:
+    folder = path.parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return did_you_mean(path.name, names) or ("" if folder.is_dir() else f" (there is no folder {folder})")
+
+
+def _kind_of(content: object) -> str:
+    return "empty" if content is None else f"a {type(content).__name__}"
+
+
+def _refuse_duplicate_keys(node: yaml.Node | None, source: str) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise SpecError(f"{source}:{line}: key {key.value!r} is given twice (first on line {seen[key.value]})")
+            seen[key.value] = line
+            _refuse_duplicate_keys(value, source)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_duplicate_keys(item, source)
+
+
+def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list[str]]:
+    """The line of the deepest YAML node on ``loc``, and the path without pydantic's union tags."""
+    node, line, path = root, 1, []
+    for position, part in enumerate(loc):
+        child: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    child, line = value, key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            child, line = node.value[part], node.value[part].start_mark.line + 1
+        is_last = position == len(loc) - 1
+        if child is not None:
+            node = child
+            path.append(str(part))
+        elif is_last and part not in (*TERM_MODELS, *ENCODER_MODELS):
+            path.append(str(part))
+    return line, path
+
+
+def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
+    line, path = _locate(root, detail["loc"])
+    where = f"{source}:{line}: {'.'.join(path) or 'spec'}"
+    shown = repr(detail["input"])
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        known = _model_at(detail["loc"][:-1]).model_fields
+        return f"{where}: unknown key{did_you_mean(path[-1], known)} (known: {', '.join(known)})"
+    if kind == "missing":
+        return f"{where}: required key is missing"
+    if kind == "union_tag_invalid":
+        known = ENCODER_MODELS if "encoder" in path[:1] else TERM_MODELS
+        tag = str((detail.get("ctx") or {}).get("tag", ""))
+        return f"{where}.kind: there is no kind {tag!r}{did_you_mean(tag, known)} (known: {', '.join(known)})"
+    if kind == "union_tag_not_found":
+        return f"{where}: required key `kind` is missing (one of {', '.join(ENCODER_MODELS)})"
+    if kind == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
+
+
+def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:
+    """The model whose fields are valid at ``loc``."""
+    match tuple(loc):
+        case ():
+            return RewardSpec
+        case ("text", *_):
+            return TextSpec
+        case ("encoder", str(kind), *_):
+            return ENCODER_MODELS[kind]
+        case ("gates", *_):
+            return GateSpec
+        case ("terms", _, _, "floor", *_):
+            return FloorSpec
+        case ("terms", _, str(kind), *_):
+            return TERM_MODELS[kind]
+    raise AssertionError(f"no model at {loc}")

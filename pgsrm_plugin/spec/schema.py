@@ -1,0 +1,131 @@
+"""RewardSpec: the whole of a reward YAML."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.spec.encoders import EncoderSpec
+from pgsrm_plugin.spec.suggest import did_you_mean
+from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
+
+TERM_MODELS: dict[str, type[Section]] = {
+    model.model_fields["kind"].default: model for model in get_args(get_args(TermSpec)[0])
+}
+"""The model of each kind of term."""
+
+
+class TextSpec(Section):
+    """What part of a response is scored, and in what form."""
+
+    strip_thinking: bool = Field(True, description="remove thinking blocks; an unclosed one runs to the end")
+    thinking_tags: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")], ...] = ("think", "thinking")
+    answer_tag: str | None = Field(
+        None, pattern=r"^[A-Za-z][\w-]*$", description="score only the inside of <tag>; without it: unscorable"
+    )
+    unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form")
+    lowercase: bool = False
+    max_chars: int = Field(20_000, ge=16, description="longer texts are cut here before encoding, and counted")
+
+
+class GateSpec(Section):
+    """A condition on one term's raw value. A row that fails it gets the worst value of every term but those in ``keep``."""
+
+    term: str
+    at_least: float | None = None
+    at_most: float | None = None
+    keep: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give either at_least or at_most")
+        return self
+
+
+class RewardSpec(Section):
+    """One reward: an encoder, terms, weights, gates and how they are composed.
+
+    See docs/guides/spec.md for every key, and ``pgsrm spec schema`` for the JSON Schema.
+    """
+
+    name: str = Field("", description="shown in logs and reports")
+    description: str = ""
+    encoder: EncoderSpec | None = Field(None, description="needed by semantic, bertscore and length in tokens")
+    text: TextSpec = TextSpec()
+    terms: dict[str, TermSpec] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
+    weights: dict[str, float] = Field({}, description="by term; a term of weight 0 is computed and logged only")
+    gates: tuple[GateSpec, ...] = ()
+    aggregate: Literal["sum", "group_normalised"] = Field(
+        "sum", description="sum: weighted sum; group_normalised: z-score of each term in its group first (GDPO)"
+    )
+    unscorable: Literal["floor", "mask", "raise"] = Field(
+        "floor", description="floor: worst value of every term; mask: left out of the loss; raise: stop"
+    )
+    cache_mb: float = Field(256.0, ge=0, description="memory for embeddings kept between batches; 0 keeps none")
+
+    @field_validator("terms", mode="before")
+    @classmethod
+    def _kind_from_name(cls, terms: Any) -> Any:
+        if not isinstance(terms, dict):
+            return terms
+        named = {}
+        for name, body in terms.items():
+            body = {} if body is None else body
+            if isinstance(body, dict) and "kind" not in body:
+                if name not in TERM_MODELS:
+                    raise ValueError(
+                        f"{name!r} is no kind of term{did_you_mean(str(name), TERM_MODELS)}; "
+                        f"to use a name of your own add `kind:` (one of {', '.join(TERM_MODELS)})"
+                    )
+                body = {"kind": name, **body}
+            named[name] = body
+        return named
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        for name in self.weights:
+            if name not in self.terms:
+                raise ValueError(f"weights: there is no term {name!r}{did_you_mean(name, self.terms)}")
+        if self.weights:
+            for name in self.terms:
+                if name not in self.weights:
+                    raise ValueError(f"weights: term {name!r} has none; give it 0 to log it only")
+        for gate in self.gates:
+            for name in (gate.term, *gate.keep):
+                if name not in self.terms:
+                    raise ValueError(f"gates: there is no term {name!r}{did_you_mean(name, self.terms)}")
+        return self
+
+    @model_validator(mode="after")
+    def _penalties_subtract(self) -> Self:
+        for name, term in self.terms.items():
+            if term.kind in PENALTIES and self.weight(name) > 0:
+                raise ValueError(
+                    f"terms.{name} measures a fault (0 is best), so its weight must be 0 or negative, "
+                    f"not {self.weight(name):g}; e.g. weights: {{{name}: -0.2}}"
+                )
+        if all(self.weight(name) == 0 for name in self.terms):
+            raise ValueError("weights: all are 0, so the reward would always be 0")
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_where_needed(self) -> Self:
+        for name, term in self.terms.items():
+            in_tokens = isinstance(term, LengthSpec) and term.unit == "tokens"
+            if self.encoder is None and (term.kind in NEEDS_ENCODER or in_tokens):
+                raise ValueError(f"terms.{name} needs an encoder: add an `encoder:` section")
+        return self
+
+    def weight(self, name: str) -> float:
+        """The weight of a term: 1 where the spec gives no weights at all."""
+        return self.weights.get(name, 1.0)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical spec, for provenance."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

@@ -1,0 +1,21 @@
+"""Scoring (response, reference) pairs, shared by the terms that compare with references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pgsrm_plugin.types import PreparedRow
+
+Pair = tuple[str, str]
+
+
+def distinct_pairs(rows: Sequence[PreparedRow]) -> list[Pair]:
+    """Every (response, reference) pair once, sorted: a value must not depend on where in the batch its row stands."""
+    return sorted({(row.response, reference) for row in rows for reference in row.references})
+
+
+def best_over_references(rows: Sequence[PreparedRow], score: Callable[[list[Pair]], Iterable[float]]) -> list[float]:
+    """The greatest score over each row's references."""
+    pairs = distinct_pairs(rows)
+    values = dict(zip(pairs, score(pairs), strict=True))
+    return [max(values[row.response, reference] for reference in row.references) for row in rows]

@@ -1,0 +1,157 @@
+"""The plain data that travels through the reward core, and the protocols its parts satisfy.
+
+Shape suffixes: ``B`` rows of a batch, ``N`` texts, ``D`` embedding dimensions, ``T`` tokens of one text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+
+Prompt: TypeAlias = "str | Sequence[Mapping[str, str]]"
+"""Plain text, or chat messages with ``role`` and ``content``."""
+
+
+@dataclass(frozen=True)
+class RewardSample:
+    """One response to score.
+
+    Attributes:
+        prompt: text or chat messages that the policy answered.
+        response: what the policy wrote, decoded without special tokens.
+        references: the answers to compare with (the parent's, or an expert's); one or many.
+        ground_truth: the short correct answer, for ``exact_match`` and ``correctness``.
+        data_source: the name of the data set, passed through for logging.
+        group: the id that the responses to one prompt share; needed by ``aggregate: group_normalised``.
+    """
+
+    prompt: Prompt
+    response: str
+    references: tuple[str, ...] = ()
+    ground_truth: str | None = None
+    data_source: str = ""
+    group: str | int | None = None
+
+
+@dataclass(frozen=True)
+class RewardOutput:
+    """The rewards of a batch. Every tensor is float64 on the CPU, finite, of shape (B,).
+
+    Attributes:
+        total_B: the reward.
+        terms: each term's raw value, by name.
+        weighted: each term's contribution after gates, normalisation and weight, by name. With
+            ``aggregate: sum`` they add up to the total.
+        scored_B: bool. False only for unscorable rows under ``unscorable.policy: mask``; leave these out of the
+            loss and of group statistics. Their total is 0.
+        diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).
+        stats: numbers about the batch as a whole (encoder texts, tokens, seconds, cache hits).
+    """
+
+    total_B: torch.Tensor
+    terms: Mapping[str, torch.Tensor]
+    weighted: Mapping[str, torch.Tensor]
+    scored_B: torch.Tensor
+    diagnostics: Mapping[str, torch.Tensor]
+    stats: Mapping[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return int(self.total_B.shape[0])
+
+    def columns(self) -> dict[str, torch.Tensor]:
+        """Every per-row number by its logged name; the same keys for every batch of one spec.
+
+        ``reward``, ``reward/<term>`` (raw), ``reward/<term>/weighted``, ``reward/scored``, ``reward/<diagnostic>``.
+        """
+        columns = {"reward": self.total_B}
+        columns |= {f"reward/{name}": value_B for name, value_B in self.terms.items()}
+        columns |= {f"reward/{name}/weighted": value_B for name, value_B in self.weighted.items()}
+        columns["reward/scored"] = self.scored_B.double()
+        columns |= {f"reward/{name}": value_B for name, value_B in self.diagnostics.items()}
+        return columns
+
+    def rows(self) -> list[dict[str, float]]:
+        """One dict of floats a row, all with the same keys (those of :meth:`columns`)."""
+        columns = {name: value_B.tolist() for name, value_B in self.columns().items()}
+        return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(self))]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What an encoder returns for N texts.
+
+    Attributes:
+        vectors_ND: float32, CPU. A zero row means that the text has no representation (all words out of vocabulary).
+        tokens_N: int64, tokens of each text before truncation; -1 where the encoder cannot know.
+        truncated_N: bool, whether the encoder read less than the whole text.
+    """
+
+    vectors_ND: torch.Tensor
+    tokens_N: torch.Tensor
+    truncated_N: torch.Tensor
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen text encoder. Deterministic; safe to call again after it raised :class:`~pgsrm_plugin.errors.ScorerError`."""
+
+    @property
+    def identity(self) -> str:
+        """What determines its vectors: model, revision or digest, prompt, truncation, dtype. Used as cache key."""
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """Embed the texts, in order."""
+
+
+@runtime_checkable
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that also gives the states of single tokens (needed by ``bertscore``)."""
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """For each text the (T, D) float32 CPU states of its tokens, without special tokens."""
+
+
+@dataclass(frozen=True)
+class PreparedRow:
+    """A row after text preparation: what the terms look at. All strings are clean (valid UTF-8).
+
+    Attributes:
+        raw_response: the whole response, thinking included.
+        visible_response: the response without its thinking.
+        response: the scored part: visible, inside the answer tag if the spec has one.
+    """
+
+    prompt: str
+    raw_response: str
+    visible_response: str
+    response: str
+    references: tuple[str, ...]
+    ground_truth: str | None
+
+
+class Embedder(Protocol):
+    """What a term may ask of the batch's encoder; repeated texts cost nothing."""
+
+    def cosine(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """The cosine of each pair of texts, in [-1, 1]."""
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as the encoder counts them."""
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """The (T, D) unit token states of each text."""
+
+
+class Term(Protocol):
+    """A component of the reward: a pure function of single rows."""
+
+    bounds: tuple[float, float]
+    """The least and the greatest value it can return."""
+    penalty: bool
+    """True when it measures a fault (repetition): its weight must not be positive."""
+
+    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
+        """The raw value of each row, within ``bounds``."""
