@@ -25,7 +25,7 @@ class Embedded:
 
 
 class CachedEncoder:
-    """Embeds each text once: within a call always, between calls as far as ``limit_mb`` reaches (least recently used go).
+    """Embeds each text once: within a call always, between calls as far as ``limit_mb`` reaches (oldest use goes).
 
     The texts that are new to a call reach the encoder once each, sorted, so that the vectors do not depend on the order
     or the multiplicity of the rows.

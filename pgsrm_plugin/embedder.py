@@ -35,12 +35,14 @@ class BatchEmbedder:
         }
 
     def has_representation(self, text: str) -> bool:
-        """False where the encoder gave the zero vector (no known word). Without an encoder always true."""
-        return self._cached is None or bool(self._known[text].vector_D.any())
+        """False where the encoder gave the zero vector (no known word); true for a text it was not asked for."""
+        known = self._known.get(text)
+        return known is None or bool(known.vector_D.any())
 
     def truncated(self, text: str) -> bool:
         """Whether the encoder read less than the whole text."""
-        return self._cached is not None and self._known[text].truncated
+        known = self._known.get(text)
+        return known is not None and known.truncated
 
     def cosine(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """See :meth:`pgsrm_plugin.types.Embedder.cosine`."""

@@ -33,7 +33,8 @@ def cosine(a_PD: torch.Tensor, b_PD: torch.Tensor) -> torch.Tensor:
     norms_P = a_PD.norm(dim=-1) * b_PD.norm(dim=-1)
     if bool((norms_P == 0).any()):
         raise ValueError("the cosine of a zero vector is undefined")
-    return ((a_PD * b_PD).sum(-1) / norms_P).clamp(-1.0, 1.0)
+    cos_P: torch.Tensor = (a_PD * b_PD).sum(-1) / norms_P
+    return cos_P.clamp(-1.0, 1.0)
 
 
 def clipped(cos: torch.Tensor, alpha: float = 1.0) -> torch.Tensor:
@@ -55,7 +56,7 @@ def affine(cos: torch.Tensor, alpha: float = 4.0) -> torch.Tensor:
 
 
 def euclidean(cos: torch.Tensor) -> torch.Tensor:
-    r"""One minus the distance of the unit vectors, :math:`1 - \sqrt{2 - 2\cos}`, clamped to [-1, 1] (the authors' code).
+    r"""One minus the distance of the unit vectors, :math:`1 - \sqrt{2 - 2\cos}`, clamped to [-1, 1] (authors' code).
 
     >>> euclidean(torch.tensor([1.0, 0.5, -1.0]))
     tensor([ 1.,  0., -1.])
@@ -85,9 +86,10 @@ def softmax_mean(values_M: torch.Tensor, scores_M: torch.Tensor, temperature: fl
 
 
 def zscore(values: Sequence[float], eps: float = 1e-6) -> list[float]:
-    r"""Standard scores :math:`(x - \mu) / \sigma` with the population :math:`\sigma`; all 0 where :math:`\sigma \le` ``eps``.
+    r"""Standard scores :math:`(x - \mu) / \sigma`, all 0 where :math:`\sigma \le` ``eps``.
 
-    The sums are exactly rounded (``math.fsum``), so the result does not depend on the order of the values.
+    :math:`\sigma` is the population's. The sums are exactly rounded (``math.fsum``), so the result
+    does not depend on the order of the values.
 
     >>> zscore([1.0, 3.0])
     [-1.0, 1.0]

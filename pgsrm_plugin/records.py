@@ -67,9 +67,9 @@ def read_records(path: str | Path, *, responses: bool = True) -> list[Record]:
 
 def parse_row(row: Mapping[str, Any], label: str, *, responses: bool = True) -> list[Record]:
     """The records of one row: one, or one for each of its ``responses``; see :func:`read_records`."""
-    row = plain(row)
+    columns: dict[str, Any] = plain(row)
     try:
-        return list(_records(row, label, responses))
+        return list(_records(columns, label, responses))
     except DataError as error:
         raise DataError(f"{label}: {error}") from None
 

@@ -32,9 +32,10 @@ class SemanticReward:
 
     .. math:: r_i = \sum_k w_k \, \tilde t_{k,i}
 
-    where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is unscorable
-    (``unscorable: floor``) or fails a gate that does not keep the term. With ``aggregate: group_normalised`` (GDPO, arXiv
-    2601.05242) each :math:`\tilde t_k` is first z-scored within the row's group, and the sum over the whole batch after.
+    where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is
+    unscorable (``unscorable: floor``) or fails a gate that does not keep the term. With ``aggregate: group_normalised``
+    (GDPO, arXiv 2601.05242) each :math:`\tilde t_k` is first z-scored within the row's group, and the sum is z-scored
+    over the whole batch after.
 
     The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
     are scored once, in a canonical order.
@@ -81,14 +82,19 @@ class SemanticReward:
         position = {key: i for i, key in enumerate(distinct)}
         index_B = torch.tensor([position[key] for key in keys], dtype=torch.int64)
 
-        scored, rows = self._prepare(distinct)
-        embedder = BatchEmbedder(self._cached if self._embeds else None, _texts(scored, rows))
-        unscorable_B = self._unscorable(scored, rows, embedder)[index_B]
+        rows, texts = self._prepare(distinct)
+        embedder = BatchEmbedder(self._cached if self._embeds else None, _to_embed(rows, texts))
+        self._check_references(rows, embedder)
+        unscorable = torch.tensor(
+            [text.unscorable is not None or not embedder.has_representation(text.text) for text in texts],
+            dtype=torch.bool,
+        )
+        unscorable_B = unscorable[index_B]
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples)
 
-        terms = {name: value[index_B] for name, value in self._term_values(scored, rows, embedder).items()}
-        diagnostics = {name: value[index_B] for name, value in self._diagnose(scored, rows, embedder).items()}
+        terms = {name: value[index_B] for name, value in self._term_values(rows, unscorable, embedder).items()}
+        diagnostics = {name: value[index_B] for name, value in _diagnose(rows, texts, embedder).items()}
         diagnostics["unscorable"] = unscorable_B.double()
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
@@ -109,69 +115,46 @@ class SemanticReward:
         low_is_worst = weight > 0 or (weight == 0 and not term.penalty)
         return term.bounds[0] if low_is_worst else term.bounds[1]
 
-    def _prepare(self, keys: Sequence[_Key]) -> tuple[list[ScoredText], list[PreparedRow]]:
-        text_spec = self.spec.text
-        scored = [prepare(response, text_spec) for _, response, _, _ in keys]
-        rows = []
-        for (prompt, response, references, truth), text in zip(keys, scored, strict=True):
-            raw = clean(response, text_spec)
-            visible = strip_thinking(raw, text_spec.thinking_tags) if text_spec.strip_thinking else raw
-            prepared = tuple(prepare_reference(reference, text_spec) for reference in references)
-            rows.append(PreparedRow(clean(prompt, text_spec), raw, visible.strip(), text.text, prepared, truth))
-        return scored, rows
+    def _prepare(self, keys: Sequence[_Key]) -> tuple[list[PreparedRow], list[ScoredText]]:
+        spec = self.spec.text
+        rows, texts = [], []
+        for prompt, response, references, truth in keys:
+            text = prepare(response, spec)
+            raw = clean(response, spec)
+            visible = strip_thinking(raw, spec.thinking_tags) if spec.strip_thinking else raw
+            targets = tuple(prepare_reference(reference, spec) for reference in references)
+            rows.append(PreparedRow(clean(prompt, spec), raw, visible.strip(), text.text, targets, truth))
+            texts.append(text)
+        return rows, texts
 
-    def _unscorable(
-        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
-    ) -> torch.Tensor:
-        for row in rows:
-            for reference in row.references if self._embeds else ():
-                if not embedder.has_representation(reference):
-                    raise DataError(
-                        f"the reference {reference[:60]!r} has no representation: encoder {self._identity} knows none of "
-                        "its words; correct the reference, or use another encoder"
-                    )
-        return torch.tensor(
-            [
-                text.unscorable is not None or (self._embeds and not embedder.has_representation(row.response))
-                for text, row in zip(scored, rows, strict=True)
-            ],
-            dtype=torch.bool,
-        )
+    def _check_references(self, rows: Sequence[PreparedRow], embedder: BatchEmbedder) -> None:
+        for reference in {reference for row in rows for reference in row.references}:
+            if not embedder.has_representation(reference):
+                assert self.encoder is not None
+                raise DataError(
+                    f"the reference {reference[:60]!r} has no representation: encoder {self.encoder.identity} knows "
+                    "none of its words; correct the reference, or use another encoder"
+                )
 
     def _term_values(
-        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
+        self, rows: Sequence[PreparedRow], unscorable: torch.Tensor, embedder: BatchEmbedder
     ) -> dict[str, torch.Tensor]:
-        scorable = ~self._unscorable(scored, rows, embedder)
-        kept = [row for row, keep in zip(rows, scorable.tolist(), strict=True) if keep]
+        scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
         values = {}
         for name, term in self._terms.items():
             value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
-            value[scorable] = _checked(name, term(kept, embedder), len(kept), term.bounds)
+            value[~unscorable] = _checked(name, term(scorable, embedder), len(scorable), term.bounds)
             values[name] = value
         return values
-
-    def _diagnose(
-        self, scored: Sequence[ScoredText], rows: Sequence[PreparedRow], embedder: BatchEmbedder
-    ) -> dict[str, torch.Tensor]:
-        columns = {
-            "truncated": [
-                text.truncated or (self._embeds and text.unscorable is None and embedder.truncated(text.text))
-                for text in scored
-            ],
-            "reference_truncated": [
-                self._embeds and any(embedder.truncated(reference) for reference in row.references) for row in rows
-            ],
-            "response_chars": [len(text.text) for text in scored],
-        }
-        return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
     def _apply_gates(self, terms: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         effective = dict(terms)
         rows = len(next(iter(terms.values())))
         failed_any_B = torch.zeros(rows, dtype=torch.bool)
         for gate in self.spec.gates:
-            value_B = terms[gate.term]
-            failed_B = value_B < gate.at_least if gate.at_least is not None else value_B > gate.at_most
+            low = -math.inf if gate.at_least is None else gate.at_least
+            high = math.inf if gate.at_most is None else gate.at_most
+            failed_B = (terms[gate.term] < low) | (terms[gate.term] > high)
             failed_any_B |= failed_B
             for name in effective.keys() - set(gate.keep):
                 effective[name] = effective[name].masked_fill(failed_B, self.worst(name))
@@ -196,18 +179,25 @@ class SemanticReward:
             total_B[scored_rows] = torch.tensor(batch, dtype=torch.float64)
         return total_B, weighted
 
-    @property
-    def _identity(self) -> str:
-        return self.encoder.identity if self.encoder is not None else "none"
-
 
 def _key(sample: RewardSample) -> _Key:
     return prompt_text(sample.prompt), sample.response, tuple(sample.references), sample.ground_truth or ""
 
 
-def _texts(scored: Sequence[ScoredText], rows: Sequence[PreparedRow]) -> list[str]:
-    responses = [text.text for text in scored if text.unscorable is None]
+def _to_embed(rows: Sequence[PreparedRow], texts: Sequence[ScoredText]) -> list[str]:
+    responses = [text.text for text in texts if text.unscorable is None]
     return responses + [reference for row in rows for reference in row.references]
+
+
+def _diagnose(
+    rows: Sequence[PreparedRow], texts: Sequence[ScoredText], embedder: BatchEmbedder
+) -> dict[str, torch.Tensor]:
+    columns = {
+        "truncated": [text.truncated or (text.unscorable is None and embedder.truncated(text.text)) for text in texts],
+        "reference_truncated": [any(embedder.truncated(reference) for reference in row.references) for row in rows],
+        "response_chars": [len(text.text) for text in texts],
+    }
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
 
 def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float, float]) -> torch.Tensor:
@@ -222,12 +212,12 @@ def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float,
 
 def _check_floors(spec: RewardSpec, encoder: Encoder | None) -> None:
     for name, term in spec.terms.items():
-        if isinstance(term, SemanticSpec) and term.floor is not None and encoder is not None:
-            if term.floor.encoder != encoder.identity:
-                raise SpecError(
-                    f"terms.{name}.floor was measured with encoder {term.floor.encoder!r}, but this spec's encoder is "
-                    f"{encoder.identity!r}; measure it again with `pgsrm calibrate DATA --spec SPEC`"
-                )
+        floor = term.floor if isinstance(term, SemanticSpec) else None
+        if floor is not None and encoder is not None and floor.encoder != encoder.identity:
+            raise SpecError(
+                f"terms.{name}.floor was measured with encoder {floor.encoder!r}, but this spec's encoder is "
+                f"{encoder.identity!r}; measure it again with `pgsrm calibrate DATA --spec SPEC`"
+            )
 
 
 def _unscorable_error(unscorable_B: torch.Tensor, samples: Sequence[RewardSample]) -> UnscorableError:

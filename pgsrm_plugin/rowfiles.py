@@ -158,7 +158,7 @@ def json_type(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"the number {str(value)[:40]}"
-    names = {str: "text", list: "a list", dict: "an object"}
+    names: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
     return names.get(type(value), f"a {type(value).__name__}")
 
 

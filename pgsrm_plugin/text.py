@@ -63,7 +63,7 @@ def prepare_reference(raw: str, spec: TextSpec) -> str:
 
 
 def clean(text: str, spec: TextSpec) -> str:
-    """Valid, visible Unicode: lone surrogates become U+FFFD, zero-width and control characters go, then the normal form."""
+    """Valid, visible Unicode in normal form: lone surrogates become U+FFFD, zero-width and control characters go."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = _INVISIBLE.sub("", text)
     if spec.unicode != "none":

@@ -96,7 +96,7 @@ class Embeddings:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen text encoder. Deterministic; safe to call again after it raised :class:`~pgsrm_plugin.errors.ScorerError`."""
+    """A frozen text encoder. Safe to call again after it raised :class:`~pgsrm_plugin.errors.ScorerError`."""
 
     @property
     def identity(self) -> str:

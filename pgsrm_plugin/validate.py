@@ -20,7 +20,7 @@ def check_samples(
         label: how a row is called in messages.
 
     Raises:
-        DataError: a field is missing, empty, or of a wrong type; the message names row, field and the term that needs it.
+        DataError: a field is missing, empty, or of a wrong type; the message names row, field and term.
     """
     need_references = [name for name, term in spec.terms.items() if uses_references(term)]
     need_truth = [name for name, term in spec.terms.items() if uses_ground_truth(term)]

@@ -12,7 +12,7 @@ from pgsrm_plugin.types import Embeddings
 
 
 class HashingEncoder:
-    """Counts character n-grams in hashed buckets with hashed signs. Texts that share spelling are near; it knows no meaning."""
+    """Counts character n-grams in hashed buckets with hashed signs: near means spelled alike, not meaning alike."""
 
     def __init__(self, spec: HashingEncoderSpec) -> None:
         self._spec = spec

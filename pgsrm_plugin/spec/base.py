@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
     """A frozen section; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def problem_at(path: tuple[str, ...], message: str) -> PydanticCustomError:
+    """A validation error about something below the section that found it, so that the message can name its line."""
+    return PydanticCustomError("problem_at", "{message}", {"path": path, "message": message})

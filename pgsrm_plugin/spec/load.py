@@ -16,7 +16,9 @@ from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import FloorSpec
 
-ENCODER_MODELS = {model.model_fields["kind"].default: model for model in get_args(get_args(EncoderSpec)[0])}
+ENCODER_MODELS: dict[str, type[BaseModel]] = {
+    model.model_fields["kind"].default: model for model in get_args(get_args(EncoderSpec)[0])
+}
 
 
 def load_spec(path: str | Path) -> RewardSpec:
@@ -85,8 +87,9 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
             for key, value in node.value:
                 if key.value == str(part):
                     child, line = value, key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            child, line = node.value[part], node.value[part].start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and str(part).isdigit() and int(part) < len(node.value):
+            child = node.value[int(part)]
+            line = child.start_mark.line + 1
         is_last = position == len(loc) - 1
         if child is not None:
             node = child
@@ -97,23 +100,24 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
 
 
 def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
-    line, path = _locate(root, detail["loc"])
+    context = detail.get("ctx") or {}
+    line, path = _locate(root, context.get("path", detail["loc"]))
     where = f"{source}:{line}: {'.'.join(path) or 'spec'}"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
     kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        known = _model_at(detail["loc"][:-1]).model_fields
-        return f"{where}: unknown key{did_you_mean(path[-1], known)} (known: {', '.join(known)})"
+        keys = _model_at(detail["loc"][:-1]).model_fields
+        return f"{where}: unknown key{did_you_mean(path[-1], keys)} (known: {', '.join(keys)})"
     if kind == "missing":
         return f"{where}: required key is missing"
     if kind == "union_tag_invalid":
-        known = ENCODER_MODELS if "encoder" in path[:1] else TERM_MODELS
-        tag = str((detail.get("ctx") or {}).get("tag", ""))
-        return f"{where}.kind: there is no kind {tag!r}{did_you_mean(tag, known)} (known: {', '.join(known)})"
+        kinds = ENCODER_MODELS if path[0] == "encoder" else TERM_MODELS
+        tag = str(context.get("tag", ""))
+        return f"{where}.kind: there is no kind {tag!r}{did_you_mean(tag, kinds)} (known: {', '.join(kinds)})"
     if kind == "union_tag_not_found":
         return f"{where}: required key `kind` is missing (one of {', '.join(ENCODER_MODELS)})"
-    if kind == "value_error":
+    if kind in ("value_error", "problem_at"):
         return f"{where}: {message}"
     return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.spec.base import Section, problem_at
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
@@ -33,7 +33,7 @@ class TextSpec(Section):
 
 
 class GateSpec(Section):
-    """A condition on one term's raw value. A row that fails it gets the worst value of every term but those in ``keep``."""
+    """A condition on one term's raw value. A row that fails gets the worst value of every term not in ``keep``."""
 
     term: str
     at_least: float | None = None
@@ -78,9 +78,10 @@ class RewardSpec(Section):
             body = {} if body is None else body
             if isinstance(body, dict) and "kind" not in body:
                 if name not in TERM_MODELS:
-                    raise ValueError(
+                    raise problem_at(
+                        ("terms", str(name)),
                         f"{name!r} is no kind of term{did_you_mean(str(name), TERM_MODELS)}; "
-                        f"to use a name of your own add `kind:` (one of {', '.join(TERM_MODELS)})"
+                        f"to use a name of your own add `kind:` (one of {', '.join(TERM_MODELS)})",
                     )
                 body = {"kind": name, **body}
             named[name] = body
@@ -90,27 +91,29 @@ class RewardSpec(Section):
     def _names_agree(self) -> Self:
         for name in self.weights:
             if name not in self.terms:
-                raise ValueError(f"weights: there is no term {name!r}{did_you_mean(name, self.terms)}")
+                raise problem_at(("weights", name), f"there is no term {name!r}{did_you_mean(name, self.terms)}")
         if self.weights:
             for name in self.terms:
                 if name not in self.weights:
-                    raise ValueError(f"weights: term {name!r} has none; give it 0 to log it only")
-        for gate in self.gates:
+                    raise problem_at(("weights",), f"term {name!r} has no weight; give it 0 to log it only")
+        for number, gate in enumerate(self.gates):
             for name in (gate.term, *gate.keep):
                 if name not in self.terms:
-                    raise ValueError(f"gates: there is no term {name!r}{did_you_mean(name, self.terms)}")
+                    message = f"there is no term {name!r}{did_you_mean(name, self.terms)}"
+                    raise problem_at(("gates", str(number)), message)
         return self
 
     @model_validator(mode="after")
     def _penalties_subtract(self) -> Self:
         for name, term in self.terms.items():
             if term.kind in PENALTIES and self.weight(name) > 0:
-                raise ValueError(
-                    f"terms.{name} measures a fault (0 is best), so its weight must be 0 or negative, "
-                    f"not {self.weight(name):g}; e.g. weights: {{{name}: -0.2}}"
+                raise problem_at(
+                    ("weights", name) if self.weights else ("terms", name),
+                    f"{name!r} measures a fault (0 is best), so its weight must be 0 or negative, "
+                    f"not {self.weight(name):g}; e.g. weights: {{{name}: -0.2}}",
                 )
         if all(self.weight(name) == 0 for name in self.terms):
-            raise ValueError("weights: all are 0, so the reward would always be 0")
+            raise problem_at(("weights",), "all are 0, so the reward would always be 0")
         return self
 
     @model_validator(mode="after")
@@ -118,7 +121,7 @@ class RewardSpec(Section):
         for name, term in self.terms.items():
             in_tokens = isinstance(term, LengthSpec) and term.unit == "tokens"
             if self.encoder is None and (term.kind in NEEDS_ENCODER or in_tokens):
-                raise ValueError(f"terms.{name} needs an encoder: add an `encoder:` section")
+                raise problem_at(("terms", name), f"{name!r} needs an encoder: add an `encoder:` section")
         return self
 
     def weight(self, name: str) -> float:

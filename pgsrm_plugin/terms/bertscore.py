@@ -10,10 +10,11 @@ from pgsrm_plugin.types import Embedder, PreparedRow
 
 
 class BertScore:
-    r"""Greedy matching of token states: :math:`F_1` of recall :math:`\frac{1}{|y|}\sum_j \max_i x_i \cdot y_j` and precision.
+    r"""Greedy matching of unit token states :math:`x_i` (response) and :math:`y_j` (reference): the :math:`F_1` score.
 
-    Unrelated text scores well above 0 (about 0.8 with common encoders), so give that value as ``baseline`` :math:`b`: the
-    score becomes :math:`\max(0, (F_1 - b)/(1 - b))`. No idf weighting; the best over the references.
+    Recall is :math:`\frac{1}{|y|}\sum_j \max_i x_i \cdot y_j`, precision the same with roles exchanged. Unrelated
+    text scores well above 0, so give that value as ``baseline`` :math:`b`: the score becomes
+    :math:`\max(0, (F_1 - b)/(1 - b))`. No idf weighting; the best over the references.
     """
 
     bounds = (0.0, 1.0)

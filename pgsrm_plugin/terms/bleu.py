@@ -15,7 +15,7 @@ class Bleu:
     penalty = False
 
     def __init__(self, spec: BleuSpec) -> None:
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         self._bleu = BLEU(lowercase=spec.lowercase, smooth_method="exp", effective_order=True)
 

@@ -10,7 +10,7 @@ from pgsrm_plugin.types import Embedder, PreparedRow
 
 
 class Format:
-    """1 if the raw response consists of the tags (each once, in order, non-empty, nothing outside) or matches the pattern."""
+    """1 if the raw response is the tags, each once, in order, non-empty, nothing outside; or matches the pattern."""
 
     bounds = (0.0, 1.0)
     penalty = False
