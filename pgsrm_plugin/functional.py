@@ -50,7 +50,7 @@ def affine(cos: torch.Tensor, alpha: float = 4.0) -> torch.Tensor:
     r"""The authors' public code: :math:`((\cos + 1) / 2)^\alpha`, in [0, 1], with :math:`\alpha = 4`.
 
     >>> affine(torch.tensor([0.0, 0.5, 0.8, 0.9])).round(decimals=3)
-    tensor([0.0630, 0.3160, 0.6560, 0.8150])
+    tensor([0.0620, 0.3160, 0.6560, 0.8150])
     """
     return (((cos + 1.0) / 2.0).clamp(0.0, 1.0)) ** alpha
 

@@ -101,11 +101,12 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
 
 def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     context = detail.get("ctx") or {}
-    line, path = _locate(root, context.get("path", detail["loc"]))
+    kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
+    loc = context.get("path", detail["loc"])
+    line, path = _locate(root, (*loc, "kind") if kind == "union_tag_invalid" else loc)
     where = f"{source}:{line}: {'.'.join(path) or 'spec'}"
     shown = repr(detail["input"])
     shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         keys = _model_at(detail["loc"][:-1]).model_fields
         return f"{where}: unknown key{did_you_mean(path[-1], keys)} (known: {', '.join(keys)})"
@@ -114,7 +115,7 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     if kind == "union_tag_invalid":
         kinds = ENCODER_MODELS if path[0] == "encoder" else TERM_MODELS
         tag = str(context.get("tag", ""))
-        return f"{where}.kind: there is no kind {tag!r}{did_you_mean(tag, kinds)} (known: {', '.join(kinds)})"
+        return f"{where}: there is no kind {tag!r}{did_you_mean(tag, kinds)} (known: {', '.join(kinds)})"
     if kind == "union_tag_not_found":
         return f"{where}: required key `kind` is missing (one of {', '.join(ENCODER_MODELS)})"
     if kind in ("value_error", "problem_at"):

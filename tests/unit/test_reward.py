@@ -1,0 +1,276 @@
+"""SemanticReward: the invariants of the design, composition by hand, and what bad input gets."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgsrm_plugin import DataError, Embeddings, RewardSample, ScorerError, SemanticReward, UnscorableError, parse_spec
+
+SPEC = """
+encoder: {kind: hashing, dimensions: 32}
+terms:
+  semantic: {alpha: 1.7}
+  near: {kind: semantic, transform: euclidean, references: softmax}
+  bleu: {}
+  rouge: {}
+  length: {mode: relative, unit: tokens}
+  repetition: {ngram: 1}
+  prompt_copy: {ngram: 1}
+weights: {semantic: 0.6, near: 0.2, bleu: 0.1, rouge: 0.1, length: 0, repetition: -0.3, prompt_copy: -0.1}
+gates: [{term: repetition, at_most: 0.8}]
+"""
+REWARD = SemanticReward(parse_spec(SPEC))
+
+texts = st.one_of(
+    st.sampled_from(
+        ["blue", "light blue", "", " ", "red red red red red red", "<think>x</think>y", "\ud800", "\u200b"]
+    ),
+    st.text(max_size=30),
+)
+references = st.lists(st.sampled_from(["blue", "dark blue sea", "purple"]), min_size=1, max_size=3).map(tuple)
+samples = st.builds(RewardSample, prompt=st.sampled_from(["mix red", "p"]), response=texts, references=references)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(samples, min_size=1, max_size=12), st.randoms())
+def test_a_permuted_batch_gets_the_permuted_rewards_bit_for_bit(batch, random):
+    order = list(range(len(batch)))
+    random.shuffle(order)
+    fresh_one, fresh_two = SemanticReward(parse_spec(SPEC)), SemanticReward(parse_spec(SPEC))
+    straight, shuffled = fresh_one.score(batch).rows(), fresh_two.score([batch[i] for i in order]).rows()
+    assert shuffled == [straight[i] for i in order]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(samples, min_size=1, max_size=8))
+def test_a_batch_equals_scoring_row_by_row_and_repeats_get_identical_bits(batch):
+    doubled = REWARD.score(batch + batch).rows()
+    assert doubled[: len(batch)] == doubled[len(batch) :]
+    for sample, row in zip(batch, doubled, strict=False):
+        alone = SemanticReward(parse_spec(SPEC)).score([sample]).rows()[0]
+        assert alone == pytest.approx(row, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(samples, max_size=8))
+def test_every_row_has_the_same_finite_float_keys_and_the_total_is_the_sum_of_its_parts(batch):
+    expected = REWARD.score([RewardSample("p", "blue", ("blue",))]).rows()[0].keys()
+    for row in REWARD.score(batch).rows():
+        assert row.keys() == expected
+        assert all(isinstance(value, float) and math.isfinite(value) for value in row.values())
+        parts = sum(value for name, value in row.items() if name.endswith("/weighted"))
+        assert row["reward"] == pytest.approx(parts, abs=1e-12)
+
+
+def test_group_statistics_do_not_depend_on_order_either():
+    spec = parse_spec(SPEC + "aggregate: group_normalised")
+    words = ["abcdefghij", "blue", "sea", "dark blue"]
+    batch = [RewardSample("p", text, ("dark blue sea",), group=group) for text in words for group in range(3)]
+    forward = SemanticReward(spec).score(batch).total_B
+    backward = SemanticReward(spec).score(batch[::-1]).total_B.flip(0)
+    assert torch.equal(forward, backward)
+    assert forward.mean().item() == pytest.approx(0, abs=1e-9)
+    assert forward.std(unbiased=False).item() == pytest.approx(1)
+
+
+def score(text: str, *batch: RewardSample):
+    return SemanticReward(parse_spec(text)).score(batch)
+
+
+def exact(response: str, reference: str = "blue", **fields) -> RewardSample:
+    return RewardSample("p", response, (reference,), **fields)
+
+
+def test_a_weighted_sum_by_hand_with_a_term_of_weight_zero():
+    out = score(
+        "terms: {exact_match: {}, length: {mode: relative, unit: chars}, repetition: {ngram: 1}}\n"
+        "weights: {exact_match: 0.7, length: 0, repetition: -0.2}",
+        exact("blue blue"),
+        exact("blue"),
+    )
+    assert out.terms["length"].tolist() == pytest.approx([4 / 9, 1])
+    assert out.weighted["length"].tolist() == [0, 0]
+    assert out.total_B.tolist() == pytest.approx([-0.2 * 0.5, 0.7])
+
+
+def test_a_failed_gate_gives_the_worst_of_every_term_but_those_kept():
+    head = "terms: {exact_match: {}, length: {mode: relative, unit: chars}, repetition: {ngram: 1}}\n"
+    head += "weights: {exact_match: 1, length: 1, repetition: -1}\n"
+    row = exact("blue blue")  # exact 0, length 4/9, repetition 1/2
+    assert score(head, row).total_B.item() == pytest.approx(4 / 9 - 1 / 2)
+    gated = score(head + "gates: [{term: exact_match, at_least: 1}]", row)
+    assert gated.total_B.item() == -1
+    assert gated.terms["length"].item() == pytest.approx(4 / 9)
+    assert gated.diagnostics["gate_failed"].item() == 1
+    kept = score(head + "gates: [{term: exact_match, at_least: 1, keep: [length]}]", row)
+    assert kept.total_B.item() == pytest.approx(4 / 9 - 1)
+    passed = score(head + "gates: [{term: repetition, at_most: 0.5}]", row)
+    assert passed.total_B.item() == pytest.approx(4 / 9 - 1 / 2)
+
+
+def test_group_normalised_by_hand():
+    """Two groups of two: every z-score is +-1, so each row's sum is +-(w1 +- w2), before the batch z-score."""
+    out = score(
+        "terms: {exact_match: {}, length: {mode: absolute, unit: chars, min: 8}}\n"
+        "weights: {exact_match: 2, length: 1}\naggregate: group_normalised",
+        exact("blue", group="a"),  # exact 1, length 4/8: +1, -1
+        exact("light blue", group="a"),  # exact 0, length 1: -1, +1
+        exact("blue", group="b"),  # exact 1, length 4/8: +1, +1
+        exact("x", group="b"),  # exact 0, length 1/8: -1, -1
+    )
+    sums = [2 - 1, -2 + 1, 2 + 1, -2 - 1]
+    std = math.sqrt(sum(value**2 for value in sums) / 4)
+    assert out.total_B.tolist() == pytest.approx([value / std for value in sums])
+    assert out.weighted["exact_match"].tolist() == pytest.approx([2, -2, 2, -2])
+
+
+def test_a_group_of_equals_has_no_advantage():
+    out = score("terms: {exact_match: {}}\naggregate: group_normalised", *[exact("blue", group=1)] * 4)
+    assert out.total_B.tolist() == [0, 0, 0, 0]
+
+
+SEMANTIC = """
+encoder: {kind: hashing}
+terms: {semantic: {transform: euclidean}, repetition: {ngram: 1}}
+weights: {semantic: 1, repetition: -0.5}
+"""
+
+
+def test_an_unscorable_response_gets_the_floor():
+    out = score(SEMANTIC, exact(""), exact("blue"))
+    assert out.total_B.tolist() == pytest.approx([-1.5, 1.0])
+    assert out.diagnostics["unscorable"].tolist() == [1, 0]
+    assert out.scored_B.tolist() == [True, True]
+
+
+def test_an_unscorable_response_is_masked():
+    out = score(SEMANTIC + "unscorable: mask", exact(" "), exact("blue"))
+    assert out.scored_B.tolist() == [False, True]
+    assert out.total_B.tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_a_masked_row_takes_no_part_in_group_statistics():
+    head = "terms: {exact_match: {}}\nunscorable: mask\naggregate: group_normalised"
+    with_mask = score(head, exact("", group=1), exact("blue", group=1), exact("red", group=1))
+    without = score(head, exact("blue", group=1), exact("red", group=1))
+    assert with_mask.total_B.tolist() == [0.0, *without.total_B.tolist()]
+
+
+def test_an_unscorable_response_raises():
+    with pytest.raises(UnscorableError) as caught:
+        score(SEMANTIC + "unscorable: raise", exact("blue"), exact("\u200b"))
+    assert str(caught.value) == (
+        "row 2: the response '\\u200b' cannot be scored (1 of 2 rows); set unscorable: floor or mask to go on"
+    )
+
+
+def test_an_empty_batch_is_an_empty_output():
+    out = score(SEMANTIC)
+    assert (len(out), out.rows()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (RewardSample("p", "a"), "row 1: field 'reference' is missing, and term 'semantic' compares with it"),
+        (exact("a", " "), "row 1: field 'reference': number 1 (' ') is empty once it is cleaned"),
+        (RewardSample("p", "a", ("b", None)), "row 1: field 'references': number 2 must be text, not null"),
+        (RewardSample("p", "a", "b"), "row 1: field 'references' must be a tuple of texts, not str 'b'"),
+        (RewardSample("p", 3, ("b",)), "row 1: field 'response' must be text, not int '3'"),
+        (RewardSample("p", None, ("b",)), "row 1: field 'response' must be text, not null"),
+        (RewardSample(7, "a", ("b",)), "row 1: field 'prompt' must be text or a list of chat messages"),
+        (RewardSample("p", "a", ("b",), 4), "row 1: field 'ground_truth' must be text, not int '4'"),
+    ],
+)
+def test_bad_rows_are_named(sample, message):
+    with pytest.raises(DataError) as caught:
+        score(SEMANTIC, sample)
+    assert str(caught.value) == message
+
+
+def test_missing_ground_truth_and_group_are_named():
+    with pytest.raises(DataError, match="row 1: field 'ground_truth' is missing, and term 'correctness' compares"):
+        score("terms: {correctness: {}}", exact("a"))
+    with pytest.raises(DataError, match="row 2: field 'group' is missing, and aggregate: group_normalised needs it"):
+        score("terms: {exact_match: {}}\naggregate: group_normalised", exact("a", group=1), exact("a"))
+
+
+class Broken:
+    """An encoder with a fault, which stops after ``faults`` calls."""
+
+    identity = "broken"
+
+    def __init__(self, spoil, faults=1):
+        self.spoil, self.faults = spoil, faults
+
+    def encode(self, texts):
+        vectors = torch.ones(len(texts), 4)
+        self.faults -= 1
+        if self.faults >= 0:
+            vectors = self.spoil(vectors)
+        count = torch.zeros(len(texts), dtype=torch.int64)
+        return Embeddings(vectors, count, count.bool())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda v: v * math.nan, "a vector that is not finite for 2 of 2 texts"),
+        (lambda v: v * math.inf, "a vector that is not finite for 2 of 2 texts"),
+        (lambda v: v[:1], r"vectors of shape \(1, 4\) for 2 texts; expected \(2, dimensions\)"),
+        (lambda v: v[0], r"vectors of shape \(4,\) for 2 texts"),
+    ],
+)
+def test_a_failing_encoder_raises_and_nothing_of_it_is_kept(spoil, message):
+    reward = SemanticReward(parse_spec(SEMANTIC), Broken(spoil))
+    with pytest.raises(ScorerError, match=message):
+        reward.score([exact("red")])
+    assert reward.score([exact("red")]).terms["semantic"].item() == pytest.approx(1)
+
+
+def test_a_megabyte_is_cut_counted_and_scored():
+    out = score(SEMANTIC, exact("blue " * 200_000), exact("blue"))
+    assert out.diagnostics["truncated"].tolist() == [1, 0]
+    assert out.diagnostics["response_chars"][0].item() <= 20_000
+
+
+def test_lone_surrogates_are_scored_as_replacement_characters():
+    out = score(SEMANTIC, exact("blue\ud800"), exact("blue\ufffd"))
+    assert out.total_B[0] == out.total_B[1]
+
+
+class Counting:
+    """A good encoder that counts the texts it embeds."""
+
+    identity = "counting"
+
+    def __init__(self):
+        self.texts = 0
+
+    def encode(self, texts):
+        self.texts += len(texts)
+        vectors = torch.tensor([[float(len(text)), 1.0] for text in texts])
+        return Embeddings(vectors, torch.ones(len(texts), dtype=torch.int64), torch.zeros(len(texts), dtype=torch.bool))
+
+
+def test_the_cache_is_bounded_and_zero_keeps_nothing():
+    batch = [exact("x" * n) for n in range(1, 400)]
+    kept, bounded, none = Counting(), Counting(), Counting()
+    for encoder, limit in ((kept, 256), (bounded, 0.05), (none, 0)):
+        reward = SemanticReward(parse_spec(SEMANTIC + f"cache_mb: {limit}"), encoder)
+        reward.score(batch)
+        reward.score(batch)
+    assert kept.texts == 400  # 399 responses and one reference
+    assert none.texts == 800
+    assert 400 < bounded.texts <= 800
+
+
+def test_the_encoder_is_frozen_data_to_anything_that_looks_for_parameters():
+    """Invariant 5: a module that holds a reward does not see its encoder."""
+    holder = torch.nn.Module()
+    holder.reward = REWARD
+    assert list(holder.parameters()) == []
+    assert holder.state_dict() == {}
