@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from pgsrm_plugin.spec.terms import NEEDS_ENCODER, LengthSpec, SemanticSpec
 from pgsrm_plugin.terms import build_term
 from pgsrm_plugin.text import ScoredText, clean, prepare, prepare_reference, prompt_text, strip_thinking
 from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample
-from pgsrm_plugin.validate import check_samples
+from pgsrm_plugin.validate import check_samples, row_label
 
 _Key = tuple[str, str, tuple[str, ...], str]
 
@@ -67,8 +67,11 @@ class SemanticReward:
         """Builds the reward that a spec file describes; see :func:`~pgsrm_plugin.spec.load_spec`."""
         return cls(load_spec(path))
 
-    def score(self, samples: Sequence[RewardSample]) -> RewardOutput:
+    def score(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> RewardOutput:
         """Scores a batch; an empty batch gives an empty output.
+
+        Args:
+            label: how a row is called in messages.
 
         Raises:
             DataError: a row lacks a field that a term needs, or has one of a wrong type; the message names both.
@@ -76,7 +79,7 @@ class SemanticReward:
             ScorerError: the encoder or a term failed. Nothing is scored then.
         """
         started = time.perf_counter()
-        check_samples(samples, self.spec)
+        check_samples(samples, self.spec, label)
         keys = [_key(sample) for sample in samples]
         distinct = sorted(set(keys))
         position = {key: i for i, key in enumerate(distinct)}
@@ -91,14 +94,14 @@ class SemanticReward:
         )
         unscorable_B = unscorable[index_B]
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
-            raise _unscorable_error(unscorable_B, samples)
+            raise _unscorable_error(unscorable_B, samples, label)
 
         terms = {name: value[index_B] for name, value in self._term_values(rows, unscorable, embedder).items()}
         diagnostics = {name: value[index_B] for name, value in _diagnose(rows, texts, embedder).items()}
         diagnostics["unscorable"] = unscorable_B.double()
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
-            diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
+            diagnostics["gate_failed"] = (failed_B ).double()
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
         total_B, weighted = self._aggregate(effective, samples, scored_B)
         stats = {
@@ -220,10 +223,12 @@ def _check_floors(spec: RewardSpec, encoder: Encoder | None) -> None:
             )
 
 
-def _unscorable_error(unscorable_B: torch.Tensor, samples: Sequence[RewardSample]) -> UnscorableError:
+def _unscorable_error(
+    unscorable_B: torch.Tensor, samples: Sequence[RewardSample], label: Callable[[int], str]
+) -> UnscorableError:
     row = int(unscorable_B.nonzero()[0])
     shown = samples[row].response[:60]
     return UnscorableError(
-        f"row {row + 1}: the response {shown!r} cannot be scored ({int(unscorable_B.sum())} of {len(samples)} rows); "
+        f"{label(row)}: the response {shown!r} cannot be scored ({int(unscorable_B.sum())} of {len(samples)} rows); "
         "set unscorable: floor or mask to go on"
     )

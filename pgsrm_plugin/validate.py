@@ -11,9 +11,12 @@ from pgsrm_plugin.text import has_content, prepare_reference
 from pgsrm_plugin.types import RewardSample
 
 
-def check_samples(
-    samples: Sequence[RewardSample], spec: RewardSpec, label: Callable[[int], str] = lambda i: f"row {i + 1}"
-) -> None:
+def row_label(i: int) -> str:
+    """``row 1`` for the first row."""
+    return f"row {i + 1}"
+
+
+def check_samples(samples: Sequence[RewardSample], spec: RewardSpec, label: Callable[[int], str] = row_label) -> None:
     """Refuses rows that the spec's terms cannot score.
 
     Args:

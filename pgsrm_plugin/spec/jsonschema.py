@@ -1,0 +1,46 @@
+"""The JSON Schema of a reward YAML, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgsrm_plugin.spec.schema import TERM_MODELS, RewardSpec
+
+
+def json_schema() -> dict[str, Any]:
+    """RewardSpec's JSON Schema (draft 2020-12), which also says that a term's kind defaults to its name.
+
+    Rules between keys (weights name terms, a calibrated transform has a floor) are left to ``pgsrm spec check``.
+    """
+    schema = RewardSpec.model_json_schema()
+    definitions = schema["$defs"]
+    definitions["TermOfAnyKind"] = {"oneOf": [_with_kind(model.__name__) for model in TERM_MODELS.values()]}
+    encoders = [ref["$ref"].rsplit("/", 1)[1] for ref in _encoder_choices(schema)]
+    definitions["EncoderOfAnyKind"] = {"oneOf": [_with_kind(name) for name in encoders]}
+    _encoder_choices(schema, replacement={"$ref": "#/$defs/EncoderOfAnyKind"})
+    terms = schema["properties"]["terms"]
+    terms["properties"] = {name: _kind_from_name(model.__name__) for name, model in TERM_MODELS.items()}
+    terms["additionalProperties"] = {"$ref": "#/$defs/TermOfAnyKind"}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _encoder_choices(schema: dict[str, Any], replacement: dict[str, Any] | None = None) -> list[dict[str, str]]:
+    """The references to the encoder models, which the replacement takes the place of where one is given."""
+    options = schema["properties"]["encoder"]["anyOf"]
+    place = next(i for i, option in enumerate(options) if "oneOf" in option)
+    choices: list[dict[str, str]] = options[place]["oneOf"]
+    if replacement is not None:
+        options[place] = replacement
+    return choices
+
+
+def _with_kind(model: str) -> dict[str, Any]:
+    return {"allOf": [{"$ref": f"#/$defs/{model}"}, {"required": ["kind"]}]}
+
+
+def _kind_from_name(model: str) -> dict[str, Any]:
+    return {
+        "if": {"type": "object", "required": ["kind"]},
+        "then": {"$ref": "#/$defs/TermOfAnyKind"},
+        "else": {"anyOf": [{"$ref": f"#/$defs/{model}"}, {"type": "null"}]},
+    }
