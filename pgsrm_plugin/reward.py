@@ -38,7 +38,7 @@ class SemanticReward:
     over the whole batch after.
 
     The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
-    are scored once, in a canonical order.
+    are scored once, distinct texts are embedded once, in sorted order.
 
     Args:
         spec: the reward.
@@ -81,7 +81,7 @@ class SemanticReward:
         started = time.perf_counter()
         check_samples(samples, self.spec, label)
         keys = [_key(sample) for sample in samples]
-        distinct = sorted(set(keys))
+        distinct = list(dict.fromkeys(keys))
         position = {key: i for i, key in enumerate(distinct)}
         index_B = torch.tensor([position[key] for key in keys], dtype=torch.int64)
 
@@ -101,7 +101,7 @@ class SemanticReward:
         diagnostics["unscorable"] = unscorable_B.double()
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
-            diagnostics["gate_failed"] = (failed_B ).double()
+            diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
         total_B, weighted = self._aggregate(effective, samples, scored_B)
         stats = {

@@ -44,6 +44,30 @@ def test_a_permuted_batch_gets_the_permuted_rewards_bit_for_bit(batch, random):
     assert shuffled == [straight[i] for i in order]
 
 
+class Positional:
+    """As real encoders do, returns slightly different vectors for the same text at another place in another batch."""
+
+    identity = "positional"
+
+    def encode(self, texts):
+        generator = torch.Generator().manual_seed(len(texts))
+        place_ND = 1e-5 * torch.randn(len(texts), 16, generator=generator)
+        base_ND = torch.stack([torch.randn(16, generator=torch.Generator().manual_seed(len(text))) for text in texts])
+        count_N = torch.ones(len(texts), dtype=torch.int64)
+        return Embeddings(base_ND + place_ND, count_N, torch.zeros(len(texts), dtype=torch.bool))
+
+
+def test_neither_the_encoders_batching_nor_vectorised_arithmetic_tells_equal_texts_apart():
+    spec = parse_spec("encoder: {kind: hashing}\nterms: {semantic: {transform: affine, alpha: 1.7}}")
+    batch = [RewardSample(f"prompt {i}", "x" * (i % 37 + 1), ("y" * (i % 5 + 1),)) for i in range(37 * 5 * 2)]
+    straight = SemanticReward(spec, Positional()).score(batch).total_B
+    assert len(set(straight.tolist())) == 37 * 5
+    for seed in range(5):
+        order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
+        shuffled = SemanticReward(spec, Positional()).score([batch[i] for i in order.tolist()]).total_B
+        assert torch.equal(shuffled, straight[order])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(samples, min_size=1, max_size=8))
 def test_a_batch_equals_scoring_row_by_row_and_repeats_get_identical_bits(batch):
