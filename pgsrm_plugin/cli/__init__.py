@@ -1,0 +1,68 @@
+"""The ``pgsrm`` command. Its modules import torch only when a command runs, so that help is quick."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pgsrm_plugin.cli.calibrate import calibrate
+from pgsrm_plugin.cli.doctor import doctor
+from pgsrm_plugin.cli.integrations import add_integration_commands
+from pgsrm_plugin.cli.score import score
+from pgsrm_plugin.cli.spec import spec_app
+from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, UnscorableError
+
+EXIT_STATUS: dict[type[PgsrmError], int] = {SpecError: 2, DataError: 2, UnscorableError: 2, ScorerError: 3}
+"""What the command exits with; 1 for other errors."""
+DEBUG = "PGSRM_DEBUG"
+"""Environment variable that, set to 1, shows the traceback of every error."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits; ``arguments`` default to those of the process."""
+    try:
+        build_app()(args=arguments, prog_name="pgsrm")
+    except PgsrmError as error:
+        if os.environ.get(DEBUG) == "1":
+            raise
+        typer.echo(f"pgsrm: {error}", err=True)
+        raise SystemExit(EXIT_STATUS.get(type(error), 1)) from None
+
+
+def build_app() -> typer.Typer:
+    """The command with its own commands and those of the installed integrations."""
+    app = typer.Typer(
+        help="Semantic rewards for LLM reinforcement learning.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    app.command()(score)
+    app.add_typer(spec_app, name="spec")
+    app.command()(calibrate)
+    app.command()(doctor)
+    add_integration_commands(app)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"pgsrm-plugin {version('pgsrm-plugin')}")
+        raise typer.Exit
+
+
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show the traceback of an error (or set {DEBUG}=1).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"

@@ -1,0 +1,110 @@
+"""``pgsrm score``: the rewards of a file's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgsrm_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pgsrm_plugin.records import Record
+    from pgsrm_plugin.reward import SemanticReward
+    from pgsrm_plugin.types import RewardSample
+
+
+def score(
+    data: Annotated[Path, typer.Argument(metavar="IN", help="Rows to score: .jsonl or .parquet (verl's too).")],
+    spec: Annotated[str, typer.Option(help="The reward: a YAML file, or the name of a shipped one, e.g. pgsrm.")],
+    out: Annotated[Path, typer.Option(help="Where to write the rows with their rewards: .jsonl or .parquet.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 256,
+) -> None:
+    """Score every row of a file, and write the rows with their rewards.
+
+    Nothing is written unless every row is scored. Exit status 2: the data or the spec is wrong; 3: the scorer failed.
+    """
+    from pgsrm_plugin.records import check_columns, check_output, read_records, write_rows
+    from pgsrm_plugin.reward import SemanticReward
+    from pgsrm_plugin.spec import load_spec
+    from pgsrm_plugin.spec.shipped import find_spec_file
+    from pgsrm_plugin.validate import check_samples
+
+    out = check_output(out)
+    if data.expanduser().resolve() == out:
+        raise DataError(f"--out {out} is the input file itself; give another name")
+    reward_spec = load_spec(find_spec_file(spec))
+    records = read_records(data)
+    samples = [record.sample() for record in records]
+    check_samples(samples, reward_spec, label=lambda i: records[i].label)
+    check_columns(out, [record.row for record in records])
+    reward = SemanticReward(reward_spec)
+    whole = reward_spec.aggregate == "group_normalised"  # a batch must hold whole groups, and is normalised as a whole
+    with _progress(len(records)) as advance:
+        scores = score_in_batches(reward, records, samples, len(records) if whole else batch_size, advance)
+    write_rows(out, [{**record.row, **numbers} for record, numbers in zip(records, scores, strict=True)])
+
+    from rich.console import Console
+
+    console = Console()
+    console.print(summary_table(scores, list(reward_spec.terms)))
+    console.print(_sentence(scores, out), markup=False, highlight=False, soft_wrap=True)
+
+
+def score_in_batches(
+    reward: SemanticReward,
+    records: Sequence[Record],
+    samples: Sequence[RewardSample],
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> list[dict[str, float]]:
+    """The rows' numbers, all with the same keys; messages name rows as the file does."""
+    scores: list[dict[str, float]] = []
+    for start in range(0, len(samples), batch_size):
+        batch = samples[start : start + batch_size]
+        labels = [record.label for record in records[start : start + batch_size]]
+        scores += reward.score(batch, label=labels.__getitem__).rows()
+        advance(len(batch))
+    return scores
+
+
+def summary_table(scores: Sequence[dict[str, float]], terms: Sequence[str]) -> Table:
+    """Mean, standard deviation, least and greatest of the reward and each term, over the scored rows."""
+    from statistics import fmean, pstdev
+
+    from rich.table import Table
+
+    table = Table(title="Rewards")
+    table.add_column("", no_wrap=True)
+    for heading in ("mean", "std", "min", "max"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name in ("reward", *(f"reward/{term}" for term in terms)):
+        values = [row[name] for row in scores if row["reward/scored"]]
+        if values:
+            numbers = (fmean(values), pstdev(values), min(values), max(values))
+            table.add_row(name, *(f"{number:.4f}" for number in numbers))
+    return table
+
+
+def _sentence(scores: Sequence[dict[str, float]], out: Path) -> str:
+    shares = {name: sum(row[f"reward/{name}"] for row in scores) / len(scores) for name in ("unscorable", "truncated")}
+    listed = ", ".join(f"{share:.1%} {name}" for name, share in shares.items())
+    return f"{len(scores)} rows ({listed}) written to {out}"
+
+
+@contextmanager
+def _progress(rows: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error where that is a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("scoring", total=rows)
+        yield lambda scored: progress.advance(task, scored)
