@@ -1,0 +1,73 @@
+"""mkdocs hooks: formulas become MathML, and the tables of spec keys come from the models themselves."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any, get_args
+
+from latex2mathml.converter import convert
+from pydantic import BaseModel
+
+from pgsrm_plugin.spec.encoders import EncoderSpec
+from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.terms import FloorSpec
+
+_SPAN = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)
+_BLOCK = re.compile(r"<p>\.\. math::\s*(.*?)</p>", re.DOTALL)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replaces ``{{ spec_tables }}``."""
+    return markdown.replace("{{ spec_tables }}", _spec_tables()) if "{{ spec_tables }}" in markdown else markdown
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Replaces TeX (in pages and in docstrings) by MathML, which browsers draw without a script."""
+    content = _SPAN.sub(lambda found: _mathml(found[3], found[2] == "["), content)
+    content = _ROLE.sub(lambda found: _mathml(found[1], False), content)
+    return _BLOCK.sub(lambda found: _mathml(found[1], True), content)
+
+
+def _mathml(tex: str, display: bool) -> str:
+    return convert(html.unescape(tex).strip(), display="block" if display else "inline")
+
+
+def _spec_tables() -> str:
+    encoders = {f"encoder: {model.model_fields['kind'].default}": model for model in get_args(get_args(EncoderSpec)[0])}
+    terms = {f"terms: {kind}": model for kind, model in TERM_MODELS.items()}
+    floor = {"floor (of a calibrated semantic term)": FloorSpec}
+    sections = {"The whole": RewardSpec, "text": TextSpec, "gates (a list)": GateSpec} | encoders | terms | floor
+    return "\n\n".join(_table(title, model) for title, model in sections.items())
+
+
+def _table(title: str, model: type[BaseModel]) -> str:
+    rows = [
+        f"| `{name}` | `{_shown(field.annotation)}` | {_default(field)} | {_cell(field.description or '')} |"
+        for name, field in model.model_fields.items()
+    ]
+    doc = (model.__doc__ or "").strip().splitlines()[0]
+    return "\n".join([f"### `{title}`", "", doc, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def _shown(annotation: Any) -> str:
+    name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    name = re.sub(r"typing\.|pathlib\.|pgsrm_plugin\.[\w.]*\.", "", name)
+    name = re.sub(r"Annotated\[(\w+)[^\]]*\]+", r"\1", name)
+    name = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " or "), name)
+    name = "section" if "Spec" in name else name
+    return _cell(name.replace(" | None", ""))
+
+
+def _default(field: Any) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value is None or value in ("", (), {}) or isinstance(value, BaseModel):
+        return ""
+    return f"`{list(value) if isinstance(value, tuple) else value}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
