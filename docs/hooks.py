@@ -35,10 +35,13 @@ def _mathml(tex: str, display: bool) -> str:
 
 
 def _spec_tables() -> str:
-    encoders = {f"encoder: {model.model_fields['kind'].default}": model for model in get_args(get_args(EncoderSpec)[0])}
-    terms = {f"terms: {kind}": model for kind, model in TERM_MODELS.items()}
-    floor = {"floor (of a calibrated semantic term)": FloorSpec}
-    sections = {"The whole": RewardSpec, "text": TextSpec, "gates (a list)": GateSpec} | encoders | terms | floor
+    encoders = {
+        f"`encoder` of kind `{model.model_fields['kind'].default}`": model
+        for model in get_args(get_args(EncoderSpec)[0])
+    }
+    terms = {f"`terms`: `{kind}`": model for kind, model in TERM_MODELS.items()}
+    floor = {"`floor` of a calibrated semantic term": FloorSpec}
+    sections = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec} | encoders | terms | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 
@@ -48,13 +51,13 @@ def _table(title: str, model: type[BaseModel]) -> str:
         for name, field in model.model_fields.items()
     ]
     doc = (model.__doc__ or "").strip().splitlines()[0]
-    return "\n".join([f"### `{title}`", "", doc, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join([f"### {title}", "", doc, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
 def _shown(annotation: Any) -> str:
     name = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     name = re.sub(r"typing\.|pathlib\.|pgsrm_plugin\.[\w.]*\.", "", name)
-    name = re.sub(r"Annotated\[(\w+)[^\]]*\]+", r"\1", name)
+    name = "list of str" if name.startswith("tuple[") and "str" in name else name
     name = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " or "), name)
     name = "section" if "Spec" in name else name
     return _cell(name.replace(" | None", ""))

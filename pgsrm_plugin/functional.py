@@ -16,7 +16,8 @@ def cosine(a_PD: torch.Tensor, b_PD: torch.Tensor) -> torch.Tensor:
     r"""Cosine of paired vectors, :math:`a \cdot b / (\lVert a \rVert \lVert b \rVert)`.
 
     Args:
-        a_PD, b_PD: (P, D), non-zero rows.
+        a_PD: (P, D), no zero rows.
+        b_PD: (P, D), no zero rows.
 
     Returns:
         (P,) float64 in [-1, 1].
