@@ -1,0 +1,50 @@
+"""Training on Lightning: PPO and GRPO on semantic rewards, on one machine.
+
+    from lightning.pytorch import Trainer
+    from pgsrm_lightning import PPOConfig, PromptData, RLModule, RolloutLog, SamplingConfig
+
+    module = RLModule(child="gpt2", spec="reward.yaml", algorithm=PPOConfig(), sampling=SamplingConfig(max_new_tokens=2))
+    data = PromptData(train="train.jsonl", val={"held_out": "held_out.jsonl"}, prompts_per_step=32, steps=200)
+    Trainer(max_epochs=1, log_every_n_steps=1, callbacks=[RolloutLog("runs/rollouts.jsonl")]).fit(module, data)
+
+``spec`` may also be a :class:`~pgsrm_plugin.RewardSpec`, or a built :class:`~pgsrm_plugin.SemanticReward` that several
+runs share. ``module.answer(records)`` gives greedy answers with their rewards; ``trainer.validate(module, data)`` logs
+``val/<set>/accuracy``, ``/semantic`` and ``/reward``. Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Answers": "scoring",
+    "GRPOConfig": "config",
+    "KLConfig": "config",
+    "LoraConfig": "config",
+    "PPOConfig": "config",
+    "PromptData": "data",
+    "RLModule": "module",
+    "RolloutLog": "callbacks",
+    "SaveChild": "callbacks",
+    "SamplingConfig": "config",
+}
+
+__all__ = [
+    "Answers",
+    "GRPOConfig",
+    "KLConfig",
+    "LoraConfig",
+    "PPOConfig",
+    "PromptData",
+    "RLModule",
+    "RolloutLog",
+    "SamplingConfig",
+    "SaveChild",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

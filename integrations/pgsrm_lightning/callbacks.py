@@ -1,0 +1,83 @@
+"""Callbacks: a file of rollouts, and the trained child in the Hugging Face layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from pgsrm_lightning.module import RLModule
+from pgsrm_lightning.scoring import Answers
+
+
+class RolloutLog(Callback):
+    """Writes rollouts as JSON lines, the only place where prompts and responses are written.
+
+    A line has ``step``, ``split`` (``train`` or ``val/<set>``), ``when`` (``start``, ``during``, ``end``), ``prompt``,
+    ``response``, ``references``, ``ground_truth`` and every number of :meth:`pgsrm_plugin.RewardOutput.columns`.
+    Training rollouts are written every so many steps; each validation set is answered greedily at the start (not after a
+    resume) and at the end of training. Only the first process writes.
+
+    Args:
+        path: the file; lines are added to it. A relative path starts at the trainer's log folder.
+        every: steps between training rollouts.
+        rows: rows written each time, of each validation set as well.
+    """
+
+    def __init__(self, path: str = "rollouts.jsonl", every: int = 50, rows: int = 8) -> None:
+        self.path, self.every, self.rows = path, every, rows
+
+    def on_train_start(self, trainer: Trainer, module: RLModule) -> None:
+        if module.steps_done == 0:
+            self._answer_validation(trainer, module, "start")
+
+    def on_train_batch_end(self, trainer: Trainer, module: RLModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if module.last_answers is not None and (module.steps_done - 1) % self.every == 0:
+            self._write(trainer, module.last_answers, module.steps_done, "train", "during")
+
+    def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
+        self._answer_validation(trainer, module, "end")
+
+    @rank_zero_only
+    def _answer_validation(self, trainer: Trainer, module: RLModule, when: str) -> None:
+        for name, records in getattr(trainer.datamodule, "val_records", {}).items():
+            with trainer.precision_plugin.forward_context():
+                answers = module.answer(records[: self.rows])
+            self._write(trainer, answers, module.steps_done, f"val/{name}", when)
+
+    @rank_zero_only
+    def _write(self, trainer: Trainer, answers: Answers, step: int, split: str, when: str) -> None:
+        path = Path(trainer.log_dir or trainer.default_root_dir) / self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = zip(answers.records, answers.texts, answers.output.rows(), strict=True)
+        with path.open("a", encoding="utf-8") as file:
+            for record, response, numbers in list(rows)[: self.rows]:
+                line = {
+                    "step": step,
+                    "split": split,
+                    "when": when,
+                    "prompt": record.prompt,
+                    "response": response,
+                    "references": list(record.references),
+                    "ground_truth": record.ground_truth,
+                    **numbers,
+                }
+                file.write(json.dumps(line) + "\n")
+
+
+class SaveChild(Callback):
+    """Writes the child and its tokenizer at the end of training, as a folder that transformers loads.
+
+    Args:
+        folder: a relative path starts at the trainer's log folder.
+    """
+
+    def __init__(self, folder: str = "child") -> None:
+        self.folder = folder
+
+    @rank_zero_only
+    def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
+        module.policy.save_pretrained(Path(trainer.log_dir or trainer.default_root_dir) / self.folder)

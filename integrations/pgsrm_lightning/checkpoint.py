@@ -1,0 +1,58 @@
+"""What a checkpoint says about itself, so that another model's is refused before its weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgsrm_lightning.config import LoraConfig
+from pgsrm_lightning.policy import Policy
+from pgsrm_plugin.errors import SpecError
+
+KEY = "pgsrm"
+
+
+def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict[str, str | int]:
+    """Architecture, sizes, algorithm and adapters: all that must agree for a checkpoint to fit."""
+    config = policy.lm.config.get_text_config()
+    return {
+        "architecture": type(policy.lm.get_base_model() if lora else policy.lm).__name__,
+        "layers": int(config.num_hidden_layers),
+        "hidden_size": int(config.hidden_size),
+        "vocabulary": int(policy.lm.get_input_embeddings().num_embeddings),
+        "tokenizer": len(policy.tokenizer),
+        "parameters": sum(parameter.numel() for parameter in policy.parameters()),
+        "algorithm": algorithm,
+        "lora": "none"
+        if lora is None
+        else f"r {lora.r}, alpha {lora.alpha}, {lora.target_modules or 'default layers'}",
+    }
+
+
+def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> Mapping[str, Any]:
+    """The run's own state in a checkpoint.
+
+    Raises:
+        SpecError: the checkpoint is not one of ours, or is of another model; the message describes both.
+    """
+    state = checkpoint.get(KEY)
+    if not isinstance(state, Mapping) or "fingerprint" not in state:
+        raise SpecError("the checkpoint was not written by `pgsrm train` (it has no 'pgsrm' section)")
+    theirs = state["fingerprint"]
+    differing = [name for name in ours if theirs.get(name) != ours[name]]
+    if differing:
+        raise SpecError(
+            f"the checkpoint is of another model: it has {_described(theirs, differing)}; "
+            f"this run has {_described(ours, differing)}. Give the child and algorithm that it was trained with, "
+            "or leave the checkpoint out"
+        )
+    return state
+
+
+def frozen_names(policy: Policy) -> set[str]:
+    """Names of the parameters that no step changes (with LoRA, the base model); checkpoints leave them out."""
+    return {name for name, parameter in policy.named_parameters() if not parameter.requires_grad}
+
+
+def _described(values: Mapping[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name} {values.get(name, 'unknown')}" for name in names)

@@ -1,0 +1,19 @@
+"""The commands that join `pgsrm` through its entry-point group. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import typer
+
+
+def train(ctx: typer.Context) -> None:
+    """Train a child with PPO or GRPO on a reward spec: pgsrm train --config recipes/lightning/ppo_pgsrm_gpt2.yaml ..."""
+    from pgsrm_lightning import trainer_cli
+
+    trainer_cli.main(ctx.args)
+
+
+def demo(ctx: typer.Context) -> None:
+    """Watch a small child learn from its parent's answers, and write a report."""
+    from pgsrm_lightning.demo import run
+
+    run.main(ctx.args)

@@ -1,0 +1,40 @@
+"""Sums over processes. Work may be uneven: every process calls each of these equally often, with or without rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def world_size() -> int:
+    """The number of processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number among them."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes."""
+    if world_size() == 1:
+        return value
+    value = value.clone()
+    dist.all_reduce(value)
+    return value
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Adds the gradients of all processes up, in place, in one collective; a process without rows counts as zero."""
+    if world_size() == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = total(torch.cat([parameter.grad.flatten() for parameter in parameters]))
+    for parameter, summed in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad.copy_(summed.view_as(parameter))

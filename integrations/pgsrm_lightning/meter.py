@@ -1,0 +1,41 @@
+"""Means of many numbers over rows, tokens and processes, with one collective a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pgsrm_lightning.distributed import total
+
+
+class Meter:
+    """Adds up sums and counts by name; :meth:`means` divides them after adding all processes' up.
+
+    Every process must have met the same names, in the same order.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self.device = device
+
+    @property
+    def names(self) -> list[str]:
+        """What has been added, in order."""
+        return list(self._sums)
+
+    def add(self, name: str, amount: Tensor | float, count: Tensor | float = 1.0) -> None:
+        """Adds ``amount``, which is a sum over ``count`` things."""
+        entry = torch.stack([self._scalar(amount), self._scalar(count)])
+        self._sums[name] = self._sums[name] + entry if name in self._sums else entry
+
+    def add_masked(self, name: str, values: Tensor, mask: Tensor) -> None:
+        """Adds the entries that count."""
+        self.add(name, torch.where(mask.bool(), values.double(), 0.0).sum(), mask.sum())
+
+    def means(self) -> dict[str, float]:
+        """The mean of each name over all processes; 0 where nothing was counted."""
+        table = total(torch.stack(list(self._sums.values())))
+        return dict(zip(self._sums, (table[:, 0] / table[:, 1].clamp(min=1e-12)).tolist(), strict=True))
+
+    def _scalar(self, value: Tensor | float) -> Tensor:
+        return torch.as_tensor(value, dtype=torch.float64).detach().to(self.device)

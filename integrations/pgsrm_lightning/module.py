@@ -1,0 +1,217 @@
+"""The LightningModule: rollout, reward, update; everything with mathematics in it is elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from pgsrm_lightning import checkpoint as ckpt
+from pgsrm_lightning.config import GRPOConfig, LoraConfig, PPOConfig, SamplingConfig
+from pgsrm_lightning.data import PromptBatch
+from pgsrm_lightning.distributed import rank
+from pgsrm_lightning.experience import look_back, split_rows
+from pgsrm_lightning.grpo import GRPO
+from pgsrm_lightning.losses import adapt_kl_coef
+from pgsrm_lightning.meter import Meter
+from pgsrm_lightning.policy import Policy
+from pgsrm_lightning.ppo import PPO
+from pgsrm_lightning.rollout import encode_prompt, generate, keyed_seed
+from pgsrm_lightning.scoring import Answers, measure_answers, measure_rewards, measure_rollout, register_answers, score
+from pgsrm_lightning.update import Updater
+from pgsrm_plugin import RewardSpec, SemanticReward, SpecError, load_spec
+from pgsrm_plugin.records import Record
+from pgsrm_plugin.validate import check_samples
+
+Spec = str | Path | RewardSpec | SemanticReward
+SHOWN = ("train/reward", "train/kl")
+"""What the progress bar shows, besides the accuracies."""
+
+
+class RLModule(LightningModule):
+    """Trains a child with PPO or GRPO on a semantic reward.
+
+    One ``training_step`` is a whole step: rollout, reward, epochs of minibatches. ``trainer.global_step`` counts these, so
+    ``max_steps`` and ``every_n_train_steps`` do too. All randomness of step t is a function of (seed, t, rank), so a run
+    resumed from a checkpoint takes the same next step as one that was never interrupted.
+
+    Args:
+        child: folder or hub id of a causal language model.
+        spec: the training reward: a spec file, a spec, or a reward that is already built.
+        algorithm: what learns, and how.
+        val_spec: another reward for validation; default: the training reward.
+        revision: commit of the child's hub repository.
+
+    Raises:
+        SpecError: child or spec cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        child: str,
+        spec: Spec,
+        algorithm: PPOConfig | GRPOConfig | None = None,
+        sampling: SamplingConfig | None = None,
+        seed: int = 0,
+        *,
+        val_spec: Spec | None = None,
+        lora: LoraConfig | None = None,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.seed, self.sampling = seed, sampling or SamplingConfig()
+        # Plain objects, no submodules: the encoder must stay out of every optimizer and checkpoint.
+        train_spec = _read(spec)
+        self._specs = {"train": train_spec, "val": train_spec if val_spec is None else _read(val_spec)}
+        self._rewards: dict[str, SemanticReward] = {}
+        config = algorithm or PPOConfig()
+        self.algorithm = PPO(config) if isinstance(config, PPOConfig) else GRPO(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(keyed_seed(seed))
+            self.policy = Policy(child, revision, lora, value_head=self.algorithm.uses_values)
+        self.fingerprint = ckpt.fingerprint(self.policy, type(self.algorithm).__name__.lower(), lora)
+        self.steps_done = 0
+        self.episodes = 0
+        self.kl_coef = config.kl.coef
+        self.last_answers: Answers | None = None
+        self._val_meter: Meter | None = None
+
+    def setup(self, stage: str) -> None:
+        """Builds the rewards, before any step is taken."""
+        if not isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            name = type(self.trainer.strategy).__name__
+            raise SpecError(f"trainer.strategy: {name} is not supported; take 'auto' with one device, or 'ddp'")
+        warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training")  # on purpose
+        for split in ("train", "val"):
+            self.reward(split)
+
+    def reward(self, split: str) -> SemanticReward:
+        """The reward of ``train`` or ``val``; built once, and the same object where the specs are the same."""
+        if split not in self._rewards:
+            spec = self._specs[split]
+            if split == "val" and spec is self._specs["train"]:
+                self._rewards[split] = self.reward("train")
+            else:
+                self._rewards[split] = spec if isinstance(spec, SemanticReward) else SemanticReward(spec)
+        return self._rewards[split]
+
+    def check_records(self, records: Sequence[Record], split: str) -> None:
+        """Refuses rows that cannot be presented to the child or scored.
+
+        Raises:
+            DataError: the message names file, row and field.
+        """
+        check_samples([record.sample("x") for record in records], self.reward(split).spec, lambda i: records[i].label)
+        for record in records:
+            encode_prompt(record, self.policy, self.sampling)
+
+    def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
+        """Greedy answers to the given rows, scored."""
+        rollout = generate(self.policy, records, self.sampling, self.device, seed=None)
+        return score(self.reward(split), records, rollout.texts)
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
+        """Rollout, reward, update, log."""
+        config, meter, clock = self.algorithm.config, Meter(self.device), time.perf_counter
+        if batch.step != self.steps_done:
+            raise AssertionError(f"the data are of step {batch.step}, but {self.steps_done} steps are done")
+        records = [record for record in batch.records for _ in range(config.group_size)]
+        times = [clock()]
+        rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0))
+        times.append(clock())
+        answers = self.last_answers = score(self.reward("train"), records, rollout.texts)
+        times.append(clock())
+        chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size)
+        seen = look_back(self.policy, rollout, answers.output.scored_B, self.sampling.temperature, chunks)
+        seen = self.algorithm.targets(seen, answers.output, [record.group for record in records], self.kl_coef)
+        measure_rewards(answers, meter)
+        measure_rollout(rollout, seen, meter)
+        self.algorithm.measure(seen, meter)
+        with self._without_ddp_sync():
+            updater = Updater(
+                self.policy, self.algorithm, self.optimizers(use_pl_optimizer=False), self.manual_backward
+            )
+            updater.run(seen, self.sampling.temperature, self.kl_coef, self._keyed(1), meter)
+        times.append(clock())
+        for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
+            meter.add(f"time/{name}_s", end - start)
+        meter.add("episodes", len(records), float(rank() == 0))  # a sum over the processes
+        self._finish_step(meter)
+
+    def _finish_step(self, meter: Meter) -> None:
+        kl, means = self.algorithm.config.kl, meter.means()
+        self.steps_done += 1
+        self.episodes += round(means.pop("episodes"))
+        means |= {"train/kl_coef": self.kl_coef, "train/episodes": float(self.episodes)}
+        for name, value in means.items():
+            self.log(name, value, prog_bar=name in SHOWN, batch_size=1)
+        if kl.schedule == "adaptive":
+            self.kl_coef = adapt_kl_coef(self.kl_coef, means["train/kl"], kl.target)
+        # Optimizer steps are taken without Lightning's wrapper; this counts one for the whole training step.
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the last validation."""
+        self._val_meter = Meter(self.device)
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Greedy answers to a validation batch."""
+        reward = self.reward("val")
+        register_answers(batch.split, reward.spec, self._val_meter)
+        if batch.records:
+            measure_answers(self.answer(batch.records), batch.split, reward.spec, self._val_meter)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs accuracy, semantic term and reward of each validation set."""
+        if self._val_meter.names:
+            for name, value in self._val_meter.means().items():
+                self.log(name, value, prog_bar=name.endswith("/accuracy"), batch_size=1, sync_dist=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW without weight decay: the language model at ``lr_actor``, the value head at ``lr_critic``."""
+        config = self.algorithm.config
+        groups = [{"params": [p for p in self.policy.lm.parameters() if p.requires_grad], "lr": config.lr_actor}]
+        if isinstance(config, PPOConfig):
+            groups.append({"params": list(self.policy.value_head.parameters()), "lr": config.lr_critic})
+        return torch.optim.AdamW(groups, weight_decay=0.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the run's own state; leaves out what no step changes (with LoRA, the base model)."""
+        checkpoint[ckpt.KEY] = {
+            "fingerprint": self.fingerprint,
+            "step": self.steps_done,
+            "episodes": self.episodes,
+            "kl_coef": self.kl_coef,
+        }
+        for name in ckpt.frozen_names(self.policy):
+            checkpoint["state_dict"].pop(f"policy.{name}", None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses another model's checkpoint, before any weight is loaded, and takes up the run's state."""
+        state = ckpt.read_state(checkpoint, self.fingerprint)
+        self.steps_done, self.episodes, self.kl_coef = state["step"], state["episodes"], state["kl_coef"]
+        own = self.state_dict()
+        frozen = {f"policy.{name}" for name in ckpt.frozen_names(self.policy)}
+        checkpoint["state_dict"] |= {name: own[name] for name in frozen}
+
+    def _keyed(self, purpose: int) -> int:
+        return keyed_seed(self.seed, self.steps_done, rank(), purpose)
+
+    def _without_ddp_sync(self) -> contextlib.AbstractContextManager[None]:
+        model = self.trainer.strategy.model
+        return model.no_sync() if isinstance(model, DistributedDataParallel) else contextlib.nullcontext()
+
+
+def _read(spec: Spec) -> RewardSpec | SemanticReward:
+    return load_spec(spec) if isinstance(spec, str | Path) else spec

@@ -1,0 +1,172 @@
+"""The child: a causal language model, its value head, and the frozen reference that KL is measured from.
+
+Shape suffixes: ``B`` rows, ``S`` tokens of prompt and response together, ``T`` response tokens, ``D`` hidden size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from pgsrm_lightning.config import LoraConfig
+from pgsrm_lightning.losses import entropy, token_logprobs
+from pgsrm_plugin.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the policy says about the tokens of given responses.
+
+    Attributes:
+        logprobs_BT, entropy_BT: float32, in nats.
+        values_BT: the expected return before each token; None without a value head.
+    """
+
+    logprobs_BT: Tensor
+    entropy_BT: Tensor
+    values_BT: Tensor | None
+
+
+class Policy(nn.Module):
+    """A Hugging Face causal LM with an optional value head.
+
+    The model stays in eval mode: dropout would make the ratio of new to old probability differ from 1 before any
+    update. The reference is a frozen copy that is no submodule, so no optimizer and no checkpoint sees it; with LoRA it
+    is the model itself with its adapters switched off, and nothing is copied.
+
+    Args:
+        child: folder or hub id.
+        revision: commit of the hub repository.
+        value_head: whether to add a linear value head on the last hidden state. It starts at zero.
+
+    Raises:
+        SpecError: the child cannot be loaded, or its tokenizer does not fit it.
+    """
+
+    def __init__(
+        self, child: str, revision: str | None = None, lora: LoraConfig | None = None, value_head: bool = True
+    ) -> None:
+        super().__init__()
+        self.lm, self.tokenizer = _load(child, revision)
+        self.context = getattr(self.lm.config, "max_position_embeddings", None) or 2**31
+        self.eos_ids = _eos_ids(self.lm, self.tokenizer, child)
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = self.eos_ids[0] if pad is None else pad
+        hidden_size = self.lm.config.get_text_config().hidden_size
+        # The hub's defaults (repetition penalty, top_k ...) would sample from another distribution than is learned.
+        self.lm.generation_config = GenerationConfig(eos_token_id=list(self.eos_ids), pad_token_id=self.pad_id)
+        self._plain: list[nn.Module] = []
+        if lora is None:
+            self._plain.append(copy.deepcopy(self.lm).requires_grad_(False).eval())
+        else:
+            self.lm = _with_adapters(self.lm, lora)
+        self.value_head = _zero_linear(hidden_size) if value_head else None
+        parameters = inspect.signature(self.lm.get_base_model().forward if lora else self.lm.forward).parameters
+        self._keeps_logits = "logits_to_keep" in parameters
+        self.eval()
+
+    def train(self, mode: bool = True) -> Policy:
+        """Sets the mode of the value head; the language model stays in eval mode."""
+        super().train(mode)
+        self.lm.eval()
+        return self
+
+    def evaluate(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Evaluation:
+        """Log-probability and entropy of the last ``width`` tokens of each row, and the values before them."""
+        out = self._forward(self.lm, tokens_BS, attention_BS, width, states=self.value_head is not None)
+        logits_BTV = out.logits[:, -width:]
+        values_BT = None
+        if self.value_head is not None:
+            states_BTD = out.hidden_states[-1][:, -width:]
+            values_BT = self.value_head(states_BTD.to(self.value_head.weight.dtype)).squeeze(-1).float()
+        logprobs_BT = token_logprobs(logits_BTV, tokens_BS[:, -width:], temperature)
+        return Evaluation(logprobs_BT, entropy(logits_BTV, temperature), values_BT)
+
+    @torch.no_grad()
+    def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:
+        """Log-probabilities of the last ``width`` tokens under the frozen reference, (B, T)."""
+        with self._reference(tokens_BS.device) as reference:
+            out = self._forward(reference, tokens_BS, attention_BS, width, states=False)
+        return token_logprobs(out.logits[:, -width:], tokens_BS[:, -width:], temperature)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes the child (with LoRA: its adapters) and its tokenizer in the Hugging Face layout."""
+        self.lm.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def _forward(self, lm: nn.Module, tokens_BS: Tensor, attention_BS: Tensor, width: int, states: bool) -> Any:
+        attention_BS = attention_BS[:, :-1]
+        keep = {"logits_to_keep": width} if self._keeps_logits else {}
+        return lm(
+            input_ids=tokens_BS[:, :-1],
+            attention_mask=attention_BS,
+            position_ids=(attention_BS.long().cumsum(-1) - 1).clamp(min=0),
+            output_hidden_states=states,
+            use_cache=False,
+            **keep,
+        )
+
+    @contextlib.contextmanager
+    def _reference(self, device: torch.device) -> Iterator[nn.Module]:
+        if self._plain:
+            yield self._plain[0].to(device)
+        else:
+            with self.lm.disable_adapter():
+                yield self.lm
+
+
+def _load(child: str, revision: str | None) -> tuple[Any, PreTrainedTokenizerBase]:
+    if child.startswith(("/", "./", "../", "~")) and not Path(child).expanduser().is_dir():
+        raise SpecError(f"child {child!r}: there is no such folder")
+    where = str(Path(child).expanduser()) if child.startswith("~") else child
+    try:
+        lm = AutoModelForCausalLM.from_pretrained(where, revision=revision, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise SpecError(
+            f"child {child!r} cannot be loaded as a causal language model: {reason} "
+            "(give a folder, or a hub id that this machine can reach or has cached)"
+        ) from None
+    rows = lm.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise SpecError(f"child {child!r}: its tokenizer has {len(tokenizer)} tokens, but its model only {rows}")
+    return lm, tokenizer
+
+
+def _eos_ids(lm: Any, tokenizer: PreTrainedTokenizerBase, child: str) -> tuple[int, ...]:
+    """The ids that end a response: the tokenizer's and those of the model's generation config."""
+    configured = getattr(lm.generation_config, "eos_token_id", None)
+    configured = configured if isinstance(configured, list) else [configured]
+    ids = [token for token in (tokenizer.eos_token_id, *configured) if token is not None]
+    if not ids:
+        raise SpecError(f"child {child!r}: its tokenizer has no end-of-text token, so no response could end")
+    return tuple(dict.fromkeys(ids))
+
+
+def _with_adapters(lm: nn.Module, lora: LoraConfig) -> nn.Module:
+    import peft
+
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, target_modules=lora.target_modules, lora_dropout=0.0
+    )
+    try:
+        return peft.get_peft_model(lm, config)
+    except ValueError as error:
+        raise SpecError(f"lora: {str(error).strip().splitlines()[0]}") from None
+
+
+def _zero_linear(hidden_size: int) -> nn.Linear:
+    head = nn.Linear(hidden_size, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
