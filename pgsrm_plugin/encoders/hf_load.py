@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def find_model(model: str, revision: str | None) -> ModelSource:
     """
     path = Path(model).expanduser()
     if path.is_dir():
+        _refuse_custom_code(path)
         return ModelSource(str(path), None, f"folder-sha256:{_folder_digest(path)[:16]}")
     if path.is_absolute() or model.startswith((".", "~")):
         raise SpecError(f"encoder.model: there is no folder {model}; name a sentence-transformers folder or a hub id")
@@ -106,6 +108,22 @@ def position_limit(model: SentenceTransformer) -> int | None:
         config = config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _refuse_custom_code(folder: Path) -> None:
+    """Only sentence-transformers' own modules are loaded: others would run code that the folder brings along."""
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        return
+    try:
+        kinds = [str(module["type"]) for module in json.loads(listing.read_text("utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpecError(f"encoder.model: {listing} is not a list of modules with a type: {error}") from error
+    for kind in kinds:
+        if not kind.startswith("sentence_transformers."):
+            raise SpecError(
+                f"encoder.model: {listing} asks for {kind}, code outside sentence-transformers; it is not run"
+            )
 
 
 def _hub_commit(model: str, repository: str, revision: str | None) -> tuple[str, bool]:
