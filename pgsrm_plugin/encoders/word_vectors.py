@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import math
 import unicodedata
 import warnings
 import zlib
@@ -18,6 +17,7 @@ from pgsrm_plugin.errors import SpecError
 
 _CONCEPT = "/c/"
 _ENGLISH = "/c/en/"
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def words(text: str, lowercase: bool) -> list[str]:
@@ -128,7 +128,7 @@ def _entry_slowly(fields: Sequence[str], width: int | None, where: str) -> tuple
     for field in numbers:
         if not _is_number(field):
             raise SpecError(f"{where}: {field[:40]!r} is not a number")
-        if not math.isfinite(np.float32(field)):
+        if not abs(float(field)) <= _FLOAT32_MAX:
             raise SpecError(f"{where}: {field[:40]} is not a finite float32 number")
     return " ".join(fields[: 1 + spaces]), np.array(numbers, dtype=np.float32)
 
