@@ -1,0 +1,50 @@
+# Each target makes .venv and installs what it needs, once; again when pyproject.toml or constraints.txt changes.
+# PYTHON names the interpreter to make .venv with (default: the first of python3, python3.12, 3.11, 3.10 that is fit).
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
+PYTEST_ARGS ?= -n 2
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-slow docs format clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed-demo ## train a child with the PGSRM and the binary reward; writes runs/demo/report.html
+	$(BIN)/pgsrm demo $(DEMO_ARGS)
+
+test: check ## everything but the slow tests, after check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(VENV)/.installed-dev ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+docs: $(VENV)/.installed-docs ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+format: $(VENV)/.installed-dev ## format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv, caches and what was built
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
+
+$(VENV)/.made:
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && \
+		echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
+	@touch $@
+
+$(VENV)/.installed-%: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing pgsrm-plugin[$*] into $(VENV); the first time this takes some minutes"
+	@$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
