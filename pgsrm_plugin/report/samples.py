@@ -11,36 +11,33 @@ from pgsrm_plugin.report import html
 from pgsrm_plugin.report.run import ROLLOUTS, Run
 
 Row = Mapping[str, Any]
-_NEEDED = ("step", "set", "prompt", "response", "references", "reward")
+_NEEDED = ("split", "when", "prompt", "response", "references")
 
 
 def samples(run: Run, split: str, count: int = 8) -> str:
-    """A table of ``count`` prompts of one set, evenly spread, at the run's first and last logged step.
+    """A table of ``count`` prompts of a split, evenly spread, as answered at the start and at the end of training.
 
     Raises:
-        DataError: a rollout lacks a key, or the set has no rollouts.
+        DataError: a rollout lacks a key, or the split has no rollouts at start and end.
     """
-    before, after = _ends(run, split)
+    before, after = (_answers(run, split, when) for when in ("start", "end"))
     shared = [prompt for prompt in before if prompt in after]
     if not shared:
-        raise DataError(f"{run.name}: the first and the last rollouts of set {split!r} share no prompt")
+        raise DataError(f"{run.name}: {ROLLOUTS} has no prompt of {split!r} that was answered at start and end")
     every = max(1, len(shared) // count)
     rows = [_row(before[prompt], after[prompt]) for prompt in shared[::every][:count]]
-    return html.table(["prompt", "parent", "before", "reward", "after", "reward"], rows, "samples")
+    return html.table(["prompt", "parent", "before", "scores", "after", "scores"], rows, "samples")
 
 
-def _ends(run: Run, split: str) -> tuple[dict[str, Row], dict[str, Row]]:
+def _answers(run: Run, split: str, when: str) -> dict[str, Row]:
+    answers = {}
     for number, row in enumerate(run.rollouts, start=1):
         for key in _NEEDED:
             if key not in row:
                 raise DataError(f"{run.name}: {ROLLOUTS}:{number}: a rollout needs {key!r}")
-    rows = [row for row in run.rollouts if row["set"] == split]
-    if not rows:
-        sets = sorted({str(row["set"]) for row in run.rollouts})
-        raise DataError(f"{run.name}: {ROLLOUTS} has no rollouts of set {split!r} (it has: {', '.join(sets)})")
-    ends = min(row["step"] for row in rows), max(row["step"] for row in rows)
-    early, late = ({row["prompt"]: row for row in rows if row["step"] == step} for step in ends)
-    return early, late
+        if (row["split"], row["when"]) == (split, when):
+            answers[str(row["prompt"])] = row
+    return answers
 
 
 def _row(before: Row, after: Row) -> str:
@@ -55,10 +52,10 @@ def _row(before: Row, after: Row) -> str:
 
 
 def _terms(row: Row) -> str:
-    """The total, and each raw term below it."""
-    terms = [
-        f"{escape(name.removeprefix('reward/'))} {value:.3g}"
+    """Each term's raw value."""
+    shown = [
+        f"{escape(name.removeprefix('reward/').replace('_', ' '))} {value:.2f}"
         for name, value in row.items()
-        if name.startswith("reward/") and name.count("/") == 1 and isinstance(value, int | float)
+        if f"{name}/weighted" in row
     ]
-    return f"{row['reward']:.3f}<small>{'<br>'.join(terms)}</small>"
+    return f"<small>{'<br>'.join(shown)}</small>"

@@ -19,7 +19,7 @@ PAGE = Page(
     outcomes=[ACCURACY],
     panels=[ACCURACY, Panel("train/kl", "KL"), Panel("never/logged", "nothing")],
     sections=[("The prompts", "75 & 15")],
-    sample_sets=[("train", "training prompts")],
+    sample_sets=[("val/train", "training prompts")],
     command="make demo",
 )
 
@@ -30,9 +30,11 @@ def make_run(folder, label, seed, accuracies, response="purple", seconds=None):
     for step, accuracy in enumerate(accuracies):
         rows += [f"0,{step * 10},,{accuracy}", f"0,{step * 10},0.{step},"]
     (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
-    rollout = {"set": "train", "prompt": "red and blue", "references": ["purple"], "reward": 0.25}
+    rollout = {"split": "val/train", "prompt": "red and blue", "references": ["purple"], "reward": 0.25}
     rollout |= {"reward/semantic": 0.5, "reward/semantic/weighted": 0.125}
-    lines = [json.dumps(rollout | {"step": step, "response": text}) for step, text in [(0, "blue"), (20, response)]]
+    lines = [
+        json.dumps(rollout | {"when": when, "response": text}) for when, text in [("start", "blue"), ("end", response)]
+    ]
     (folder / "rollouts.jsonl").write_text("\n".join(lines) + "\n")
     info = RunInfo(label=label, seed=seed, episodes=640, spec="terms: {semantic: {}}", seconds=seconds or {})
     write_info(folder, info)
@@ -130,7 +132,7 @@ def test_what_models_wrote_is_escaped(tmp_path):
 
 def test_every_term_of_a_rollout_is_shown_raw(runs, tmp_path):
     text = write_report(runs, tmp_path / "report.html", PAGE).read_text()
-    assert "0.250<small>semantic 0.5</small>" in text
+    assert "<small>semantic 0.50</small>" in text
 
 
 def test_intervals_of_known_samples():

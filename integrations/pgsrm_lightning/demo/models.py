@@ -23,10 +23,6 @@ class Size:
     heads: int = 4
 
 
-CHILD = Size(layers=3, width=256)
-PARENT = Size(layers=4, width=256)
-
-
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A byte-level BPE trained until every word of ``texts`` is one token; any text survives encoding and decoding."""
     bpe = Tokenizer(models.BPE())
@@ -126,10 +122,10 @@ def teach(
     *,
     lr: float,
     until: Callable[[], bool],
-    max_steps: int,
-    on_step: Callable[[int], None] = lambda step: None,
+    max_steps: int = 600,
+    every: int = 1,
 ) -> int:
-    """Full-batch supervised steps until ``until()`` holds; returns how many.
+    """Full-batch supervised steps until ``until()`` holds, which is asked every so many steps; returns how many.
 
     Raises:
         RuntimeError: it does not hold after ``max_steps``.
@@ -143,7 +139,6 @@ def teach(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        on_step(step)
-        if until():
+        if step % every == 0 and until():
             return step
     raise RuntimeError(f"the supervised run did not reach its goal in {max_steps} steps")
