@@ -131,7 +131,7 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except UnicodeDecodeError as error:
                 raise DataError(f"{label}: not UTF-8 text (byte {error.start + 1} of the line)") from None
             if text.strip():
-                yield label, _json_object(text, label)
+                yield label, _json_object(text.rstrip(), label)
 
 
 def _json_object(text: str, label: str) -> dict[str, Any]:

@@ -42,5 +42,5 @@ if [ -n "$without_venv" ]; then
 elif [ -n "$unfit" ]; then
     refuse "Python 3.10, 3.11 or 3.12 is needed, but $unfit; $advice"
 else
-    refuse "Python 3.10, 3.11 or 3.12 is needed, but there is no $(echo "$*" | sed 's/ /, /g'); $advice"
+    refuse "Python 3.10, 3.11 or 3.12 is needed, but none of these was found: $*; $advice"
 fi
