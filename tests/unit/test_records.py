@@ -205,7 +205,7 @@ def test_a_bad_parquet_row_is_numbered(tmp_path: Path) -> None:
     [
         (b"", "data.jsonl is empty (0 bytes)"),
         (b"\n \n", "data.jsonl has no rows"),
-        (b'{"prompt": \n', "data.jsonl:1: not JSON (Expecting value, column 12)"),
+        (b'{"prompt": \n', "data.jsonl:1: not JSON (Expecting value, column 11)"),
         (b"[1]\n", "data.jsonl:1: a row must be a JSON object {...}, not a list"),
         (b"null\n", "data.jsonl:1: a row must be a JSON object {...}, not null"),
         (b'\n{"prompt": "\xff"}\n', "data.jsonl:2: not UTF-8 text (byte 13 of the line)"),
