@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from pgsrm_plugin.errors import PgsrmError
+
 EOS = "<|endoftext|>"
 PAD = "<|pad|>"
 
@@ -67,7 +69,7 @@ def save(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
 def encode_pairs(
     tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], answers: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids, attention mask and labels, each (B, T); an answer follows its prompt after a space and ends with EOS."""
+    """Token ids, attention mask and labels, each (B, T); the answer follows its prompt after a space, then EOS."""
     prompt_lengths = [len(ids) for ids in tokenizer(list(prompts))["input_ids"]]
     texts = [f"{prompt} {answer}{EOS}" for prompt, answer in zip(prompts, answers, strict=True)]
     batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
@@ -122,23 +124,26 @@ def teach(
     *,
     lr: float,
     until: Callable[[], bool],
-    max_steps: int = 600,
-    every: int = 1,
+    max_steps: int = 2000,
+    batch: int = 32,
+    every: int = 3,
 ) -> int:
-    """Full-batch supervised steps until ``until()`` holds, which is asked every so many steps; returns how many.
+    """Supervised steps on random rows until ``until()`` holds, which is asked every so many steps; returns how many.
 
     Raises:
-        RuntimeError: it does not hold after ``max_steps``.
+        PgsrmError: it does not hold after ``max_steps``.
     """
     ids_BT, mask_BT, labels_BT = data
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
+    generator = torch.Generator().manual_seed(0)
     for step in range(1, max_steps + 1):
         model.train()
-        loss = model(input_ids=ids_BT, attention_mask=mask_BT, labels=labels_BT).loss
+        rows = torch.randperm(len(ids_BT), generator=generator)[:batch]
+        loss = model(input_ids=ids_BT[rows], attention_mask=mask_BT[rows], labels=labels_BT[rows]).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % every == 0 and until():
             return step
-    raise RuntimeError(f"the supervised run did not reach its goal in {max_steps} steps")
+    raise PgsrmError(f"the supervised run did not reach its goal in {max_steps} steps")

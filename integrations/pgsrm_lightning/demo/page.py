@@ -33,16 +33,16 @@ PANELS = (
     Panel("train/clip_fraction", "clipped share of tokens", percent=True),
 )
 INTRO = (
-    "A parent language model answered each prompt once. A smaller child, a GPT-2 of {parameters:.1f} million parameters that "
-    "a short supervised run had left with partial knowledge, then learned by PPO from a reward alone. PGSRM rewards an "
-    "answer by its similarity to the parent's in the embedding space of all-MiniLM-L6-v2, squared; binary gives 1 for the "
-    "parent's very words and 0 otherwise. Warm start, PPO settings, prompts and seeds are the same for both."
+    "A parent language model answered each prompt once. A child, a GPT-2 of {parameters:.1f} million parameters that a "
+    "short supervised run had left with partial knowledge, then learned by PPO from a reward alone. PGSRM rewards an "
+    "answer by its similarity to the parent's in the embedding space of all-MiniLM-L6-v2, squared; binary gives 1 for "
+    "the parent's very words and 0 otherwise. Warm start, PPO settings, prompts and seeds are the same for both."
 )
 METHOD = (
     "Accuracy is the share of greedy answers that equal the parent's. Each run answered {episodes:,} sampled prompts "
-    "({steps} steps of {prompts}). The warm start was stopped when it sampled the right answer to a training prompt with "
-    "probability {warm_start:.2f}. Seeds change the sampling and the order of prompts; the warm start is one checkpoint, so "
-    "the intervals do not cover a different warm start."
+    "({steps} steps of {prompts}). The warm start was stopped when it sampled the right answer to a training prompt "
+    "with probability {warm_start:.2f}. Seeds change the sampling and the order of prompts; the warm start is one "
+    "checkpoint, so the intervals do not cover a different one."
 )
 
 

@@ -38,7 +38,7 @@ class Plan:
     prompts_per_step: int = 64
     new_tokens: int = 3
     validate_every: int = 10
-    warm_start: float = 0.12
+    warm_start: float = 0.15
     child: Size = field(default_factory=lambda: Size(layers=3, width=256))
     parent: Size = field(default_factory=lambda: Size(layers=3, width=256))
     ppo: PPOConfig = PPO_SETTINGS

@@ -1,4 +1,4 @@
-"""`pgsrm demo`: a tiny child learns colour mixing from its parent's answers, with the PGSRM and with the binary reward."""
+"""`pgsrm demo`: a tiny child learns colour mixing from its parent's answers, once with each of two rewards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for models, runs and the page.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for models, runs and the page.")] = Path(
+        "runs/demo"
+    ),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="PPO steps of each run.")] = Plan.steps,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = 2,
@@ -62,15 +64,22 @@ def run_demo(plan: Plan, console: Console) -> list[Run]:
     Raises:
         PgsrmError: a stage or a run failed; the message says which, and no page is written.
     """
-    worker.quiet()
+    worker.settle()
     task = colour_mixing()
     plan.out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         _remove(plan.out / name)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress:
+    count = min(plan.jobs, plan.seeds * len(LABELS))
+    with (
+        Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress,
+        _workers(count) as (pool, beats),
+    ):
+        preparing = [pool.submit(worker.ready) for _ in range(count)]
         _teach(task, plan, progress)
-        return _train_all(plan, progress)
+        for future in preparing:
+            future.result()
+        return _train_all(plan, progress, pool, beats)
 
 
 def _teach(task: Task, plan: Plan, progress: Progress) -> None:
@@ -81,24 +90,25 @@ def _teach(task: Task, plan: Plan, progress: Progress) -> None:
 
     school.make_parent(task, plan.parent, plan.out / "parent", learning)
     answers = school.ask_parent(task, plan.out / "parent", plan.out / "parent.jsonl")
-    progress.update(stage, completed=100, note="all 90 answers right, stored")
+    progress.update(stage, completed=100, note=f"all {len(answers)} answers right, stored")
+    _say(progress, "parent: all answers right, stored")
     stage = progress.add_task("child warm start", total=round(100 * plan.warm_start), note="")
     school.warm_start(task, answers, plan, learning)
     progress.update(stage, completed=round(100 * plan.warm_start))
+    _say(progress, "child: warm start done")
     for name, prompts in {"train": task.train_prompts, "held_out": task.held_out_prompts}.items():
         rows = [json.dumps({"prompt": prompt, "reference": answers[prompt]}) + "\n" for prompt in prompts]
         (plan.out / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
-def _train_all(plan: Plan, progress: Progress) -> list[Run]:
+def _train_all(plan: Plan, progress: Progress, pool: ProcessPoolExecutor, beats: Any) -> list[Run]:
     jobs = [Job(label, seed, plan) for seed in range(plan.seeds) for label in LABELS]
-    stage = progress.add_task("PPO, all runs", total=len(jobs) * plan.steps, note="loading the encoder")
-    with _workers(min(plan.jobs, len(jobs))) as (pool, beats):
-        futures = {pool.submit(worker.train, job): job for job in jobs}
-        display = _Display(progress, stage, plan)
-        while not _finished(futures):
-            display.show(beats)
+    stage = progress.add_task("PPO, all runs", total=len(jobs) * plan.steps, note="")
+    futures = {pool.submit(worker.train, job): job for job in jobs}
+    display = _Display(progress, stage, plan)
+    while not _finished(futures):
         display.show(beats)
+    display.show(beats)
     progress.update(stage, completed=len(jobs) * plan.steps, note="done")
     return [read_run(job.folder) for job in sorted(jobs, key=lambda job: list(LABELS).index(job.label))]
 
@@ -151,7 +161,15 @@ class _Display:
         numbers = [("reward", beat.reward), ("accuracy", beat.accuracy)]
         note = "  ".join(f"{name} {value:.2f}" for name, value in numbers if value is not None)
         self._progress.update(self._lines[key], completed=beat.step, note=note, visible=beat.step < self._plan.steps)
-        self._progress.update(self._stage, advance=1, note="")
+        self._progress.update(self._stage, advance=1)
+        if beat.step % max(1, self._plan.steps // 4) == 0:
+            _say(self._progress, f"{beat.label}, seed {beat.seed}: step {beat.step} of {self._plan.steps}  {note}")
+
+
+def _say(progress: Progress, text: str) -> None:
+    """A plain line where there is no terminal to draw bars on."""
+    if not progress.console.is_terminal:
+        progress.console.print(text, highlight=False)
 
 
 def _remove(path: Path) -> None:

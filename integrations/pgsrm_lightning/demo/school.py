@@ -32,7 +32,7 @@ def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
     """Teaches a parent the expert's whole table and saves it together with its tokenizer.
 
     Raises:
-        RuntimeError: it does not learn the table.
+        PgsrmError: it does not learn the table.
     """
     tokenizer = train_tokenizer(f"{prompt} {answer}" for prompt, answer in task.expert.items())
     prompts, answers = list(task.expert), list(task.expert.values())
@@ -43,7 +43,7 @@ def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
         written = generate(model, tokenizer, prompts, task.new_tokens, sample=False)
         return written == [(answer, "stop") for answer in answers]
 
-    teach(model, encode_pairs(tokenizer, prompts, answers), lr=1e-3, until=knows_all, every=5)
+    teach(model, encode_pairs(tokenizer, prompts, answers), lr=1e-3, until=knows_all, every=12)
     save(model, tokenizer, folder)
 
 
@@ -75,7 +75,7 @@ def warm_start(task: Task, answers: dict[str, str], plan: Plan, report: Progress
     It never sees a held-out prompt. Saved with the parent's tokenizer.
 
     Raises:
-        RuntimeError: it does not get there.
+        PgsrmError: it does not get there.
     """
     tokenizer = AutoTokenizer.from_pretrained(plan.out / "parent")
     prompts = list(task.train_prompts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import transformers
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
@@ -38,7 +39,7 @@ class Beat:
     accuracy: float | None = None
 
 
-class Cancelled(Exception):
+class RunCancelledError(Exception):
     """Another worker failed; this one stops."""
 
 
@@ -46,16 +47,20 @@ _state: dict[str, Any] = {}
 
 
 def start(beats: Any, stop: Any) -> None:
-    """Prepares a worker process: one thread, quiet libraries, the encoder loaded."""
+    """A worker process's first act."""
+    settle()
+    _state.update(beats=beats, stop=stop)
+
+
+def ready() -> None:
+    """Loads the encoder, once a process; workers do it while the main process teaches parent and child."""
+    if "semantic" not in _state:
+        _state["semantic"] = SemanticReward(validation_spec())
+
+
+def settle() -> None:
+    """One thread, and no library writes between the lines of the progress display. Warnings of our own still show."""
     torch.set_num_threads(1)
-    quiet()
-    _state.update(beats=beats, stop=stop, semantic=SemanticReward(validation_spec()))
-
-
-def quiet() -> None:
-    """Keeps libraries from writing between the lines of the progress display. Warnings of our own still show."""
-    import transformers
-
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -81,7 +86,7 @@ class Heartbeat(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
         if _state["stop"].is_set():
-            raise Cancelled
+            raise RunCancelledError
         numbers = trainer.callback_metrics
         for part in ("rollout", "reward", "update"):
             self.seconds[part] = self.seconds.get(part, 0.0) + float(numbers[f"time/{part}_s"])
@@ -92,6 +97,7 @@ class Heartbeat(Callback):
 
 def train(job: Job) -> Job:
     """One whole run: validation of the warm start, PPO, validation all along, rollouts at both ends, run.json last."""
+    ready()
     plan, started = job.plan, time.perf_counter()
     semantic: SemanticReward = _state["semantic"]
     spec_file = find_spec_file(LABELS[job.label])
