@@ -156,7 +156,7 @@ class HfEncoder:
         return lengths, [sum(self._own_tokens(encoding, row)) for row in range(len(texts))]
 
     def _templated_length(self, text: str) -> int:
-        whole = {"text": {"truncation": False}}
+        whole = {"text": {"truncation": False, "verbose": False}}
         features = self._model.preprocess([text], prompt=self.prompt or None, processing_kwargs=whole)
         return int(features["input_ids"].shape[1])
 

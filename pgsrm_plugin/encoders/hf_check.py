@@ -42,6 +42,6 @@ def self_test(encoder: Encoder, model: SentenceTransformer, spec: HfEncoderSpec)
 
 def _texts(model: SentenceTransformer) -> list[str]:
     """Short, punctuation only, other scripts, and one beyond the truncation where that is affordable."""
-    limit = min(int(model.max_seq_length or _LONGEST_WORDS), _LONGEST_WORDS)
+    limit = int(min(model.max_seq_length or _LONGEST_WORDS, _LONGEST_WORDS))
     long = _SENTENCE * (limit // 12 + 2)
     return ["red", ".", "Grüße aus 東京, привет и مرحبا!", "f(x) = x^2 + 1;\n\treturn {'a': [1, 2]}", _SENTENCE, long]

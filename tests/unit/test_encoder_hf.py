@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
@@ -147,6 +147,42 @@ def test_tiny_models_agree_with_sentence_transformers(tmp_path, kind, pooling, n
         torch.testing.assert_close(found_ND.norm(dim=1), torch.ones(len(TEXTS)))
     assert encoder.prompt == prompt
     assert (expected_ND[0] - expected_ND[1]).abs().max() > 1e-2  # the oracle tells texts apart
+
+
+def test_a_plain_transformers_folder_gets_mean_pooling_as_sentence_transformers_gives_it(tmp_path):
+    folder = make_model(tmp_path).parent / "backbone"
+    torch.testing.assert_close(build(folder).encode(TEXTS).vectors_ND, oracle(folder, TEXTS), atol=2e-6, rtol=1e-5)
+
+
+def test_a_model_of_static_embeddings_has_vectors_but_no_tokens(tmp_path):
+    embedding = StaticEmbedding(wordpiece().backend_tokenizer, embedding_dim=16)
+    SentenceTransformer(modules=[embedding], device="cpu").save_pretrained(str(tmp_path / "static"))
+    encoder = build(tmp_path / "static")
+    result = encoder.encode(TEXTS)
+    torch.testing.assert_close(result.vectors_ND, oracle(tmp_path / "static", TEXTS), atol=2e-6, rtol=1e-5)
+    assert result.tokens_N.tolist() == [-1] * len(TEXTS)
+    assert not result.truncated_N.any()
+    with pytest.raises(ScorerError, match=r"has no token states; use a transformer with a fast tokenizer$"):
+        encoder.token_states(["red"])
+    with pytest.raises(SpecError, match=r"^encoder.max_tokens: .* has no transformers tokenizer, and never truncates$"):
+        build(tmp_path / "static", max_tokens=16)
+
+
+def test_a_model_that_wraps_texts_in_a_chat_template(tmp_path, caplog):
+    folder = make_model(tmp_path, "qwen3", "lasttoken")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    settings["modality_config"]["message"] = settings["modality_config"]["text"]
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+    encoder = build(folder)
+    texts = ["red", "blue dog", "red " * 100]
+    result = encoder.encode(texts)
+    torch.testing.assert_close(result.vectors_ND, oracle(folder, texts), atol=2e-6, rtol=1e-5)
+    assert result.truncated_N.tolist() == [False, False, True]
+    assert result.tokens_N[0] == len(tokenizer("red")["input_ids"])
+    assert "Token indices" not in caplog.text
 
 
 def test_the_specs_prompt_replaces_the_models_and_may_be_empty(tmp_path):
