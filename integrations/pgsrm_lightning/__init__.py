@@ -3,7 +3,8 @@
     from lightning.pytorch import Trainer
     from pgsrm_lightning import PPOConfig, PromptData, RLModule, RolloutLog, SamplingConfig
 
-    module = RLModule(child="gpt2", spec="reward.yaml", algorithm=PPOConfig(), sampling=SamplingConfig(max_new_tokens=2))
+    sampling = SamplingConfig(max_new_tokens=2)
+    module = RLModule(child="gpt2", spec="reward.yaml", algorithm=PPOConfig(), sampling=sampling)
     data = PromptData(train="train.jsonl", val={"held_out": "held_out.jsonl"}, prompts_per_step=32, steps=200)
     Trainer(max_epochs=1, log_every_n_steps=1, callbacks=[RolloutLog("runs/rollouts.jsonl")]).fit(module, data)
 

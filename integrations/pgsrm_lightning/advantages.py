@@ -1,6 +1,6 @@
 r"""Advantages: who did better than expected, and by how much. Pure functions of tensors.
 
-Shape suffixes: ``B`` rows, ``T`` response tokens. ``total`` adds a tensor up over all processes; the default is for one.
+Shape suffixes: ``B`` rows, ``T`` response tokens. ``total`` sums over all processes; the default is for one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def alone(value: Tensor) -> Tensor:
 
 
 def token_rewards(scores_B: Tensor, logp_BT: Tensor, ref_logp_BT: Tensor, mask_BT: Tensor, kl_coef: float) -> Tensor:
-    r"""The reward of each token: :math:`-\beta (\log \pi - \log \pi_{ref})` everywhere, plus the score on the last token.
+    r"""The reward of each token: :math:`-\beta (\log \pi - \log \pi_{ref})` plus, on the last token, the score.
 
     This is PPO's KL penalty in its classic place (Ziegler et al., arXiv 1909.08593); the value head learns it too.
 
@@ -94,12 +94,12 @@ def group_advantages(
 ) -> Tensor:
     r"""GRPO's advantages :math:`(r - \mathrm{mean}) / (\mathrm{std} + \epsilon)` within each group (arXiv 2402.03300).
 
-    The standard deviation is the population's. A group with :math:`\mathrm{std} \le` ``noise`` gets exactly 0: otherwise
+    The standard deviation is the population's. A group with :math:`\mathrm{std} \le` ``noise`` gets exactly 0: else
     two identical answers whose rewards differ by rounding would become advantages of +-1. A group of one gets 0 too.
     Rows that were not scored get 0 and do not enter their group's statistics.
 
     >>> group_advantages(torch.tensor([1.0, 3.0, 5.0]), ["a", "a", "b"], torch.ones(3, dtype=torch.bool))
-    tensor([-1.0000,  1.0000,  0.0000])
+    tensor([-1.,  1.,  0.])
     """
     advantages_B = torch.zeros_like(rewards_B)
     for rows in group_rows(groups, scored_B):
@@ -111,9 +111,9 @@ def group_advantages(
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
-    r""":math:`1 - \mathrm{Var}(R - V) / \mathrm{Var}(R)`: 1 is a perfect critic, 0 a constant one, below 0 a harmful one.
+    r""":math:`1 - \mathrm{Var}(R - V) / \mathrm{Var}(R)`: 1 is a perfect critic, 0 a constant one.
 
-    0 where the returns do not vary.
+    Below 0 the critic does harm. 0 where the returns do not vary.
 
     >>> explained_variance(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 2.0]), torch.ones(2))
     tensor(0.7500)

@@ -18,8 +18,8 @@ class RolloutLog(Callback):
 
     A line has ``step``, ``split`` (``train`` or ``val/<set>``), ``when`` (``start``, ``during``, ``end``), ``prompt``,
     ``response``, ``references``, ``ground_truth`` and every number of :meth:`pgsrm_plugin.RewardOutput.columns`.
-    Training rollouts are written every so many steps; each validation set is answered greedily at the start (not after a
-    resume) and at the end of training. Only the first process writes.
+    Training rollouts are written every so many steps; each validation set is answered greedily at the start (not
+    after a resume) and at the end of training. Only the first process writes.
 
     Args:
         path: the file; lines are added to it. A relative path starts at the trainer's log folder.

@@ -51,7 +51,8 @@ def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> 
 
 def frozen_names(policy: Policy) -> set[str]:
     """Names of the parameters that no step changes (with LoRA, the base model); checkpoints leave them out."""
-    return {name for name, parameter in policy.named_parameters() if not parameter.requires_grad}
+    named = policy.named_parameters(remove_duplicate=False)  # tied weights have two names
+    return {name for name, parameter in named if not parameter.requires_grad}
 
 
 def _described(values: Mapping[str, Any], names: list[str]) -> str:

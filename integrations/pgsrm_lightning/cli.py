@@ -6,7 +6,7 @@ import typer
 
 
 def train(ctx: typer.Context) -> None:
-    """Train a child with PPO or GRPO on a reward spec: pgsrm train --config recipes/lightning/ppo_pgsrm_gpt2.yaml ..."""
+    """Train a child with PPO or GRPO on a reward spec; --config takes a recipe, e.g. of recipes/lightning."""
     from pgsrm_lightning import trainer_cli
 
     trainer_cli.main(ctx.args)

@@ -104,8 +104,8 @@ class SamplingConfig:
     Attributes:
         max_new_tokens: a response without an end-of-text token by then is cut and counted as truncated.
         temperature: of the softmax, at sampling and in every log-probability alike.
-        top_p, top_k: nucleus and top-k limits of the sampling; 1.0 and 0 switch them off. Log-probabilities are those of
-            the whole softmax, so with limits the first ratio is still 1 but sampling is no longer exactly on-policy.
+        top_p, top_k: nucleus and top-k limits of the sampling; 1.0 and 0 switch them off. Log-probabilities are those
+            of the whole softmax, so with limits the first ratio is still 1 but sampling is no longer exactly on-policy.
         max_prompt_tokens: a longer prompt is an error; None allows what the model's context leaves.
         chat: put a plain-text prompt into the tokenizer's chat template as a user message.
         eval_batch_size: validation prompts answered at once.

@@ -127,6 +127,13 @@ class TrainBatches:
         for step in range(done, (done // self._steps + 1) * self._steps):
             yield PromptBatch(step, "train", self._stream.at(step, rank(), world_size()))
 
+    def state_dict(self) -> dict[str, int]:
+        """Nothing: the module's step says where the data are. With it, Lightning trusts a resume within an epoch."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Nothing to do; see :meth:`state_dict`."""
+
 
 class ValBatches:
     """A validation set, dealt out in batches; every process has equally many, the last of them perhaps empty."""

@@ -67,7 +67,7 @@ def look_back(
 ) -> Experience:
     """Evaluates the rollout, once under the policy and once under the reference.
 
-    It goes in the very micro-batches in which the first epoch will go, so that the first minibatch's ratio is exactly 1.
+    It goes in the very micro-batches in which the first epoch will go, so the first minibatch's ratio is exactly 1.
     """
     width = rollout.mask_BT.shape[1]
     parts: list[list[Tensor]] = []

@@ -1,7 +1,7 @@
-"""Group relative policy optimisation (DeepSeekMath, arXiv 2402.03300): no critic, advantages within each prompt's group.
+"""Group relative policy optimisation (DeepSeekMath, arXiv 2402.03300): no critic, advantages within a prompt's group.
 
-The KL penalty stands in the loss with the k3 estimator, which is never negative. The loss is the mean over all tokens of
-a minibatch, not a mean of the responses' means, so a long response's tokens weigh as much as a short one's (DAPO,
+The KL penalty stands in the loss with the k3 estimator, which is never negative. The loss is the mean over all tokens
+of a minibatch, not a mean of the responses' means, so a long response's tokens weigh as much as a short one's (DAPO,
 arXiv 2503.14476).
 """
 

@@ -68,7 +68,7 @@ def clipped_policy_loss(logp_BT: Tensor, old_logp_BT: Tensor, advantages_BT: Ten
 
 
 def is_clipped(logp_BT: Tensor, old_logp_BT: Tensor, advantages_BT: Tensor, clip: float) -> Tensor:
-    """Where :func:`clipped_policy_loss` has no gradient: the ratio left the band on the side that the advantage rewards.
+    """Where :func:`clipped_policy_loss` has no gradient: the ratio left the band on the rewarded side.
 
     >>> up = torch.tensor([1.5, 1.5, 1.1]).log()
     >>> is_clipped(up, torch.zeros(3), torch.tensor([1.0, -1.0, 1.0]), 0.2)
@@ -93,7 +93,7 @@ def clipped_value_loss(values_BT: Tensor, old_values_BT: Tensor, returns_BT: Ten
 
 
 def kl_k1(logp_BT: Tensor, ref_logp_BT: Tensor) -> Tensor:
-    r"""The plain estimate :math:`\log \pi - \log \pi_{ref}` of KL(pi, ref): unbiased, of either sign (Schulman's k1)."""
+    r"""The plain estimate :math:`\log \pi - \log \pi_{ref}` of KL(pi, ref): unbiased, of either sign (k1)."""
     return logp_BT - ref_logp_BT
 
 

@@ -34,14 +34,20 @@ from pgsrm_plugin.validate import check_samples
 Spec = str | Path | RewardSpec | SemanticReward
 SHOWN = ("train/reward", "train/kl")
 """What the progress bar shows, besides the accuracies."""
+INTENDED = (
+    r".*module\(s\) in eval mode at the start of training",  # dropout stays off
+    r".*Total length of `list` across ranks is zero",  # no validation set
+    r"(?s).*ModelCheckpoint with manual optimization",  # checkpoints hold the state after a step
+)
+"""Lightning's warnings about what is meant to be so."""
 
 
 class RLModule(LightningModule):
     """Trains a child with PPO or GRPO on a semantic reward.
 
-    One ``training_step`` is a whole step: rollout, reward, epochs of minibatches. ``trainer.global_step`` counts these, so
-    ``max_steps`` and ``every_n_train_steps`` do too. All randomness of step t is a function of (seed, t, rank), so a run
-    resumed from a checkpoint takes the same next step as one that was never interrupted.
+    One ``training_step`` is a whole step: rollout, reward, epochs of minibatches. ``trainer.global_step`` counts these,
+    so ``max_steps`` and ``every_n_train_steps`` do too. All randomness of step t is a function of (seed, t, rank), so a
+    run resumed from a checkpoint takes the same next step as one that was never interrupted.
 
     Args:
         child: folder or hub id of a causal language model.
@@ -90,7 +96,8 @@ class RLModule(LightningModule):
         if not isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             name = type(self.trainer.strategy).__name__
             raise SpecError(f"trainer.strategy: {name} is not supported; take 'auto' with one device, or 'ddp'")
-        warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training")  # on purpose
+        for message in INTENDED:
+            warnings.filterwarnings("ignore", message=message)
         for split in ("train", "val"):
             self.reward(split)
 

@@ -1,8 +1,8 @@
 """Proximal policy optimisation (arXiv 1707.06347) with a value head.
 
-What the PGSRM authors' public code calls PPO is one REINFORCE-with-baseline step a batch. This one has the clipped ratio,
-GAE, several epochs of minibatches and whitened advantages; its KL penalty stands in the token rewards, where it has an
-effect on-policy (as a loss term, the k1 estimate has zero expected gradient there); the end-of-text token is learned.
+What the PGSRM authors' public code calls PPO is one REINFORCE-with-baseline step a batch. This one has the clipped
+ratio, GAE, several epochs of minibatches and whitened advantages. Its KL penalty stands in the token rewards, where it
+has an effect on-policy (as a loss term, the k1 estimate has zero expected gradient there). End-of-text is learned.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from pgsrm_plugin.errors import PgsrmError
 class Updater:
     """Takes the optimizer steps of a training step.
 
-    A minibatch's loss is the sum over its tokens divided by their number over all micro-batches *and* processes; gradients
-    are then added up. So accumulation, and any split of the rows over processes, give the gradient of the whole minibatch.
+    A minibatch's loss is the sum over its tokens divided by their number over all micro-batches *and* processes;
+    gradients are then added up. So accumulation, and any split of the rows over processes, give the gradient of the
+    whole minibatch.
 
     Args:
         backward: called with each micro-batch's loss.

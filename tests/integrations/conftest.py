@@ -25,7 +25,7 @@ def write_child(folder: Path, hidden: int = 32, vocabulary: int = 8, chat: bool 
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     # As in gpt2, one token is both pad and end of text.
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>", pad_token="<eos>")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
     if chat:
         fast.chat_template = CHAT_TEMPLATE
     torch.manual_seed(0)
