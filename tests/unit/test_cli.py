@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 
 from pgsrm_plugin import SemanticReward, calibrate, load_spec
@@ -204,9 +205,11 @@ def test_paths_are_checked_before_scoring(pgsrm: Any, tmp_path: Path, toy: Path)
     assert [json.loads(line) for line in data.read_text().splitlines()] == ROWS
 
 
-def test_a_column_that_parquet_cannot_hold_is_refused_before_scoring(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
+def test_a_column_that_parquet_cannot_hold_is_refused_before_scoring(pgsrm: Any, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("{encoder: {kind: hf, model: ./no-such-folder}, terms: {semantic: {}}}")
     data = write(tmp_path / "in.jsonl", ROWS)
-    result = pgsrm("score", data, "--spec", toy, "--out", tmp_path / "out.parquet")
+    result = pgsrm("score", data, "--spec", spec, "--out", tmp_path / "out.parquet")
     assert (result.status, "column 'reference' mixes types" in result.err) == (2, True)
 
 
@@ -294,17 +297,17 @@ def test_shipped_specs_satisfy_the_schema_and_wrong_ones_do_not() -> None:
 
 
 def test_calibrate_prints_a_floor_that_a_spec_takes(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
-    data = write(tmp_path / "in.jsonl", ROWS)
+    data = write(tmp_path / "in.jsonl", [*ROWS, {"prompt": "blue+red", "reference": "purple"}])
     result = pgsrm("calibrate", data, "--spec", toy)
     assert result.status == 0
     floor = yaml.safe_load(result.out)["floor"]
     encoder = HashingEncoder(HashingEncoderSpec())
-    texts = [("purple", "orange"), ("purple", "amber"), ("purple", "green"), ("orange", "green"), ("amber", "green")]
-    import torch
-
+    # Two prompts share the reference "purple", which is not compared with itself; orange and amber are of one prompt.
+    with_purple = [("purple", "orange"), ("purple", "amber"), ("purple", "green")]
+    texts = [*with_purple, *with_purple, ("orange", "green"), ("amber", "green")]
     cosines = [float(torch.nn.functional.cosine_similarity(*encoder.encode(pair).vectors_ND, dim=0)) for pair in texts]
-    assert floor == {"value": pytest.approx(sum(cosines) / 5, abs=1e-4), "encoder": encoder.identity, "pairs": 5}
-    assert f"median {sorted(cosines)[2]:.4f}" in result.out
+    assert floor == {"value": pytest.approx(sum(cosines) / 8, abs=1e-4), "encoder": encoder.identity, "pairs": 8}
+    assert f"median {sum(sorted(cosines)[3:5]) / 2:.4f}" in result.out
     calibrated = {"semantic": {"transform": "calibrated", "floor": floor}}
     parse_spec(json.dumps({"encoder": {"kind": "hashing"}, "terms": calibrated}))
 
