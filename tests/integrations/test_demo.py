@@ -89,7 +89,7 @@ def test_a_failing_run_stops_the_demo_without_a_page(tmp_path):
 
 @pytest.fixture(scope="module")
 def untaught(tmp_path_factory):
-    tokenizer = models.train_tokenizer(f"{prompt} {answer}" for prompt, answer in TASK.expert.items())
+    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in TASK.expert.items()])
     model = models.new_model(tokenizer, models.Size(layers=1, width=32), seed=0)
     folder = tmp_path_factory.mktemp("untaught")
     models.save(model, tokenizer, folder)
@@ -109,6 +109,9 @@ def test_every_colour_is_one_token_and_the_vocabulary_is_the_models(untaught):
         assert len(tokenizer(f" {answer}")["input_ids"]) == 1
     text = "any text: naïve ☃"
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    prompt = TASK.prompts[0]
+    assert tokenizer.decode(tokenizer(prompt)["input_ids"]) == prompt
+    assert len(tokenizer(prompt)["input_ids"]) == 6  # the instruction; red; and; blue; is; =>
 
 
 def test_sampled_accuracy_is_the_probability_of_answer_and_end(untaught):

@@ -60,7 +60,7 @@ def write_page(plan: Plan, runs: Sequence[Run], command: str = "make demo") -> P
                 "The prompts",
                 f"“{task.train_prompts[0]}” and so on: 10 colours, 90 ordered pairs. "
                 f"{len(task.train_prompts)} prompts are trained on, {len(task.held_out_prompts)} are held out. "
-                f"{task.held_out_kind}",
+                f"{task.held_out_kind} The tokenizer was trained on these words; the instruction is one token.",
             ),
             (
                 "How it was measured",

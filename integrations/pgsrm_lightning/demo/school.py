@@ -34,7 +34,7 @@ def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
     Raises:
         PgsrmError: it does not learn the table.
     """
-    tokenizer = train_tokenizer(f"{prompt} {answer}" for prompt, answer in task.expert.items())
+    tokenizer = train_tokenizer([f"{prompt} {answer}" for prompt, answer in task.expert.items()])
     prompts, answers = list(task.expert), list(task.expert.values())
     model = new_model(tokenizer, size, seed=0)
 
