@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.shipped import find_spec_file
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import FloorSpec
 
@@ -22,14 +23,12 @@ ENCODER_MODELS: dict[str, type[BaseModel]] = {
 
 
 def load_spec(path: str | Path) -> RewardSpec:
-    """Reads a reward spec.
+    """Reads a reward spec: a file, or the bare name of a shipped one (``pgsrm``).
 
     Raises:
         SpecError: the file is missing, is not YAML, or is not a valid spec; the message names file and line.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise SpecError(f"{path}: no such spec file{_near_files(path)}")
+    path = find_spec_file(path)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -52,12 +51,6 @@ def parse_spec(text: str, source: str = "<spec>", folder: Path | None = None) ->
     except ValidationError as error:
         problems = [_explain(detail, root, source) for detail in error.errors()]
         raise SpecError("\n".join(problems)) from None
-
-
-def _near_files(path: Path) -> str:
-    folder = path.parent
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return did_you_mean(path.name, names) or ("" if folder.is_dir() else f" (there is no folder {folder})")
 
 
 def _kind_of(content: object) -> str:

@@ -112,9 +112,9 @@ def test_broken_yaml_names_the_line():
 
 def test_missing_files_are_named(tmp_path):
     (tmp_path / "reward.yaml").write_text("terms: {bleu: {}}\n")
-    with pytest.raises(SpecError, match=r"no such spec file; did you mean 'reward\.yaml'"):
+    with pytest.raises(SpecError, match=r"rewad\.yaml: there is no such spec file; did you mean 'reward\.yaml'"):
         load_spec(tmp_path / "rewad.yaml")
-    with pytest.raises(SpecError, match="there is no folder"):
+    with pytest.raises(SpecError, match="there is no such spec file"):
         load_spec(tmp_path / "nowhere" / "reward.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff\n")
     with pytest.raises(SpecError, match="not UTF-8"):
@@ -159,5 +159,6 @@ def test_a_spec_is_frozen_and_its_fingerprint_depends_on_every_setting():
 @pytest.mark.parametrize("name", ["pgsrm", "pgsrm-affine", "binary", "semantic"])
 def test_shipped_specs_load(name, request):
     spec = load_spec(request.config.rootpath / "recipes" / "rewards" / f"{name}.yaml")
+    assert spec == load_spec(name)
     assert spec.name == name
     assert spec.encoder is None or spec.encoder.revision == "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
