@@ -22,7 +22,8 @@ def summary(groups: Groups, panel: Panel) -> str:
     parts = []
     for label, runs in groups.items():
         start, end = interval(first(runs, panel.metric)).mean, interval(last(runs, panel.metric)).mean
-        parts.append(f"the {label} reward took {panel.title} from {show(start, panel)} to {show(end, panel)}")
+        subject = "" if parts else f" {panel.title} went"
+        parts.append(f"with the {label} reward,{subject} from {show(start, panel)} to {show(end, panel)}")
     seeds = len(next(iter(groups.values())))
     means = f"means of {seeds} seeds" if seeds > 1 else "one seed"
     sentence = f"{'; '.join(parts)} ({means})."
@@ -56,7 +57,7 @@ def tiles(groups: Groups, panel: Panel) -> str:
         (ours, our_runs), (theirs, their_runs) = list(groups.items())[:2]
         gap = difference(our_runs, their_runs, panel.metric)
         span = f"{_gap(gap.low, panel)} to {_gap(gap.high, panel)}" if len(our_runs) > 1 else "one seed"
-        cells.append(html.tile(f"{ours} − {theirs}", _gap(gap.mean, panel), span))  # noqa: RUF001
+        cells.append(html.tile(f"{ours} \N{MINUS SIGN} {theirs}", _gap(gap.mean, panel), span))
     return f'<div class="tiles">{"".join(cells)}</div>'
 
 
@@ -86,7 +87,8 @@ def seeds_table(groups: Groups, outcomes: Sequence[Panel]) -> str:
 
 
 def _gap(value: float, panel: Panel) -> str:
-    return f"{100 * value:+.1f} points" if panel.percent else f"{value:+.3f}"
+    text = f"{100 * value:+.1f} points" if panel.percent else f"{value:+.3f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _range(value: Interval, panel: Panel, seeds: int) -> str:

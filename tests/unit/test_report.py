@@ -77,8 +77,8 @@ def test_the_page_asks_nothing_of_the_network(runs, tmp_path):
 def test_the_numbers_are_the_means_of_the_runs(runs, tmp_path):
     text = write_report(runs, tmp_path / "report.html", PAGE).read_text()
     assert (
-        "The PGSRM reward took accuracy on training prompts from 30.0 % to 85.0 %; the binary reward took accuracy on "
-        "training prompts from 30.0 % to 60.0 % (means of 2 seeds). "
+        "With the PGSRM reward, accuracy on training prompts went from 30.0 % to 85.0 %; "
+        "with the binary reward, from 30.0 % to 60.0 % (means of 2 seeds). "
         "PGSRM beat binary here: +25.0 points, 95 % interval +20.0 points to +30.0 points." in text
     )
     rows = {
@@ -117,7 +117,9 @@ def test_one_seed_gets_no_verdict(runs, tmp_path):
 
 def test_a_single_label_is_a_report_too(runs, tmp_path):
     text = write_report(runs[:2], tmp_path / "report.html", PAGE).read_text()
-    assert "The PGSRM reward took accuracy on training prompts from 30.0 % to 85.0 % (means of 2 seeds).</p>" in text
+    assert (
+        "With the PGSRM reward, accuracy on training prompts went from 30.0 % to 85.0 % (means of 2 seeds).</p>" in text
+    )
 
 
 def test_what_models_wrote_is_escaped(tmp_path):
