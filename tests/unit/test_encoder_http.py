@@ -182,7 +182,9 @@ def test_without_a_token_none_is_sent(endpoint):
 
 
 @pytest.mark.parametrize(
-    "fault", [status(500), status(503), status(408), status(409), status(429, Retry_After="0"), cut], ids=str
+    "fault",
+    [status(500), status(503), status(408), status(409), status(429, Retry_After="0"), cut],
+    ids=["500", "503", "408", "409", "429", "cut"],
 )
 def test_what_may_pass_is_retried(endpoint, fault):
     endpoint.faults = [None, fault, fault]
