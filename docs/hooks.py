@@ -6,9 +6,12 @@ import html
 import re
 from typing import Any, get_args
 
+from click import Context
 from latex2mathml.converter import convert
 from pydantic import BaseModel
+from typer.main import get_command
 
+from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
 from pgsrm_plugin.spec.terms import FloorSpec
@@ -19,8 +22,11 @@ _BLOCK = re.compile(r"<p>\.\. math::\s*(.*?)</p>", re.DOTALL)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replaces ``{{ spec_tables }}``."""
-    return markdown.replace("{{ spec_tables }}", _spec_tables()) if "{{ spec_tables }}" in markdown else markdown
+    """Replaces ``{{ spec_tables }}`` and ``{{ cli_help }}``."""
+    for mark, write in {"{{ spec_tables }}": _spec_tables, "{{ cli_help }}": _cli_help}.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, write())
+    return markdown
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -43,6 +49,22 @@ def _spec_tables() -> str:
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     sections = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec} | encoders | terms | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
+
+
+def _cli_help() -> str:
+    app = get_command(build_app())
+    named = {"pgsrm": app, **{f"pgsrm {name}": command for name, command in app.commands.items()}}
+    spec = named.pop("pgsrm spec")
+    named |= {f"pgsrm spec {name}": command for name, command in spec.commands.items()}
+    own = {name: command for name, command in named.items() if command.get_help_option_names(Context(command))}
+    return "\n\n".join(_help(name, command) for name, command in own.items())
+
+
+def _help(name: str, command: Any) -> str:
+    options = [parameter.get_help_record(Context(command)) for parameter in command.params]
+    rows = [f"| `{record[0]}` | {_cell(record[1])} |" for record in options if record]
+    table = ["", "| | |", "|---|---|", *rows] if rows else []
+    return "\n".join([f"## {name}", "", (command.help or "").strip(), *table])
 
 
 def _table(title: str, model: type[BaseModel]) -> str:
