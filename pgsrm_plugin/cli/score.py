@@ -32,13 +32,12 @@ def score(
     from pgsrm_plugin.records import check_columns, check_output, read_records, write_rows
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.spec import load_spec
-    from pgsrm_plugin.spec.shipped import find_spec_file
     from pgsrm_plugin.validate import check_samples
 
     out = check_output(out)
     if data.expanduser().resolve() == out:
         raise DataError(f"--out {out} is the input file itself; give another name")
-    reward_spec = load_spec(find_spec_file(spec))
+    reward_spec = load_spec(spec)
     records = read_records(data)
     samples = [record.sample() for record in records]
     check_samples(samples, reward_spec, label=lambda i: records[i].label)

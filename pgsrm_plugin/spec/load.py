@@ -99,7 +99,7 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     line, path = _locate(root, (*loc, "kind") if kind == "union_tag_invalid" else loc)
     where = f"{source}:{line}: {'.'.join(path) or 'spec'}"
     shown = repr(detail["input"])
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    shown = shown if len(shown) <= 80 or kind.startswith("path") else shown[:77] + "..."
     if kind == "extra_forbidden":
         keys = _model_at(detail["loc"][:-1]).model_fields
         return f"{where}: unknown key{did_you_mean(path[-1], keys)} (known: {', '.join(keys)})"

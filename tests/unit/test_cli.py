@@ -6,6 +6,9 @@ import json
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -189,6 +192,71 @@ def test_a_failing_scorer_exits_with_3_and_writes_nothing(pgsrm: Any, tmp_path: 
     assert (result.status, result.out) == (3, "")
     assert "Traceback" not in result.err
     assert [entry.name for entry in sorted(tmp_path.iterdir())] == ["in.jsonl", "spec.yaml"]
+
+
+@pytest.fixture
+def dying_server() -> Iterator[str]:
+    """An embeddings endpoint that answers one request, and lets every later one wait until the test is over."""
+    over = threading.Event()
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["input"]
+            asked.append(self.path)
+            if len(asked) > 1:
+                over.wait(30)
+                return
+            vectors = [{"index": i, "embedding": [1.0, float(len(text))]} for i, text in enumerate(texts)]
+            body = json.dumps({"data": vectors}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_encoder_that_times_out_half_way_leaves_nothing(pgsrm: Any, tmp_path: Path, dying_server: str) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        f"{{encoder: {{kind: http, base_url: '{dying_server}', model: m, retries: 0, timeout_s: 0.5, deadline_s: 2}},"
+        " terms: {semantic: {}}}"
+    )
+    data, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    out.write_text("of an earlier run")
+    result = pgsrm("score", data, "--spec", spec, "--out", out, "--batch-size", 2)
+    assert (result.status, result.out) == (3, "")
+    assert dying_server in result.err
+    assert out.read_text() == "of an earlier run"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "spec.yaml"]
+
+
+def test_a_corrupt_parquet_exits_with_2(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
+    (tmp_path / "in.parquet").write_bytes(b"PAR1" + b"\0" * 100 + b"PAR1")
+    result = pgsrm("score", tmp_path / "in.parquet", "--spec", toy, "--out", tmp_path / "out.jsonl")
+    assert result.status == 2
+    assert result.err.startswith(f"pgsrm: {tmp_path}/in.parquet: not a readable parquet file, or a damaged one (")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_response_of_a_megabyte_is_cut_and_counted(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
+    rows = [ROWS[0], {**ROWS[0], "response": "purple " * 150_000}]
+    out = tmp_path / "out.jsonl"
+    result = pgsrm("score", write(tmp_path / "in.jsonl", rows), "--spec", toy, "--out", out)
+    assert "2 rows (0.0% unscorable, 50.0% truncated)" in result.out
+    assert [record.row["reward/truncated"] for record in read_records(out)] == [0.0, 1.0]
 
 
 def test_paths_are_checked_before_scoring(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
