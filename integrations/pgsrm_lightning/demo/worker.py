@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import multiprocessing
 import os
+import threading
 import time
 import warnings
 from dataclasses import dataclass
@@ -50,6 +52,15 @@ def start(beats: Any, stop: Any) -> None:
     """A worker process's first act."""
     settle()
     _state.update(beats=beats, stop=stop)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed demo leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def ready() -> None:
