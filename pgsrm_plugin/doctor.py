@@ -196,7 +196,11 @@ def _commands() -> Iterator[Finding]:
         try:
             load(point)
         except PgsrmError as error:
-            missing = isinstance(error.__cause__, ModuleNotFoundError) and point.name in EXTRAS
+            cause = error.__cause__
+            absent = cause.name if isinstance(cause, ModuleNotFoundError) and cause.name else "pgsrm_"
+            missing = point.name in EXTRAS and not absent.startswith(
+                "pgsrm_"
+            )  # a lack of our own is no lack of an extra
             advice = remedy(point)
             yield Finding(name, "absent" if missing else "problem", str(error), f"{advice[0].upper()}{advice[1:]}.")
         else:

@@ -129,6 +129,7 @@ def test_a_broken_plugin_is_reported_and_a_missing_extra_is_not_a_problem(
         EntryPoint("rehearse", "broken_command:run", integrations.GROUP),
         EntryPoint("report", "fine_command:run", integrations.GROUP),
         EntryPoint("train", "not_installed_here:run", integrations.GROUP),
+        EntryPoint("demo", "pgsrm_incomplete.cli:run", integrations.GROUP),
     ]
     monkeypatch.setattr(integrations, "entry_points", lambda group: points)
     found = by_name()
@@ -137,5 +138,6 @@ def test_a_broken_plugin_is_reported_and_a_missing_extra_is_not_a_problem(
     assert found["command rehearse"].remedy == "Reinstall broken_command, or report this to its authors."
     assert found["command report"].status == "ok"
     assert found["command train"].status == "absent"
+    assert found["command demo"].status == "problem"
     assert found["command train"].remedy == "Install it with `pip install 'pgsrm-plugin[lightning]'`."
     assert doctor.core_works(list(found.values()))
