@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import warnings
+import zipfile
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,8 @@ class TrainCLI(LightningCLI):
         resume = self.config.ckpt_path
         if resume is not None and not Path(resume).is_file():
             raise SpecError(f"ckpt_path: there is no file {resume}")
+        if resume is not None and not zipfile.is_zipfile(resume):
+            raise SpecError(f"ckpt_path: {resume} is not a checkpoint, or is cut short")
 
 
 def main(args: Sequence[str]) -> None:

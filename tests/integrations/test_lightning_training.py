@@ -271,20 +271,17 @@ def test_masked_rows_are_left_out_of_loss_and_metrics(tiny_child, colour_file, q
     assert spy.steps[0]["train/unscorable"] == pytest.approx((~output.scored_B).double().mean().item())
 
 
+QUICK = {"group_size": 16, "minibatches": 2, "lr_actor": 1e-3, "kl": KLConfig(1e-3, schedule="fixed")}
+
+
 @pytest.mark.parametrize(
     "algorithm",
-    [
-        PPOConfig(
-            group_size=4, epochs=4, minibatches=2, lr_actor=3e-3, lr_critic=1e-2, kl=KLConfig(1e-3, 5.0, "fixed")
-        ),
-        GRPOConfig(group_size=8, epochs=2, lr_actor=3e-3, kl=KLConfig(1e-3, 5.0, "fixed")),
-    ],
+    [PPOConfig(epochs=4, lr_critic=1e-2, **QUICK), GRPOConfig(epochs=2, entropy_coef=0.01, **QUICK)],
     ids=["ppo", "grpo"],
 )
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_child_learns(algorithm, precision, tiny_child, colour_file, quiet_trainer):
-    both = parse_spec("encoder: {kind: hashing}\nterms: {semantic: {}, exact_match: {}}")
-    spy, module = Spy(), RLModule(tiny_child, both, algorithm, SamplingConfig(max_new_tokens=2))
+    spy, module = Spy(), RLModule(tiny_child, EXACT, algorithm, SamplingConfig(max_new_tokens=2))
     data = PromptData(colour_file, {"seen": colour_file}, prompts_per_step=9, steps=60)
     trainer = quiet_trainer(callbacks=[spy], precision=precision)
     trainer.fit(module, data)
@@ -292,11 +289,11 @@ def test_the_child_learns(algorithm, precision, tiny_child, colour_file, quiet_t
     def mean(name, steps):
         return sum(step[name] for step in steps) / len(steps)
 
-    assert mean("train/reward", spy.steps[:5]) < 0.4
-    assert mean("train/reward", spy.steps[-5:]) > 0.8
-    assert mean("train/response_truncated", spy.steps[:5]) > 0.6
-    assert mean("train/response_truncated", spy.steps[-5:]) < 0.3, "end of text must be learned"
-    assert float(trainer.callback_metrics["val/seen/accuracy"]) >= 0.3
+    assert mean("train/reward", spy.steps[:3]) < 0.1
+    assert mean("train/reward", spy.steps[-3:]) > 0.6
+    assert mean("train/response_truncated", spy.steps[:3]) > 0.4
+    assert mean("train/response_truncated", spy.steps[-3:]) < 0.3, "end of text must be learned"
+    assert float(trainer.callback_metrics["val/seen/accuracy"]) > 0.6
 
 
 def test_lora_learns_with_its_base_in_no_checkpoint(tiny_child, colour_file, quiet_trainer, tmp_path):
