@@ -1,0 +1,110 @@
+"""Every name of verl's that this package uses, imported when it is first asked for; no other module imports verl.
+
+``from pgsrm_verl import compat`` costs nothing; ``compat.RewardManagerBase`` imports verl. To use another name of
+verl's add it to :data:`SYMBOLS`; to override, call or replace another member of a class or module of verl's, to
+:data:`MEMBERS`. ``tests/integrations/test_verl_compat.py`` reads verl's sources and says which of them went away.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from pgsrm_plugin.errors import PgsrmError
+
+SUPPORTED = ">=0.9.0,<0.10"
+"""The versions of verl this package is written for; the extra ``verl`` in pyproject.toml says the same."""
+
+SYMBOLS = {
+    "DataProto": "verl.protocol:DataProto",
+    "RewardManagerBase": "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase",
+    "register_reward_manager": "verl.experimental.reward_loop.reward_manager.registry:register",
+    "register_trainer": "verl.trainer.ppo.v1.trainer_base:register_trainer",
+    "copy_to_local": "verl.utils.fs:copy_to_local",
+    "PlatformBase": "verl.plugin.platform:PlatformBase",
+    "PlatformRegistry": "verl.plugin.platform:PlatformRegistry",
+    "EngineRegistry": "verl.workers.engine.base:EngineRegistry",
+    "BaseRollout": "verl.workers.rollout.base:BaseRollout",
+    "RolloutReplica": "verl.workers.rollout.replica:RolloutReplica",
+    "TokenOutput": "verl.workers.rollout.replica:TokenOutput",
+    "HFModelConfig": "verl.workers.config:HFModelConfig",
+    "omega_conf_to_dataclass": "verl.utils.config:omega_conf_to_dataclass",
+    "ensure_async_iterator": "verl.workers.rollout.utils:ensure_async_iterator",
+    "vLLMColocateWorkerExtension": "verl.workers.rollout.vllm_rollout.utils:vLLMColocateWorkerExtension",
+}
+"""Our name for each: ``module:name``, or ``module`` for a module as a whole."""
+
+MEMBERS = (
+    "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase.run_single",
+    "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase.assemble_rm_scores",
+    "verl.experimental.reward_loop.reward_loop:RewardLoopWorker.compute_score",
+    "verl.experimental.agent_loop.agent_loop:AgentLoopWorker._compute_score",
+    "verl.single_controller.ray.base:RayResourcePool.get_placement_groups",
+    "verl.utils.distributed:initialize_global_process_group_ray",
+    "verl.utils.model:load_valuehead_model",
+    "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithLMHead",
+    "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithValueHead",
+    "verl.workers.engine.fsdp.transformer_impl:CPUOffloadPolicy",
+    "verl.workers.rollout.base:_ROLLOUT_REGISTRY",
+    "verl.workers.rollout.replica:RolloutReplicaRegistry.register",
+)
+"""What we override, or rely on without importing it: ``module:Class.member``."""
+
+MANAGER_PACKAGE = "verl.experimental.reward_loop.reward_manager"
+"""Where verl looks a reward manager up."""
+TRAINER_PACKAGE = "verl.trainer.ppo.v1"
+"""Where verl looks a trainer mode up."""
+POOL_NAME = "verl_group_"
+"""Part of the name of every placement group that verl makes for its GPUs."""
+
+
+class CompatError(PgsrmError, ImportError):
+    """verl is missing, of a version that this package does not know, or lacks a name that it should have."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in SYMBOLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; names of verl's are listed in SYMBOLS")
+    return load(SYMBOLS[name])
+
+
+@cache
+def load(symbol: str) -> Any:
+    """The object behind ``module:name`` or ``module``.
+
+    Raises:
+        CompatError: verl does not have it.
+    """
+    check_version()
+    module, _, name = symbol.partition(":")
+    try:
+        found = importlib.import_module(module)
+        return getattr(found, name) if name else found
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("verl"):
+            raise
+        raise CompatError(
+            f"verl {version('verl')} has no {symbol.replace(':', '.')}, although pgsrm-plugin supports verl "
+            f"{SUPPORTED}; please report this"
+        ) from error
+
+
+def check_version() -> None:
+    """Refuses a verl that this package is not written for.
+
+    Raises:
+        CompatError: with the version found, the ones supported, and the command that mends it.
+    """
+    try:
+        installed = version("verl")
+    except PackageNotFoundError:
+        raise CompatError("verl is not installed; run `pip install 'pgsrm-plugin[verl]'`") from None
+    if not SpecifierSet(SUPPORTED).contains(installed, prereleases=True):
+        raise CompatError(
+            f"verl {installed} is installed, and this pgsrm-plugin works with verl {SUPPORTED}; "
+            f"run `pip install 'verl{SUPPORTED}'`, or install a newer pgsrm-plugin"
+        )

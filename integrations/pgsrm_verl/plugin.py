@@ -1,0 +1,85 @@
+"""What ``import verl`` loads: the reward managers ``pgsrm`` and ``semantic``, and the trainer mode ``pgsrm_sync``.
+
+verl imports this module at its own import, in every process, and hides an error of it at DEBUG level. So nothing is
+registered there and then, which would cost every process seconds of imports, but when verl first imports the package
+that holds the registry. What fails is logged at ERROR level and raised again, out of verl's own import of that package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from types import ModuleType
+
+from pgsrm_verl import compat
+from pgsrm_verl.hooks import after_import
+
+logger = logging.getLogger(__name__)
+
+
+def register_managers() -> None:
+    """Registers the reward managers."""
+    try:
+        from pgsrm_verl import manager
+    except ImportError:
+        return
+    compat.register_reward_manager("pgsrm")(manager.PgsrmRewardManager)
+    compat.register_reward_manager("semantic")(manager.SemanticRewardManager)
+
+
+def register_trainers() -> None:
+    """Registers the trainer mode."""
+    try:
+        from pgsrm_verl.colocated.trainer import PgsrmSyncTrainer
+    except ModuleNotFoundError:
+        return
+    compat.register_trainer("pgsrm_sync")(PgsrmSyncTrainer)
+
+
+REGISTRATIONS: dict[str, Callable[[], None]] = {
+    compat.MANAGER_PACKAGE: register_managers,
+    compat.TRAINER_PACKAGE: register_trainers,
+}
+"""What is registered when verl first imports which package."""
+
+
+def check() -> None:
+    """Registers everything now; ``pgsrm doctor`` calls it.
+
+    Raises:
+        Exception: whatever stands in the way.
+    """
+    for package in REGISTRATIONS:
+        importlib.import_module(package)
+
+
+def start() -> None:
+    """Arranges for the registrations in this process, and brings the CPU platform where it was asked for."""
+    _loudly("work with this verl", compat.check_version)
+    if os.environ.get("VERL_PLATFORM") == "cpu":
+        _loudly("bring its CPU platform", _activate_cpu)
+    for package, register in REGISTRATIONS.items():
+        after_import(package, _registration(package, register))
+
+
+def _registration(package: str, register: Callable[[], None]) -> Callable[[ModuleType], None]:
+    return lambda module: _loudly(f"register itself with {package}", register)
+
+
+def _activate_cpu() -> None:
+    from pgsrm_verl.cpu import activate_if_asked
+
+    activate_if_asked()
+
+
+def _loudly(what: str, action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception as error:
+        logger.error("pgsrm-plugin could not %s: %s: %s", what, type(error).__name__, error)
+        raise
+
+
+start()
