@@ -19,7 +19,7 @@ def show(value: float, panel: Panel) -> str:
 
 def summary(groups: Groups, panel: Panel) -> str:
     """Two sentences: what each label reached, and whether the first differs from the second."""
-    parts = []
+    parts: list[str] = []
     for label, runs in groups.items():
         start, end = interval(first(runs, panel.metric)).mean, interval(last(runs, panel.metric)).mean
         subject = "" if parts else f" {panel.title} went"
