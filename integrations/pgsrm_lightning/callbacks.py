@@ -28,7 +28,10 @@ class RolloutLog(Callback):
     """
 
     def __init__(self, path: str = "rollouts.jsonl", every: int = 50, rows: int = 8) -> None:
-        self.path, self.every, self.rows = path, every, rows
+        self.path, self.every, self.rows = Path(path), every, rows
+
+    def setup(self, trainer: Trainer, module: RLModule, stage: str) -> None:
+        self.path = _log_folder(trainer) / self.path
 
     def on_train_start(self, trainer: Trainer, module: RLModule) -> None:
         if module.steps_done == 0:
@@ -36,7 +39,7 @@ class RolloutLog(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: RLModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if module.last_answers is not None and (module.steps_done - 1) % self.every == 0:
-            self._write(trainer, module.last_answers, module.steps_done, "train", "during")
+            self._write(module.last_answers, module.steps_done, "train", "during")
 
     def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
         self._answer_validation(trainer, module, "end")
@@ -46,14 +49,13 @@ class RolloutLog(Callback):
         for name, records in getattr(trainer.datamodule, "val_records", {}).items():
             with trainer.precision_plugin.forward_context():
                 answers = module.answer(records[: self.rows])
-            self._write(trainer, answers, module.steps_done, f"val/{name}", when)
+            self._write(answers, module.steps_done, f"val/{name}", when)
 
     @rank_zero_only
-    def _write(self, trainer: Trainer, answers: Answers, step: int, split: str, when: str) -> None:
-        path = Path(trainer.log_dir or trainer.default_root_dir) / self.path
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, answers: Answers, step: int, split: str, when: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = zip(answers.records, answers.texts, answers.output.rows(), strict=True)
-        with path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             for record, response, numbers in list(rows)[: self.rows]:
                 line = {
                     "step": step,
@@ -76,8 +78,16 @@ class SaveChild(Callback):
     """
 
     def __init__(self, folder: str = "child") -> None:
-        self.folder = folder
+        self.folder = Path(folder)
+
+    def setup(self, trainer: Trainer, module: RLModule, stage: str) -> None:
+        self.folder = _log_folder(trainer) / self.folder
 
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
-        module.policy.save_pretrained(Path(trainer.log_dir or trainer.default_root_dir) / self.folder)
+        module.policy.save_pretrained(self.folder)
+
+
+def _log_folder(trainer: Trainer) -> Path:
+    """The trainer's log folder. A collective: every process must ask."""
+    return Path(trainer.log_dir or trainer.default_root_dir).absolute()
