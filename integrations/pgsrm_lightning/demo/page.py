@@ -46,7 +46,7 @@ METHOD = (
 )
 
 
-def write_page(plan: Plan, runs: Sequence[Run], command: str = "make demo") -> Path:
+def write_page(plan: Plan, runs: Sequence[Run]) -> Path:
     """Writes report.html into the demo's folder."""
     task = colour_mixing()
     info = runs[0].info
@@ -73,9 +73,17 @@ def write_page(plan: Plan, runs: Sequence[Run], command: str = "make demo") -> P
             ),
         ],
         sample_sets=[("val/held_out", "held-out prompts"), ("val/train", "training prompts")],
-        command=command,
+        command=_command(plan),
     )
     return write_report(runs, plan.out / "report.html", page)
+
+
+def _command(plan: Plan) -> str:
+    if plan.prompts_per_step != Plan.prompts_per_step:
+        return 'make demo DEMO_ARGS="--quick"'
+    given = {"seeds": plan.seeds, "steps": plan.steps}
+    changed = [f"--{name} {value}" for name, value in given.items() if value != getattr(Plan, name)]
+    return f'make demo DEMO_ARGS="{" ".join(changed)}"' if changed else "make demo"
 
 
 def outcome_table(runs: Sequence[Run]) -> Table:

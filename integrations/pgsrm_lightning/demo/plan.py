@@ -14,8 +14,8 @@ LABELS = {"PGSRM": "pgsrm", "binary": "binary"}
 PPO_SETTINGS = PPOConfig(
     epochs=2,
     minibatches=2,
-    entropy_coef=0.003,
-    lr_actor=3e-4,
+    entropy_coef=0.02,
+    lr_actor=2e-4,
     lr_critic=1e-3,
     kl=KLConfig(coef=0.002, schedule="fixed"),
 )
@@ -35,7 +35,7 @@ class Plan:
     seeds: int = 3
     steps: int = 120
     jobs: int = 2
-    prompts_per_step: int = 64
+    prompts_per_step: int = 128
     new_tokens: int = 3
     validate_every: int = 10
     warm_start: float = 0.15
