@@ -24,7 +24,6 @@ SYMBOLS = {
     "RewardManagerBase": "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase",
     "register_reward_manager": "verl.experimental.reward_loop.reward_manager.registry:register",
     "register_trainer": "verl.trainer.ppo.v1.trainer_base:register_trainer",
-    "copy_to_local": "verl.utils.fs:copy_to_local",
     "PlatformBase": "verl.plugin.platform:PlatformBase",
     "PlatformRegistry": "verl.plugin.platform:PlatformRegistry",
     "EngineRegistry": "verl.workers.engine.base:EngineRegistry",
@@ -58,8 +57,8 @@ MANAGER_PACKAGE = "verl.experimental.reward_loop.reward_manager"
 """Where verl looks a reward manager up."""
 TRAINER_PACKAGE = "verl.trainer.ppo.v1"
 """Where verl looks a trainer mode up."""
-POOL_NAME = "verl_group_"
-"""Part of the name of every placement group that verl makes for its GPUs."""
+POOL_NAME = "global_poolverl_group_"
+"""How the names of the placement groups of verl's training GPUs begin: the pool's name, then what verl adds."""
 
 
 class CompatError(PgsrmError, ImportError):

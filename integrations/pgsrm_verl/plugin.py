@@ -21,10 +21,8 @@ logger = logging.getLogger(__name__)
 
 def register_managers() -> None:
     """Registers the reward managers."""
-    try:
-        from pgsrm_verl import manager
-    except ImportError:
-        return
+    from pgsrm_verl import manager
+
     compat.register_reward_manager("pgsrm")(manager.PgsrmRewardManager)
     compat.register_reward_manager("semantic")(manager.SemanticRewardManager)
 
