@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,3 +168,7 @@ def dump_rows(folder: Path) -> list[dict]:
     """Rollouts that verl wrote with ``trainer.rollout_data_dir=rollouts``."""
     lines = [line for path in sorted(folder.glob("rollouts/*.jsonl")) for line in path.read_text().splitlines()]
     return [json.loads(line) for line in lines]
+
+
+def verl_version() -> str:
+    return metadata.version("verl")
