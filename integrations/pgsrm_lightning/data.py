@@ -124,7 +124,7 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[PromptBatch]:
         done = self._module.steps_done
-        for step in range(done, (done // self._steps + 1) * self._steps):
+        for step in range(done, done + self._steps):  # Lightning counts, and stops within an epoch that it resumed
             yield PromptBatch(step, "train", self._stream.at(step, rank(), world_size()))
 
     def state_dict(self) -> dict[str, int]:

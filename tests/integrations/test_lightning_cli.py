@@ -72,10 +72,11 @@ def test_recipes_run_with_a_tiny_child(recipe, chat_child, colour_file, spec_fil
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_recipes_name_specs_that_are_shipped(recipe):
+def test_recipes_name_specs_that_are_shipped(recipe, tmp_path, monkeypatch):
     from pgsrm_plugin import load_spec
 
-    load_spec(ROOT / yaml.safe_load(recipe.read_text())["model"]["spec"])
+    monkeypatch.chdir(tmp_path)
+    load_spec(yaml.safe_load(recipe.read_text())["model"]["spec"])
 
 
 def test_a_run_logs_writes_rollouts_and_resumes(config_file, tmp_path):

@@ -29,7 +29,7 @@ SEMANTIC = parse_spec(
 MASKED = parse_spec("terms: {exact_match: {}}\nunscorable: mask")
 SAMPLING = SamplingConfig(max_new_tokens=3)
 SHARED = {"epochs": 2, "minibatches": 3, "lr_actor": 1e-3}
-PPO = PPOConfig(group_size=2, lr_critic=1e-2, kl=KLConfig(0.05, target=1e-4), **SHARED)
+PPO = PPOConfig(group_size=2, lr_critic=1e-2, kl=KLConfig(0.05, target=10.0), **SHARED)
 GRPO = GRPOConfig(group_size=4, **SHARED)
 ALGORITHMS = pytest.mark.parametrize("algorithm", [PPO, GRPO], ids=["ppo", "grpo"])
 
