@@ -70,7 +70,7 @@ class HfEncoder:
             lengths_N, tokens_N = self._count(texts)
             vectors_ND = torch.zeros(len(texts), self.dimensions)
             truncated_N = torch.zeros(len(texts), dtype=torch.bool)
-            for rows in self._batches(lengths_N):
+            for rows in self._rounds(list(self._batches(lengths_N))):
                 features = self._forward([texts[row] for row in rows], pooled=True)
                 vectors_ND[rows] = features["sentence_embedding"].float().cpu()
                 mask = features.get("attention_mask")
@@ -90,7 +90,7 @@ class HfEncoder:
         states: list[torch.Tensor] = [torch.zeros(0, 0)] * len(texts)
         with self._lock:
             lengths_N, _ = self._count(texts)
-            for rows in self._batches(lengths_N):
+            for rows in self._rounds(list(self._batches(lengths_N))):
                 batch = [texts[row] for row in rows]
                 features = self._forward(batch, pooled=False)
                 encoding = self._tokenize(batch, truncation=True, padding=True)
@@ -173,11 +173,16 @@ class HfEncoder:
         if batch:
             yield batch
 
+    def _rounds(self, batches: list[list[int]]) -> Iterator[list[int]]:
+        """The batches to run; the sharded encoder adds what keeps its ranks in step."""
+        yield from batches
+
     def _forward(self, texts: list[str], pooled: bool) -> dict[str, Any]:
         """Runs the module stack, or its transformer alone, in the weights' dtype even under a trainer's autocast."""
         model, device = self._model, self._model.device
         try:
-            with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            # no_grad and not inference_mode, whose tensors FSDP2 cannot gather into (no version counter).
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
                 features = model.preprocess(texts, prompt=self.prompt or None)
                 features = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
                 outputs: dict[str, Any] = model(features) if pooled else model[0](features)
