@@ -51,7 +51,7 @@ def check_data(
     for key in val_keys:
         if key in train_keys:
             raise SpecError(
-                f"pgsrm.val_spec: {val_keys[key]} has the same prompt as {train_keys[key]}, so its reward cannot be told; "
+                f"pgsrm.val_spec: {val_keys[key]} has the same prompt as {train_keys[key]}, so its reward is unclear; "
                 "take it out of one of the files, or leave out pgsrm.val_spec"
             )
     return frozenset(val_keys)
