@@ -17,6 +17,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self._sums: dict[str, Tensor] = {}
         self.device = device
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
 
     @property
     def names(self) -> list[str]:
@@ -30,7 +31,7 @@ class Meter:
 
     def add_masked(self, name: str, values: Tensor, mask: Tensor) -> None:
         """Adds the entries that count."""
-        self.add(name, torch.where(mask.bool(), values.double(), 0.0).sum(), mask.sum())
+        self.add(name, torch.where(mask.bool(), values.to(self.dtype), 0.0).sum(), mask.sum())
 
     def means(self) -> dict[str, float]:
         """The mean of each name over all processes; 0 where nothing was counted."""
@@ -38,4 +39,5 @@ class Meter:
         return dict(zip(self._sums, (table[:, 0] / table[:, 1].clamp(min=1e-12)).tolist(), strict=True))
 
     def _scalar(self, value: Tensor | float) -> Tensor:
-        return torch.as_tensor(value, dtype=torch.float64).detach().to(self.device)
+        value = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+        return value.to(self.dtype).to(self.device)

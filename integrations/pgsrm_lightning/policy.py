@@ -99,7 +99,10 @@ class Policy(nn.Module):
         return token_logprobs(out.logits[:, -width:], tokens_BS[:, -width:], temperature)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes the child (with LoRA: its adapters) and its tokenizer in the Hugging Face layout."""
+        """Writes the child (with LoRA: its adapters) and its tokenizer in the Hugging Face layout.
+
+        The generation config keeps only what ends a response: the hub's sampling defaults were not trained with.
+        """
         self.lm.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 

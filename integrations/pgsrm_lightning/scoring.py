@@ -50,7 +50,8 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     means = torch.tensor([float(output.total_B[rows].mean()) for rows in groups], dtype=torch.float64)
     stds = [float(output.total_B[rows].std(correction=0)) for rows in groups if len(rows) > 1]
     meter.add("train/reward_std_within_groups", sum(stds), len(stds))
-    _, variance = moments(means.to(meter.device), torch.ones_like(means, dtype=torch.bool).to(meter.device), total)
+    means = means.to(meter.dtype).to(meter.device)
+    _, variance = moments(means, torch.ones_like(means, dtype=torch.bool), total)
     meter.add("train/reward_std_across_groups", variance.sqrt())
     meter.add("train/zero_variance_groups", sum(std <= ZERO_VARIANCE for std in stds), len(stds))
     rows = float(len(output))

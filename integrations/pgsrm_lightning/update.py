@@ -50,14 +50,14 @@ class Updater:
     def _minibatch(self, parts: list[Experience], temperature: float, kl_coef: float, meter: Meter) -> None:
         device = self._parameters[0].device
         tokens = sum((part.mask_BT.sum() for part in parts), torch.zeros((), device=device))
-        tokens = total(tokens.double())
+        tokens = total(tokens.float())
         if not bool(tokens):  # on every process alike
             return
         self._optimizer.zero_grad(set_to_none=True)
         for part in parts:
             now = self._policy.evaluate(part.tokens_BS, part.attention_BS, part.width, temperature)
             loss_BT = self._algorithm.loss(now, part, kl_coef, meter)
-            self._backward(masked_sum(loss_BT, part.mask_BT) / tokens.float())
+            self._backward(masked_sum(loss_BT, part.mask_BT) / tokens)
         sum_gradients(self._parameters)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._algorithm.config.grad_norm)
         if not bool(norm.isfinite()):

@@ -71,6 +71,16 @@ def test_recipes_run_with_a_tiny_child(recipe, chat_child, colour_file, spec_fil
     trainer_cli.main([*arguments, f"--trainer.default_root_dir={tmp_path}"])
 
 
+def test_a_recipe_runs_for_fewer_steps_than_its_validation_interval(tiny_child, colour_file, spec_file, tmp_path):
+    recipe = ROOT / "recipes" / "lightning" / "grpo_pgsrm_gpt2.yaml"
+    arguments = ["--config", str(recipe), "--model.child", tiny_child, "--model.spec", spec_file]
+    arguments += ["--data.train", colour_file, f"--data.val={{held_out: {colour_file}}}", "--data.steps=1"]
+    trainer_cli.main([*arguments, "--trainer.accelerator=cpu", f"--trainer.default_root_dir={tmp_path}"])
+    folder = tmp_path / "lightning_logs" / "version_0"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert (folder / "child" / "model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_name_specs_that_are_shipped(recipe, tmp_path, monkeypatch):
     from pgsrm_plugin import load_spec
