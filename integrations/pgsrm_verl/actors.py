@@ -46,9 +46,10 @@ class ActorEncoder:
     def __init__(
         self, build: Callable[[], Encoder], name: str, settings: EncoderSettings, cache_mb: float = 256.0
     ) -> None:
-        self._obtain = partial(replicas.obtain, name, build, cache_mb, settings)
+        self._obtain = partial(replicas.obtain, name, build=build, cache_mb=cache_mb, settings=settings)
         self._settings = settings
-        self._handles = self._obtain()
+        self._handles = {number: self._obtain(number) for number in range(settings.replicas)}
+        self._kept = list(self._handles.values())
         described = self._call_all([(number, ()) for number in range(settings.replicas)], "describe")
         self.replicas: list[dict[str, Any]] = described
         self.identity: str = described[0]["identity"]
@@ -122,11 +123,14 @@ class ActorEncoder:
                     f"encoder replica {number} failed: {type(cause).__name__}: {cause}; nothing was scored"
                 ) from error
             except RayError as error:
-                logger.warning("encoder replica %d died; %d texts are sent again (%s)", number, len(texts), error)
+                logger.warning(
+                    "encoder replica %d is gone; %d texts are sent again (%s)", number, len(texts), type(error).__name__
+                )
                 if time.monotonic() + _RETRY_S >= deadline:
-                    raise self._too_late(number, "died, and did not come back,") from error
+                    raise self._too_late(number, "died, and did not come back") from error
                 time.sleep(_RETRY_S)
-                self._handles = self._obtain()
+                self._handles[number] = self._obtain(number)
+                self._kept.append(self._handles[number])
                 reference = self._send(number, method, texts)
 
     def _too_late(self, number: int, what: str) -> ScorerError:

@@ -22,8 +22,20 @@ SUPPORTED = ">=0.9.0,<0.10"
 SYMBOLS = {
     "DataProto": "verl.protocol:DataProto",
     "RewardManagerBase": "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase",
+    "RewardLoopManager": "verl.experimental.reward_loop.reward_loop:RewardLoopManager",
     "register_reward_manager": "verl.experimental.reward_loop.reward_manager.registry:register",
     "register_trainer": "verl.trainer.ppo.v1.trainer_base:register_trainer",
+    "trainer_base": "verl.trainer.ppo.v1.trainer_base",
+    "PPOTrainerSync": "verl.trainer.ppo.v1.trainer_sync:PPOTrainerSync",
+    "RayWorkerGroup": "verl.single_controller.ray.base:RayWorkerGroup",
+    "RayClassWithInitArgs": "verl.single_controller.ray.base:RayClassWithInitArgs",
+    "Worker": "verl.single_controller.base.worker:Worker",
+    "Dispatch": "verl.single_controller.base.decorator:Dispatch",
+    "register_method": "verl.single_controller.base.decorator:register",
+    "initialize_global_process_group_ray": "verl.utils.distributed:initialize_global_process_group_ray",
+    "get_device_name": "verl.utils.device:get_device_name",
+    "get_torch_device": "verl.utils.device:get_torch_device",
+    "get_tensordict": "verl.utils.tensordict_utils:get_tensordict",
     "PlatformBase": "verl.plugin.platform:PlatformBase",
     "PlatformRegistry": "verl.plugin.platform:PlatformRegistry",
     "EngineRegistry": "verl.workers.engine.base:EngineRegistry",
@@ -41,8 +53,14 @@ MEMBERS = (
     "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase.run_single",
     "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase.assemble_rm_scores",
     "verl.experimental.reward_loop.reward_loop:RewardLoopWorker.compute_score",
+    "verl.experimental.reward_loop.reward_loop:RewardLoopManager.__init__",
+    "verl.experimental.reward_loop.reward_loop:RewardLoopManager.reward_loop_workers",
     "verl.experimental.agent_loop.agent_loop:AgentLoopWorker._compute_score",
     "verl.single_controller.ray.base:RayResourcePool.get_placement_groups",
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._build_replay_buffer",
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_reward_colocate",
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._setup",
+    "verl.trainer.ppo.v1.trainer_base:RewardLoopManager",
     "verl.utils.distributed:initialize_global_process_group_ray",
     "verl.utils.model:load_valuehead_model",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithLMHead",
@@ -55,6 +73,8 @@ MEMBERS = (
 
 MANAGER_PACKAGE = "verl.experimental.reward_loop.reward_manager"
 """Where verl looks a reward manager up."""
+REWARD_LOOP_MODULE = "verl.experimental.reward_loop.reward_loop"
+"""Where verl makes its reward workers."""
 TRAINER_PACKAGE = "verl.trainer.ppo.v1"
 """Where verl looks a trainer mode up."""
 POOL_NAME = "global_poolverl_group_"

@@ -9,18 +9,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
-from pgsrm_plugin.errors import DataError, PgsrmError, SpecError
+from pgsrm_plugin.errors import DataError, PgsrmError
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.rowfiles import plain
-from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text import normalise_space, prepare, prompt_text
-from pgsrm_plugin.types import RewardSample
+from pgsrm_plugin.types import RewardOutput, RewardSample
 from pgsrm_plugin.validate import check_samples
 from pgsrm_verl.batcher import MicroBatcher, Scored
 from pgsrm_verl.compat import RewardManagerBase
-from pgsrm_verl.datafiles import check_data
-from pgsrm_verl.rows import Convention, RowReader, prompt_key
-from pgsrm_verl.settings import Settings, read_settings
+from pgsrm_verl.preflight import make_plan
+from pgsrm_verl.rows import Convention, prompt_key
+from pgsrm_verl.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +66,14 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
             raise
 
     def _set_up(self, config: Mapping[str, Any]) -> None:
-        settings = read_settings(config)
-        refuse_other_rewards(config["reward"])
-        spec, val_spec = streaming_spec(settings.spec), None
-        if settings.val_spec is not None:
-            val_spec = streaming_spec(settings.val_spec)
-        self._reader = RowReader.from_settings(settings, self.convention)
-        self._validation_prompts = check_data(config, self._reader, spec, val_spec)
-        self._train = build_reward(spec, settings)
-        self._val = self._train if val_spec is None else build_reward(val_spec, settings, like=self._train)
-        self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, settings.micro_batch)
-        _warn_of_copies(config["reward"], settings)
+        plan = make_plan(config, self.convention)
+        self._reader, self._validation_prompts = plan.reader, plan.validation_prompts
+        self._train = build_reward(plan.spec, plan.settings)
+        self._val = self._train
+        if plan.val_spec is not None:
+            self._val = build_reward(plan.val_spec, plan.settings, like=self._train)
+        self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, plan.settings.micro_batch)
+        _warn_of_copies(config["reward"], plan.settings)
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """The reward of the last response in ``data``, and what it is made of.
@@ -151,58 +148,20 @@ def build_reward(spec: RewardSpec, settings: Settings, like: SemanticReward | No
     return SemanticReward(spec, ActorEncoder.for_spec(spec, settings.encoder))
 
 
-def streaming_spec(path: str) -> RewardSpec:
-    """The spec of a file, or of a shipped name, if it can be scored response by response.
-
-    Raises:
-        SpecError: it cannot be loaded, or it needs a whole group or step.
-    """
-    spec = load_spec(path)
-    instead = "; set trainer.v1.trainer_mode=pgsrm_sync, which scores a whole step at once"
-    if spec.aggregate == "group_normalised":
-        raise SpecError(
-            f"{path}: aggregate: group_normalised needs whole groups, and here responses come one by one{instead}"
-        )
-    if spec.unscorable == "mask":
-        raise SpecError(
-            f"{path}: unscorable: mask cannot take a response out of the loss of verl's stock trainer; "
-            f"use unscorable: floor, or{instead[1:]}"
-        )
-    if spec.unscorable == "raise":
-        raise SpecError(
-            f"{path}: unscorable: raise cannot stop verl's stock trainer, which goes on without the response; "
-            f"use unscorable: floor, or{instead[1:]}"
-        )
-    return spec
-
-
-def refuse_other_rewards(reward: Mapping[str, Any]) -> None:
-    """Refuses a second source of rewards beside this one.
-
-    Raises:
-        SpecError: a custom reward function or a reward model is configured too.
-    """
-    if (reward.get("custom_reward_function") or {}).get("path"):
-        raise SpecError(
-            "reward.custom_reward_function.path is set, and this reward manager would ignore it; leave it out, or use "
-            "reward.reward_manager.name=naive"
-        )
-    if (reward.get("reward_model") or {}).get("enable"):
-        raise SpecError(
-            "reward.reward_model.enable is true, and verl would then never ask this reward manager; set it to false"
-        )
-
-
 def score_rows(reward: SemanticReward, samples: Sequence[RewardSample]) -> list[_Numbers]:
     """One dict of floats a row: ``reward``, ``acc`` and the ``pgsrm/...`` numbers of :class:`PgsrmRewardManager`."""
-    output = reward.score(samples)
+    return row_numbers(reward.score(samples), samples, reward.spec)
+
+
+def row_numbers(output: RewardOutput, samples: Sequence[RewardSample], spec: RewardSpec) -> list[_Numbers]:
+    """What :func:`score_rows` returns, of rows that are scored already."""
     columns = {"reward": output.total_B.tolist()}
     columns |= {f"pgsrm/{name}": value_B.tolist() for name, value_B in output.terms.items()}
     columns |= {f"pgsrm/{name}/weighted": value_B.tolist() for name, value_B in output.weighted.items()}
     columns |= {f"pgsrm/{name}": value_B.tolist() for name, value_B in output.diagnostics.items()}
-    by_kind = {term.kind: name for name, term in reward.spec.terms.items()}
+    by_kind = {term.kind: name for name, term in spec.terms.items()}
     judge = by_kind.get("correctness") or by_kind.get("exact_match")
-    columns["acc"] = output.terms[judge].tolist() if judge else [_is_right(sample, reward.spec) for sample in samples]
+    columns["acc"] = output.terms[judge].tolist() if judge else [_is_right(sample, spec) for sample in samples]
     return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(samples))]
 
 

@@ -36,11 +36,19 @@ def register_trainers() -> None:
     compat.register_trainer("pgsrm_sync")(PgsrmSyncTrainer)
 
 
+def check_runs() -> None:
+    """Lets verl's reward loop find out, when it makes its reward workers, whether they can work."""
+    from pgsrm_verl.preflight import checked
+
+    compat.RewardLoopManager.__init__ = checked(compat.RewardLoopManager.__init__)
+
+
 REGISTRATIONS: dict[str, Callable[[], None]] = {
     compat.MANAGER_PACKAGE: register_managers,
     compat.TRAINER_PACKAGE: register_trainers,
+    compat.REWARD_LOOP_MODULE: check_runs,
 }
-"""What is registered when verl first imports which package."""
+"""What is done when verl first imports which of its modules."""
 
 
 def check() -> None:

@@ -71,26 +71,27 @@ class EncoderReplica:
 
 
 def obtain(
-    name: str, build: Callable[[], Encoder], cache_mb: float, settings: EncoderSettings
-) -> list[ray.actor.ActorHandle]:
-    """The replicas of that name, made if there are none: every process of one Ray job gets the same actors.
+    name: str, number: int, build: Callable[[], Encoder], cache_mb: float, settings: EncoderSettings
+) -> ray.actor.ActorHandle:
+    """A replica by name and number, made if there is none: every process of one Ray job gets the same actor.
+
+    The process that made it must keep the handle: Ray ends an actor whose maker has let go of it.
 
     Raises:
-        SpecError: GPU shares are asked for, and the trainer has no placement group to take them from.
+        SpecError: a GPU share is asked for, and the trainer has no placement group to take it from.
     """
-    places = training_bundles() if settings.gpus_per_replica > 0 else []
-    return [
-        ray.remote(EncoderReplica)
-        .options(
-            name=f"{name}-{number}",
-            get_if_exists=True,
-            max_restarts=-1,
-            num_gpus=settings.gpus_per_replica,
-            scheduling_strategy=_strategy(places, number),
-        )
-        .remote(build, cache_mb)
-        for number in range(settings.replicas)
-    ]
+    options = {
+        "name": f"{name}-{number}",
+        "get_if_exists": True,
+        "max_restarts": -1,
+        "num_gpus": settings.gpus_per_replica,
+        "scheduling_strategy": "SPREAD",
+    }
+    if settings.gpus_per_replica > 0:
+        bundles = training_bundles()
+        group, bundle = bundles[number % len(bundles)]
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    return ray.remote(EncoderReplica).options(**options).remote(build, cache_mb)
 
 
 def training_bundles() -> list[tuple[PlacementGroup, int]]:
@@ -111,10 +112,3 @@ def training_bundles() -> list[tuple[PlacementGroup, int]]:
             "set it to 0 to encode on the CPU"
         )
     return bundles
-
-
-def _strategy(places: Sequence[tuple[PlacementGroup, int]], number: int) -> Any:
-    if not places:
-        return "SPREAD"
-    pg, bundle = places[number % len(places)]
-    return PlacementGroupSchedulingStrategy(pg, placement_group_bundle_index=bundle)
