@@ -98,14 +98,14 @@ class ShardedEncoder(HfEncoder):
 
 def _shard(network: nn.Module, mesh: DeviceMesh) -> None:
     """One FSDP2 unit a layer, and one for the rest (embeddings, final norm); each is gathered only while it runs."""
-    for layer in _layers(network):
+    for layer in layers_of(network):
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     fully_shard(network, mesh=mesh, reshard_after_forward=True)
     # sentence-transformers calls network.forward(...), which passes by a module's hooks.
     register_fsdp_forward_method(network, "forward")
 
 
-def _layers(network: nn.Module) -> list[nn.Module]:
+def layers_of(network: nn.Module) -> list[nn.Module]:
     """The transformer's layers: the outermost module list that holds most of the network's parameters."""
     lists: list[nn.ModuleList] = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
     if not lists:

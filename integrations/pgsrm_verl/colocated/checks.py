@@ -1,0 +1,60 @@
+"""What the colocated trainer mode cannot do, refused before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pgsrm_plugin.errors import SpecError
+
+MODE = "pgsrm_sync"
+_COLOCATED_KEYS = ("placement", "offload", "memory_budget_gb")
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Refuses a config under which the responses could not be scored between rollout and old_log_prob.
+
+    Raises:
+        SpecError: naming the key and what to set instead.
+    """
+    reward = config["reward"]
+    if (reward.get("reward_model") or {}).get("enable"):
+        raise SpecError(
+            f"reward.reward_model.enable is true, and trainer.v1.trainer_mode={MODE} gives the rewards itself; set it "
+            "to false, or use trainer_mode=sync"
+        )
+    if (reward.get("custom_reward_function") or {}).get("path"):
+        raise SpecError(
+            f"reward.custom_reward_function.path is set, and trainer.v1.trainer_mode={MODE} would never call it; leave "
+            "it out, or use trainer_mode=sync"
+        )
+    if (config["algorithm"].get("filter_groups") or {}).get("enable"):
+        raise SpecError(
+            "algorithm.filter_groups.enable is true: groups are filtered while they are sampled, and "
+            f"trainer.v1.trainer_mode={MODE} scores them afterwards; use trainer_mode=sync with "
+            "reward.reward_manager.name=pgsrm"
+        )
+    if config["actor_rollout_ref"].get("hybrid_engine") is False:
+        raise SpecError(
+            f"actor_rollout_ref.hybrid_engine is false, and trainer.v1.trainer_mode={MODE} needs rollout and training "
+            "to take turns on the same GPUs; set it to true, or use an asynchronous mode with "
+            "reward.reward_manager.name=pgsrm"
+        )
+
+
+def refuse_colocated_settings(config: Mapping[str, Any]) -> None:
+    """For every other trainer (asynchronous modes, ``sync``, the legacy one): colocated settings have no effect there.
+
+    Raises:
+        SpecError: the section ``pgsrm`` has such a setting.
+    """
+    trainer = config["trainer"]
+    mode = trainer["v1"]["trainer_mode"] if trainer.get("use_v1", True) else None
+    given = [key for key in _COLOCATED_KEYS if key in config["pgsrm"]]
+    if mode != MODE and given:
+        runs = f"trainer.v1.trainer_mode={mode}" if mode else "trainer.use_v1=False"
+        raise SpecError(
+            f"pgsrm.{given[0]} is for an encoder on the training GPUs, which {runs} cannot have: it scores responses "
+            f"while the rollout goes on; set trainer.use_v1=True trainer.v1.trainer_mode={MODE}, or leave "
+            f"pgsrm.{given[0]} out and say with pgsrm.encoder.where where the encoder runs"
+        )

@@ -1,0 +1,167 @@
+"""The rewards of the colocated trainer: one for training, one for validation, and their encoders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.spec.encoders import EncoderSpec, HfEncoderSpec
+from pgsrm_plugin.types import Embeddings, Encoder, RewardOutput
+from pgsrm_verl import compat
+from pgsrm_verl.colocated import memory
+from pgsrm_verl.colocated.checks import check_config
+from pgsrm_verl.colocated.group import WorkerGroupEncoder
+from pgsrm_verl.colocated.metrics import GIB, reward_metrics
+from pgsrm_verl.colocated.rollouts import Rollouts
+from pgsrm_verl.datafiles import check_data
+from pgsrm_verl.rows import RowReader
+from pgsrm_verl.settings import read_settings
+
+logger = logging.getLogger(__name__)
+
+
+class ColocatedRewards:
+    """Built before anything starts, so that a mistake is found then; :meth:`start` brings the encoders.
+
+    It stands where verl keeps its reward loop: without workers to ask during the rollout, verl asks the trainer for the
+    whole batch after it.
+
+    Raises:
+        SpecError: a setting or a spec is wrong, or the trainer mode cannot do what the config asks for.
+        DataError: a row of the data files lacks what the reward compares with; the message names it.
+    """
+
+    reward_loop_worker_handles = None
+    reward_model_manager = None
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.settings = read_settings(config)
+        check_config(config)
+        name = config["reward"]["reward_manager"]["name"]
+        self.reader = RowReader.from_settings(self.settings, "semantic" if name == "semantic" else "pgsrm")
+        self.specs = {"train": load_spec(self.settings.spec)}
+        self.specs["val"] = load_spec(self.settings.val_spec) if self.settings.val_spec else self.specs["train"]
+        _check_rows(config, self.reader, self.specs)
+        self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])
+        self._device_name = config["trainer"]["device"]
+        self._workers: Any = None
+        self._encoders: dict[str, _Metered] = {}
+        self._rewards: dict[str, SemanticReward] = {}
+
+    def start(self, pool: Any) -> None:
+        """Loads the encoders, on the GPUs of verl's resource pool where they go there.
+
+        Raises:
+            SpecError: an encoder cannot be loaded, or does not fit into the memory.
+            ScorerError: an encoder fails its self-test.
+        """
+        for partition, spec in self.specs.items():
+            encoder = self._encoder(spec.encoder, pool) if spec.encoder is not None else None
+            self._rewards[partition] = SemanticReward(spec, encoder)
+
+    def spec(self, partition: str) -> RewardSpec:
+        """The spec of TransferQueue's partition, ``train`` or ``val``."""
+        return self.specs["val" if partition == "val" else "train"]
+
+    def score(self, rollouts: Rollouts, partition: str) -> tuple[RewardOutput, dict[str, float]]:
+        """Rewards of a whole step, and verl's metrics of them.
+
+        Raises:
+            ScorerError: the encoder failed; nothing is scored.
+            UnscorableError: a response is unscorable and the spec says ``raise``.
+        """
+        reward = self._rewards["val" if partition == "val" else "train"]
+        encoder = reward.encoder
+        before = encoder.tokens if isinstance(encoder, _Metered) else 0
+        output = reward.score(rollouts.samples, label=rollouts.label)
+        metrics = reward_metrics(output)
+        if isinstance(encoder, _Metered) and metrics:
+            metrics["pgsrm/encoder_tokens"] = float(encoder.tokens - before)
+            if isinstance(encoder.inner, WorkerGroupEncoder):
+                metrics["pgsrm/encoder_parameters_gib"] = encoder.inner.parameter_bytes / GIB
+                metrics["pgsrm/encoder_memory_gib"] = encoder.inner.peak_bytes / GIB
+        return output, metrics
+
+    def _encoder(self, spec: EncoderSpec, pool: Any) -> Encoder:
+        key = spec.model_dump_json()
+        if key not in self._encoders:
+            self._encoders[key] = _Metered(self._build(spec, pool, f"encoder{len(self._encoders)}"))
+        return self._encoders[key]
+
+    def _build(self, spec: EncoderSpec, pool: Any, name: str) -> Encoder:
+        if not isinstance(spec, HfEncoderSpec):
+            return build_encoder(spec)
+        if self.settings.placement == "cpu":
+            return build_encoder(spec.model_copy(update={"device": "cpu"}))
+        if self._workers is None:
+            self._workers = compat.RayWorkerGroup(
+                resource_pool=pool,
+                ray_cls_with_init=compat.RayClassWithInitArgs(cls=_remote_worker()),
+                name_prefix="pgsrm_encoder",
+                device_name=self._device_name,
+            )
+        self._check_memory(spec)
+        loaded = self._workers.load(name, spec, self.settings.placement, self.settings.offload)
+        logger.info(
+            "encoder %s: %s on %d ranks, %d of %d bytes of parameters each",
+            loaded[0].identity,
+            self.settings.placement,
+            len(loaded),
+            max(rank.own_bytes for rank in loaded),
+            loaded[0].whole_bytes,
+        )
+        return WorkerGroupEncoder(self._workers, name, loaded)
+
+    def _check_memory(self, spec: HfEncoderSpec) -> None:
+        surveys, settings = self._workers.survey(spec), self.settings
+        budget = settings.memory_budget_gb
+        total = min(survey.total_bytes for survey in surveys)
+        device = memory.Device(
+            free_bytes=min(survey.free_bytes for survey in surveys),
+            total_bytes=total,
+            rollout_bytes=int(self._rollout_share * total) if self._device_name != "cpu" else 0,
+            budget_bytes=None if budget is None else int(budget * GIB),
+        )
+        plan = memory.plan_memory(surveys[0].size, spec, settings.placement, settings.offload, len(surveys))
+        memory.check_memory(plan, device, spec, settings.placement)
+
+
+class _Metered:
+    """An encoder that counts the tokens it embeds."""
+
+    def __init__(self, inner: Encoder) -> None:
+        self.inner = inner
+        self.tokens = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def encode(self, texts: Any) -> Embeddings:
+        embeddings = self.inner.encode(texts)
+        self.tokens += int(embeddings.tokens_N.clamp(min=0).sum())
+        return embeddings
+
+
+def _check_rows(config: Mapping[str, Any], reader: RowReader, specs: Mapping[str, RewardSpec]) -> None:
+    """Training and validation rows each against their own spec."""
+    data = config["data"]
+    for partition, spec in specs.items():
+        files = {"prompt_key": data.get("prompt_key"), f"{partition}_files": data.get(f"{partition}_files")}
+        check_data({"data": files}, reader, spec)
+
+
+def _rollout_share(rollout: Mapping[str, Any]) -> float:
+    """The share of the GPU that the rollout takes back when it wakes up."""
+    return float(rollout.get("gpu_memory_utilization") or 0) if rollout.get("free_cache_engine") else 0.0
+
+
+def _remote_worker() -> Any:
+    import ray
+
+    from pgsrm_verl.colocated.worker import EncoderWorker
+
+    return ray.remote(EncoderWorker)

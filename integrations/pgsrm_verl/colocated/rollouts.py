@@ -1,0 +1,124 @@
+"""A step's responses, from TransferQueue to samples, and their rewards back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import transfer_queue
+from tensordict import NonTensorData, TensorDict
+
+from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.rowfiles import plain
+from pgsrm_plugin.types import RewardOutput, RewardSample
+from pgsrm_verl import compat
+from pgsrm_verl.rows import RowReader
+
+_COLUMNS = ("raw_prompt", "reward_model", "extra_info", "data_source", "uid")
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """A step's samples, in the order of its keys, and the lengths of the responses in tokens."""
+
+    samples: list[RewardSample]
+    lengths: list[int]
+
+    def label(self, row: int) -> str:
+        """How messages call a row."""
+        return f"response {row} of the step (group {self.samples[row].group})"
+
+
+def fetch(batch: Any, reader: RowReader, tokenizer: Any) -> Rollouts:
+    """Reads what the reward needs; verl's own colocated path leaves the references behind.
+
+    Where an agent loop put several outputs into a session, the last one is scored for all of them.
+
+    Raises:
+        DataError: the rows carry no raw_prompt, or a column is of a wrong type.
+    """
+    data = _get(batch, ["responses", *_COLUMNS])
+    columns = {name: _column(data, name, len(batch.keys)) for name in _COLUMNS}
+    if any(prompt is None for prompt in columns["raw_prompt"]):
+        raise DataError("the rows have no raw_prompt; pgsrm needs verl's data set to return it")
+    ids = list(data["responses"].unbind())
+    texts: list[str] = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+    samples = []
+    for row, last in enumerate(last_outputs(batch.keys)):
+        found = {name: values[row] for name, values in columns.items()}
+        sample = reader.sample(found, plain(found["raw_prompt"]), texts[last], f"response {row} of the step")
+        samples.append(replace(sample, group=str(found["uid"])))
+    return Rollouts(samples, [len(row) for row in ids])
+
+
+def last_outputs(keys: Sequence[str]) -> list[int]:
+    """For each row the row of its session's last output; keys are ``{uid}_{session}_{index}``.
+
+    >>> last_outputs(["a_0_0", "a_1_0", "a_0_1"])
+    [2, 1, 2]
+    """
+    sessions, indices = zip(*(key.rsplit("_", 1) for key in keys), strict=True) if keys else ((), ())
+    last: dict[str, int] = {}
+    for row, session in enumerate(sessions):
+        if session not in last or int(indices[row]) > int(indices[last[session]]):
+            last[session] = row
+    return [last[session] for session in sessions]
+
+
+def store(batch: Any, rollouts: Rollouts, output: RewardOutput) -> None:
+    """Writes each reward onto its response's last token; an empty response has none and is left without."""
+    rewards = [
+        _on_last_token(total, length) for total, length in zip(output.total_B.tolist(), rollouts.lengths, strict=True)
+    ]
+    _put(batch, {"rm_scores": _jagged(rewards)})
+
+
+def mask_unscored(batch: Any, output: RewardOutput) -> None:
+    """Takes the unscored rows out of the loss and of their group's statistics, as verl does with its padding rows."""
+    skipped = [not scored for scored in output.scored_B.tolist()]
+    if not any(skipped):
+        return
+    data = _get(batch, ["response_mask", "loss_mask", "uid"])
+    fields: dict[str, Any] = {}
+    for name in ("response_mask", "loss_mask"):
+        rows = zip(data[name].unbind(), skipped, strict=True)
+        fields[name] = _jagged([torch.zeros_like(mask_T) if skip else mask_T for mask_T, skip in rows])
+    uids = _column(data, "uid", len(skipped))
+    fields["uid"] = [
+        f"{uid}-unscored-{row}" if skip else uid for row, (uid, skip) in enumerate(zip(uids, skipped, strict=True))
+    ]
+    _put(batch, fields)
+
+
+def store_extra(batch: Any, rows: Sequence[Mapping[str, float]]) -> None:
+    """Writes each row's numbers where verl's validation looks for them."""
+    fields = _column(_get(batch, ["extra_fields"]), "extra_fields", len(rows))
+    merged = [{**(field or {}), "reward_extra_info": dict(row)} for field, row in zip(fields, rows, strict=True)]
+    _put(batch, {"extra_fields": merged})
+
+
+def _on_last_token(total: float, length: int) -> torch.Tensor:
+    row_T = torch.zeros(length)
+    row_T[-1:] = total
+    return row_T
+
+
+def _jagged(rows: list[torch.Tensor]) -> torch.Tensor:
+    return torch.nested.as_nested_tensor(rows, layout=torch.jagged)
+
+
+def _get(batch: Any, fields: list[str]) -> TensorDict:
+    return transfer_queue.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
+
+
+def _put(batch: Any, fields: dict[str, Any]) -> None:
+    transfer_queue.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=compat.get_tensordict(fields))
+
+
+def _column(data: TensorDict, name: str, rows: int) -> list[Any]:
+    """A non-tensor column as a plain list, whatever the queue's backend made of it; None where there is none."""
+    if name not in data.keys():  # noqa: SIM118 (a TensorDict iterates over rows)
+        return [None] * rows
+    return [value.data if isinstance(value, NonTensorData) else value for value in list(data[name])]

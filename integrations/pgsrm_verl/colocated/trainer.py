@@ -1,0 +1,84 @@
+"""The trainer mode ``pgsrm_sync``: verl's synchronous trainer with the reward between rollout and old_log_prob."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig
+
+from pgsrm_plugin.errors import PgsrmError
+from pgsrm_verl import compat
+from pgsrm_verl.colocated.rewards import ColocatedRewards
+from pgsrm_verl.colocated.rollouts import fetch, mask_unscored, store, store_extra
+from pgsrm_verl.manager import row_numbers
+
+logger = logging.getLogger(__name__)
+_POLL_SECONDS = 0.25
+
+
+class PgsrmSyncTrainer(compat.PPOTrainerSync):  # type: ignore[misc]
+    """Scores a whole step's responses at once while the rollout sleeps, in training and in validation.
+
+    verl asks a trainer for the rewards of a batch (``_compute_reward_colocate``) where no reward workers stand ready
+    during the rollout; so this one has none, and answers with :class:`~pgsrm_plugin.SemanticReward`.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        try:
+            self._rewards = ColocatedRewards(config)
+        except PgsrmError as error:
+            logger.error("pgsrm-plugin cannot give rewards: %s", error)
+            raise
+        super().__init__(config)
+
+    def _build_replay_buffer(self) -> Any:
+        # The base class takes every mode that is not called "sync" for an asynchronous one.
+        self.trainer_mode = "sync"
+        buffer = super()._build_replay_buffer()
+        if hasattr(buffer, "poll_interval"):
+            buffer.poll_interval = min(buffer.poll_interval, _POLL_SECONDS)
+        return buffer
+
+    def _setup(self) -> None:
+        with _reward_loop(self._rewards):
+            super()._setup()
+        try:
+            self._rewards.start(self._training_pool())
+        except PgsrmError as error:
+            logger.error("pgsrm-plugin cannot give rewards: %s", error)
+            raise
+
+    def _training_pool(self) -> Any:
+        actor = next(role for role in self.role_worker_mapping if str(role).startswith("actor"))
+        return self.resource_pool_manager.get_resource_pool(actor)
+
+    def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any:
+        if not batch.keys:
+            return batch
+        partition = batch.partition_id
+        rollouts = fetch(batch, self._rewards.reader, self.tokenizer)
+        output, found = self._rewards.score(rollouts, partition)
+        store(batch, rollouts, output)
+        if partition == "val":
+            rows = row_numbers(output, rollouts.samples, self._rewards.spec(partition))
+            store_extra(batch, [{name: value for name, value in row.items() if name != "reward"} for row in rows])
+        else:
+            mask_unscored(batch, output)
+        if metrics is not None:
+            metrics.update(found)
+        return batch
+
+
+@contextlib.contextmanager
+def _reward_loop(rewards: ColocatedRewards) -> Iterator[None]:
+    """verl makes its reward loop and its workers in the middle of its setup; here ``rewards`` takes that place."""
+    module = compat.trainer_base
+    original = module.RewardLoopManager
+    module.RewardLoopManager = lambda config, rm_resource_pool=None: rewards
+    try:
+        yield
+    finally:
+        module.RewardLoopManager = original
