@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,10 @@ KEY = "pgsrm"
 
 
 def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict[str, str | int]:
-    """Architecture, sizes, algorithm and adapters: all that must agree for a checkpoint to fit."""
+    """Architecture, sizes, algorithm, adapters and initial weights: all that must agree for a checkpoint to fit.
+
+    The initial weights are those of the KL reference, which no checkpoint holds.
+    """
     config = policy.lm.config.get_text_config()
     return {
         "architecture": type(policy.lm.get_base_model() if lora else policy.lm).__name__,
@@ -26,6 +30,7 @@ def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict
         "lora": "none"
         if lora is None
         else f"r {lora.r}, alpha {lora.alpha}, {lora.target_modules or 'default layers'}",
+        "initial weights": _weights_digest(policy),
     }
 
 
@@ -40,6 +45,7 @@ def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> 
         raise SpecError("the checkpoint was not written by `pgsrm train` (it has no 'pgsrm' section)")
     theirs = state["fingerprint"]
     differing = [name for name in ours if theirs.get(name) != ours[name]]
+    differing = [name for name in differing if name != "initial weights"] or differing
     if differing:
         raise SpecError(
             f"the checkpoint is of another model: it has {_described(theirs, differing)}; "
@@ -53,6 +59,15 @@ def frozen_names(policy: Policy) -> set[str]:
     """Names of the parameters that no step changes (with LoRA, the base model); checkpoints leave them out."""
     named = policy.named_parameters(remove_duplicate=False)  # tied weights have two names
     return {name for name, parameter in named if not parameter.requires_grad}
+
+
+def _weights_digest(policy: Policy) -> str:
+    """A short digest of the first numbers of each of the child's parameters, adapters left out."""
+    digest = hashlib.sha256()
+    for name, parameter in policy.lm.named_parameters():
+        if "lora_" not in name:
+            digest.update(parameter.detach().flatten()[:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _described(values: Mapping[str, Any], names: list[str]) -> str:

@@ -16,7 +16,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def write_child(folder: Path, hidden: int = 32, vocabulary: int = 8, chat: bool = False) -> str:
+def write_child(folder: Path, hidden: int = 32, vocabulary: int = 8, chat: bool = False, seed: int = 0) -> str:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -28,7 +28,7 @@ def write_child(folder: Path, hidden: int = 32, vocabulary: int = 8, chat: bool 
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
     if chat:
         fast.chat_template = CHAT_TEMPLATE
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = GPT2Config(
         n_layer=2, n_embd=hidden, n_head=2, vocab_size=vocabulary, n_positions=32, bos_token_id=0, eos_token_id=0
     )

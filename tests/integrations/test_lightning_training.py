@@ -160,6 +160,7 @@ def save_one_step(module, colour_file, quiet_trainer, path):
             r"another model: it has hidden_size 32, parameters \d+; this run has hidden_size 16, par",
         ),
         ({"vocabulary": 12}, PPO, r"another model: it has vocabulary 8, parameters \d+; this run has vocabulary 12"),
+        ({"seed": 1}, PPO, r"another model: it has initial weights \w+; this run has initial weights \w+"),
         ({}, GRPO, r"another model: it has parameters \d+, algorithm ppo; this run has parameters \d+, algorithm grpo"),
     ],
 )
