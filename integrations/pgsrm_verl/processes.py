@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from pathlib import Path
 import psutil
 
 _GRACE_SECONDS = 5.0
+_MARK = "PGSRM_RUN_MARK"
+"""Environment variable by which everything that a run starts is known, daemons included."""
+_NOT_INHERITED = ("RAY_ADDRESS", "RAY_NAMESPACE", "PYTEST_CURRENT_TEST")
+"""With the first a run would join a cluster instead of starting its own."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def run_limited(
     seconds: float,
     environment: Mapping[str, str],
     folder: Path,
-    marker: str,
+    log: Path,
     on_line: Callable[[str], None] | None = None,
 ) -> Finished:
     """Runs a command to its end or to the time limit, then ends everything that it started, also on Ctrl-C.
@@ -52,17 +57,17 @@ def run_limited(
         seconds: the time limit.
         environment: added to this process's own.
         folder: where it runs.
-        marker: text in the command line or environment of whatever it starts, such as Ray's temporary folder: by it
-            the daemons are found that left the process group.
+        log: where its output goes.
         on_line: told every line of output as it comes.
     """
     started = time.monotonic()
-    log = folder / "output.log"
+    mark = uuid.uuid4().hex
+    own = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     with log.open("w") as sink:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **environment, "PGSRM_RUN_MARKER": marker},
+            env={**own, **environment, _MARK: mark},
             stdout=sink,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -71,7 +76,7 @@ def run_limited(
     try:
         status = _wait(process, log, started + seconds, on_line)
     finally:
-        end_all(process.pid, marker)
+        end_all(process.pid, mark)
         process.wait()
     return Finished(status, log.read_text(errors="replace"), time.monotonic() - started)
 
@@ -90,11 +95,11 @@ def _wait(process: subprocess.Popen, log: Path, deadline: float, on_line: Callab
             time.sleep(0.1)
 
 
-def end_all(group: int, marker: str) -> None:
-    """Ends a process group and every process that carries the marker: politely, then not."""
+def end_all(group: int, mark: str) -> None:
+    """Ends a process group, and the daemons that left it but carry the mark: politely, then not."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGTERM)
-    victims = [process for process in psutil.process_iter() if _carries(process, group, marker)]
+    victims = [process for process in psutil.process_iter() if _carries(process, group, mark)]
     for process in victims:
         with contextlib.suppress(psutil.Error):
             process.terminate()
@@ -106,11 +111,11 @@ def end_all(group: int, marker: str) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _carries(process: psutil.Process, group: int, marker: str) -> bool:
+def _carries(process: psutil.Process, group: int, mark: str) -> bool:
     if process.pid == os.getpid():
         return False
     with contextlib.suppress(psutil.Error, OSError):
         if os.getpgid(process.pid) == group:
             return True
-        return process.environ().get("PGSRM_RUN_MARKER") == marker
+        return process.environ().get(_MARK) == mark
     return False

@@ -20,7 +20,7 @@ HELP = {
     "demo": "The main job: a child learns from its parent's answers; writes a report page.",
 }
 """What the listing says of the commands we know, without importing them."""
-EXTRAS = {"train": "lightning", "demo": "demo"}
+EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl"}
 """The extra that brings a command's dependencies."""
 PASS_ALL = {
     "allow_extra_args": True,

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pgsrm_verl.cpu import asked, cpu_environment, cpu_overrides
 from pgsrm_verl.cpu.patches import PATCHES
 from pgsrm_verl.cpu.sampling import Sampling, _Draw, generate
-from pgsrm_verl.tiny import save_tiny_model, train_tokenizer
+from pgsrm_verl.rehearsal.tiny import save_tiny_model, train_tokenizer
 
 VERL = Path(next(iter(importlib.util.find_spec("verl").submodule_search_locations)))
 REPLACEMENTS = [patch for patch in PATCHES if patch.obstacle]

@@ -72,7 +72,7 @@ def write_parquet(path: Path, table: list[dict]) -> Path:
 def build_assets(folder: Path, family: str = "qwen2") -> Assets:
     from transformers import AutoConfig
 
-    from pgsrm_verl.tiny import save_tiny_model, train_tokenizer
+    from pgsrm_verl.rehearsal.tiny import save_tiny_model, train_tokenizer
 
     tokenizer = train_tokenizer(text for fact in FACTS for text in fact)
     save_tiny_model(folder / "model", AutoConfig.for_model(family), tokenizer)
@@ -141,7 +141,7 @@ def run_verl(
             seconds=seconds,
             environment={**cpu_environment(), **offline, **(environment or {})},
             folder=folder,
-            marker=str(ray_dir),
+            log=folder / "output.log",
         )
     return VerlRun(finished.status, finished.output, finished.seconds, parse_metrics(finished.output))
 

@@ -1,0 +1,171 @@
+"""What a rehearsal showed: read from the files that verl wrote, printed as tables, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from pgsrm_verl.rehearsal.scaling import Change
+
+_TIMINGS = ("step", "gen", "reward", "old_log_prob", "ref", "values", "adv", "update_critic", "update_actor")
+_SHOWN_CHARACTERS = 90
+_OURS = re.compile(r"pgsrm_plugin\.errors\.(\w+Error): (.+)")
+_RAISED = re.compile(r"^(?:ray\.exceptions\.RayTaskError\()?(?:[\w.]+\.)?(\w+(?:Error|Exception|Interrupt))\)?: (.+)")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A rehearsal that ran to its end.
+
+    Attributes:
+        metrics: verl's, one dict a step.
+        rollouts: training responses with prompt ("input"), "output", "gts" and "score".
+        validation: validation responses, with every reward term of theirs.
+        checkpoints: names of the folders written.
+    """
+
+    recipe: str
+    seconds: float
+    swapped: Mapping[str, str]
+    changes: Sequence[Change]
+    metrics: Sequence[Mapping[str, float]]
+    rollouts: Sequence[Mapping[str, Any]]
+    validation: Sequence[Mapping[str, Any]]
+    checkpoints: Sequence[str]
+
+    def write_json(self, path: Path) -> None:
+        """Writes everything that is known."""
+        path.write_text(json.dumps(asdict(self), indent=1, default=str) + "\n")
+
+    def terms(self) -> dict[str, tuple[float, float, float]]:
+        """Mean, least and greatest of the reward and of each of its terms over all responses that verl reported."""
+        found: dict[str, list[float]] = {"reward": [row["score"] for row in (*self.rollouts, *self.validation)]}
+        for row in self.validation:
+            for name, value in row.items():
+                if name.startswith("pgsrm/") and isinstance(value, int | float):
+                    found.setdefault(name, []).append(value)
+        summary = {
+            name: (sum(values) / len(values), min(values), max(values)) for name, values in found.items() if values
+        }
+        for name, value in (self.metrics[-1] if self.metrics else {}).items():
+            if name.startswith("pgsrm/") and name.endswith("/mean") and name[: -len("/mean")] not in summary:
+                stem = name[: -len("/mean")]
+                summary[stem] = (
+                    value,
+                    self.metrics[-1].get(f"{stem}/min", value),
+                    self.metrics[-1].get(f"{stem}/max", value),
+                )
+        return summary
+
+
+def read_outcome(
+    folder: Path, recipe: str, seconds: float, swapped: Mapping[str, str], changes: Sequence[Change]
+) -> Outcome:
+    """Reads a rehearsal's folder."""
+    return Outcome(
+        recipe,
+        seconds,
+        swapped,
+        changes,
+        _metrics(folder / "metrics.jsonl"),
+        _generations(folder / "rollouts"),
+        _generations(folder / "validation"),
+        sorted(path.name for path in (folder / "checkpoints").glob("global_step_*")),
+    )
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """Prints the outcome."""
+    console.print(Group(_swapped(outcome), _terms(outcome), _rollouts(outcome), _steps(outcome)))
+    saved = f"checkpoint {outcome.checkpoints[-1]}" if outcome.checkpoints else "[red]no checkpoint[/]"
+    console.print(
+        f"{len(outcome.metrics)} steps, {len(outcome.validation)} validation responses, {saved}; "
+        f"{outcome.seconds:.0f} s. "
+        "Rewards of a random model mean nothing; that they are computed, differ, and train it is what was shown."
+    )
+
+
+def failure(output: str) -> tuple[bool, str]:
+    """Why verl stopped, in one sentence, and whether the recipe (or its data) is to blame for certain."""
+    ours = _OURS.findall(output)
+    if ours:
+        kind, message = ours[-1]
+        return kind in ("SpecError", "DataError", "UnscorableError"), _plain(message)
+    raised = [match for line in output.splitlines() if (match := _RAISED.match(_plain(line)))]
+    if raised:
+        return False, f"{raised[-1][1]}: {raised[-1][2]}"
+    lines = [line for line in output.splitlines() if line.strip()]
+    return False, _plain(lines[-1]) if lines else "verl said nothing"
+
+
+def _plain(line: str) -> str:
+    line = re.sub(r"\x1b\[[0-9;]*m", "", line)
+    return re.sub(r"^\([^()]* pid=[^()]*\) ", "", line).strip()
+
+
+def _metrics(path: Path) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    steps: dict[int, dict[str, float]] = {}
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        steps.setdefault(entry["step"], {}).update(
+            {name: float(value) for name, value in entry["data"].items() if isinstance(value, int | float)}
+        )
+    return [steps[step] for step in sorted(steps) if step > 0]
+
+
+def _generations(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.glob("*.jsonl"), key=lambda path: int(path.stem) if path.stem.isdigit() else 0)
+    return [json.loads(line) for path in files for line in path.read_text().splitlines()]
+
+
+def _swapped(outcome: Outcome) -> Table:
+    table = Table(title=f"Rehearsal of {outcome.recipe}: what was swapped", title_justify="left")
+    table.add_column("what")
+    table.add_column("instead")
+    for name, value in outcome.swapped.items():
+        table.add_row(name, value)
+    for change in outcome.changes:
+        if change.value is not None:
+            table.add_row(change.key, f"{change.value}  [dim]{change.why}[/]")
+    return table
+
+
+def _terms(outcome: Outcome) -> Table:
+    table = Table("reward term", "mean", "min", "max", title="Reward", title_justify="left")
+    for name, values in outcome.terms().items():
+        table.add_row(name, *(f"{value:.4f}" for value in values))
+    return table
+
+
+def _rollouts(outcome: Outcome) -> Table:
+    table = Table("prompt", "response", "score", title="Rollouts", title_justify="left")
+    for row in outcome.rollouts[:4]:
+        table.add_row(_short(row["input"]), _short(row["output"]), f"{row['score']:.4f}")
+    return table
+
+
+def _steps(outcome: Outcome) -> Table:
+    names = [name for name in _TIMINGS if any(f"timing_s/{name}" in step for step in outcome.metrics)]
+    table = Table(
+        "step", "reward", "response tokens", *(f"{name} s" for name in names), title="Steps", title_justify="left"
+    )
+    for number, step in enumerate(outcome.metrics, 1):
+        timings = [f"{step[f'timing_s/{name}']:.2f}" if f"timing_s/{name}" in step else "-" for name in names]
+        reward, length = step.get("critic/score/mean", float("nan")), step.get("response_length/mean", float("nan"))
+        table.add_row(str(number), f"{reward:.4f}", f"{length:.1f}", *timings)
+    return table
+
+
+def _short(text: str) -> Text:
+    line = " ".join(text.split())
+    return Text(line if len(line) <= _SHOWN_CHARACTERS else line[: _SHOWN_CHARACTERS - 1] + "…")
