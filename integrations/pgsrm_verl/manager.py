@@ -13,10 +13,11 @@ from pgsrm_plugin.errors import DataError, PgsrmError
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.rowfiles import plain
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.text import normalise_space, prepare, prompt_text
-from pgsrm_plugin.types import RewardOutput, RewardSample
+from pgsrm_plugin.text import prompt_text
+from pgsrm_plugin.types import RewardSample
 from pgsrm_plugin.validate import check_samples
 from pgsrm_verl.batcher import MicroBatcher, Scored
+from pgsrm_verl.columns import row_numbers
 from pgsrm_verl.compat import RewardManagerBase
 from pgsrm_verl.preflight import make_plan
 from pgsrm_verl.rows import Convention, prompt_key
@@ -151,27 +152,6 @@ def build_reward(spec: RewardSpec, settings: Settings, like: SemanticReward | No
 def score_rows(reward: SemanticReward, samples: Sequence[RewardSample]) -> list[_Numbers]:
     """One dict of floats a row: ``reward``, ``acc`` and the ``pgsrm/...`` numbers of :class:`PgsrmRewardManager`."""
     return row_numbers(reward.score(samples), samples, reward.spec)
-
-
-def row_numbers(output: RewardOutput, samples: Sequence[RewardSample], spec: RewardSpec) -> list[_Numbers]:
-    """What :func:`score_rows` returns, of rows that are scored already."""
-    columns = {"reward": output.total_B.tolist()}
-    columns |= {f"pgsrm/{name}": value_B.tolist() for name, value_B in output.terms.items()}
-    columns |= {f"pgsrm/{name}/weighted": value_B.tolist() for name, value_B in output.weighted.items()}
-    columns |= {f"pgsrm/{name}": value_B.tolist() for name, value_B in output.diagnostics.items()}
-    by_kind = {term.kind: name for name, term in spec.terms.items()}
-    judge = by_kind.get("correctness") or by_kind.get("exact_match")
-    columns["acc"] = output.terms[judge].tolist() if judge else [_is_right(sample, spec) for sample in samples]
-    return [{name: float(values[i]) for name, values in columns.items()} for i in range(len(samples))]
-
-
-def _is_right(sample: RewardSample, spec: RewardSpec) -> bool:
-    targets = sample.references if sample.ground_truth is None else (sample.ground_truth,)
-    return _form(prepare(sample.response, spec.text).text) in map(_form, targets)
-
-
-def _form(text: str) -> str:
-    return normalise_space(text).casefold()
 
 
 def _extra_info(scored: Scored[_Numbers]) -> _Numbers:

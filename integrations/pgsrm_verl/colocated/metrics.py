@@ -22,7 +22,9 @@ def reward_metrics(output: RewardOutput) -> dict[str, float]:
         metrics |= {f"pgsrm/{name}/{kind}": value for kind, value in _summary(value_B).items()}
     metrics |= {f"pgsrm/{name}": float(value_B.mean()) for name, value_B in output.diagnostics.items()}
     metrics["pgsrm/scored"] = float(output.scored_B.double().mean())
-    return metrics | {f"pgsrm/{name.replace('/', '_')}": value for name, value in output.stats.items()}
+    # verl's own timing_s/reward says how long it took.
+    counts = {name: value for name, value in output.stats.items() if name != "seconds"}
+    return metrics | {f"pgsrm/{name.replace('/', '_')}": value for name, value in counts.items()}
 
 
 def _summary(value_B: torch.Tensor) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from pgsrm_plugin.errors import PgsrmError
 from pgsrm_verl import compat
 from pgsrm_verl.colocated.rewards import ColocatedRewards
 from pgsrm_verl.colocated.rollouts import fetch, mask_unscored, store, store_extra
-from pgsrm_verl.manager import row_numbers
+from pgsrm_verl.columns import row_numbers
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -27,6 +28,7 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):  # type: ignore[misc]
     """
 
     def __init__(self, config: DictConfig) -> None:
+        logging.getLogger("pgsrm_verl").setLevel(os.getenv("VERL_LOGGING_LEVEL", "INFO"))
         try:
             self._rewards = ColocatedRewards(config)
         except PgsrmError as error:
