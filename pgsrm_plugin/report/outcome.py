@@ -43,13 +43,13 @@ def verdict(groups: Groups, panel: Panel) -> str:
         return f"{ours} beat {theirs} here: {numbers}."
     if gap.high < 0:
         return f"{ours} did not beat {theirs} here, it ended below: {numbers}."
-    return f"{ours} did not beat {theirs} here, nor the reverse: {numbers}, which includes no difference."
+    return f"{ours} did not beat {theirs} here, nor {theirs} {ours}: {numbers}, which includes 0."
 
 
 def tiles(groups: Groups, panel: Panel) -> str:
     """The headline numbers."""
     start = [value for runs in groups.values() for value in first(runs, panel.metric)]
-    cells = [html.tile("before", show(interval(start).mean, panel), "every run starts from the same checkpoint")]
+    cells = [html.tile("before", show(interval(start).mean, panel), "where the runs began, mean")]
     for colour, (label, runs) in zip(COLOURS * len(groups), groups.items(), strict=False):
         end = interval(last(runs, panel.metric))
         cells.append(html.tile(label, show(end.mean, panel), _range(end, panel, len(runs)), colour))

@@ -107,7 +107,7 @@ def test_it_says_so_when_the_first_label_does_not_win(runs, tmp_path):
         for seed, end in enumerate(ends)
     ]
     text = write_report(tie, tmp_path / "b.html", PAGE).read_text()
-    assert "PGSRM did not beat binary here, nor the reverse: +0.0 points" in text
+    assert "PGSRM did not beat binary here, nor binary PGSRM: +0.0 points" in text
 
 
 def test_one_seed_gets_no_verdict(runs, tmp_path):
