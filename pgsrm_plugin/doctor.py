@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
 from typing import Literal
 
 from packaging.requirements import Requirement
@@ -19,6 +21,18 @@ MINILM_COSINE = 0.67489
 HASHING_PAIR = ("purple", "purples")
 HASHING_COSINE = 0.771517
 """Their cosine under ``hashing`` with its defaults."""
+_TRY_PLUGIN = """
+import logging, sys
+from importlib.metadata import entry_points
+
+logging.disable()
+try:
+    next(point for point in entry_points(group="verl.plugins") if point.value == sys.argv[1]).load().check()
+except Exception as error:
+    print(f"{type(error).__name__}: {error}".splitlines()[0])
+    sys.exit(1)
+"""
+"""What ``import verl`` does with a plugin, and its own ``check()``; in another process, as this one imports no verl."""
 
 
 @dataclass(frozen=True)
@@ -198,13 +212,28 @@ def _commands() -> Iterator[Finding]:
         except PgsrmError as error:
             cause = error.__cause__
             absent = cause.name if isinstance(cause, ModuleNotFoundError) and cause.name else "pgsrm_"
-            missing = point.name in EXTRAS and not absent.startswith(
-                "pgsrm_"
-            )  # a lack of our own is no lack of an extra
+            missing = point.name in EXTRAS and not absent.startswith("pgsrm_")  # a lack of our own is another matter
             advice = remedy(point)
             yield Finding(name, "absent" if missing else "problem", str(error), f"{advice[0].upper()}{advice[1:]}.")
         else:
             yield Finding(name, "ok", f"`pgsrm {point.name}` is ready ({point.value})")
+
+
+def _verl_plugins() -> Iterator[Finding]:
+    try:
+        installed = version("verl")
+    except PackageNotFoundError:
+        return  # the finding about the extra says so
+    points = {point for point in entry_points(group="verl.plugins") if point.dist and point.dist.name == DISTRIBUTION}
+    for point in sorted(points):
+        name, command = f"verl plugin {point.name}", [sys.executable, "-c", _TRY_PLUGIN, point.value]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+        if ran.returncode == 0:
+            yield Finding(name, "ok", f"verl {installed} finds our reward managers and trainer mode ({point.value})")
+            continue
+        told = (ran.stdout.strip() or ran.stderr.strip() or f"exit status {ran.returncode}").splitlines()[-1]
+        remedy = f"verl hides this. Run `pip install '{DISTRIBUTION}[verl]'`; report it if that does not help."
+        yield Finding(name, "problem", told, remedy)
 
 
 _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]], bool], ...] = (
@@ -216,4 +245,5 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]], bool], ...] = (
     ("extras", _extras, False),
     ("embedded MiniLM", _minilm, False),
     ("commands", _commands, False),
+    ("verl plugins", _verl_plugins, False),
 )

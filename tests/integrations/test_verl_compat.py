@@ -204,7 +204,7 @@ def test_every_name_asked_of_compat_is_listed():
 
 FAKE = {
     "verl/__init__.py": "from .a import *\n",
-    "verl/a.py": "import os\ntry:\n    from verl.b import Base as Old\nexcept ImportError:\n    Old = None\nX: int = 1\n",
+    "verl/a.py": "import os\ntry:\n    from verl.b import Base as Old\nexcept ImportError:\n    Old = 0\nX: int = 1\n",
     "verl/b.py": "class Root:\n    def __init__(self):\n        self.workers = []\nclass Base(Root):\n    flag = 1\n"
     "    async def run(self): ...\nfrom verl.gone import Lost\n",
 }
