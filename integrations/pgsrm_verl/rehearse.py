@@ -19,18 +19,14 @@ from typing import Any
 from pgsrm_plugin.errors import PgsrmError, SpecError
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
-from pgsrm_verl.datafiles import check_data
 from pgsrm_verl.processes import run_limited, short_temp_dir
 from pgsrm_verl.rehearsal import rows, scaling
+from pgsrm_verl.rehearsal.checks import Findings, check
 from pgsrm_verl.rehearsal.outcome import Outcome, failure, read_outcome
 from pgsrm_verl.rehearsal.recipe import Recipe, read_recipe
 from pgsrm_verl.rehearsal.scaling import Change, changes, sizes
 from pgsrm_verl.rehearsal.standin import StandIn, find_stand_in
-from pgsrm_verl.rows import RowReader
-from pgsrm_verl.settings import Settings, read_settings
-
-OUR_MANAGERS = ("pgsrm", "semantic")
-OUR_TRAINER = "pgsrm_sync"
+from pgsrm_verl.settings import Settings
 
 
 class RehearsalError(PgsrmError):
@@ -76,7 +72,7 @@ def rehearse(
     """
     read = read_recipe(recipe, overrides)
     scaling.refuse(read)
-    settings = check(read)
+    findings = check(read)
     column = read.get("data.prompt_key") or "prompt"
     train, val = rows.data_file(read, "data.train_files"), rows.data_file(read, "data.val_files")
     model = read.get("actor_rollout_ref.model.path")
@@ -92,37 +88,11 @@ def rehearse(
         size = sizes(read, options.workers, max(sample.prompt_tokens for sample in samples), stand_in.own_tokenizer)
         parameters = stand_in.save(folder / "model", max(512, size.sequence))
         applied = changes(read, size, options.steps, folder)
-        if settings and options.toy_encoder:
-            applied += _toy_specs(settings, folder)
-        swapped = _swapped(read, stand_in, parameters, options)
+        if findings.settings and options.toy_encoder:
+            applied += _toy_specs(findings.settings, folder)
+        swapped = _swapped(read, stand_in, parameters, options) | _gpu_memory(findings)
         seconds = _run_verl(read, applied, options, folder, say)
         return read_outcome(folder, recipe, seconds, swapped, applied)
-
-
-def check(recipe: Recipe) -> Settings | None:
-    """Everything about the reward and its data that can be known before verl starts; None if the reward is not ours.
-
-    Raises:
-        SpecError: a setting or a spec is wrong.
-        DataError: a data file, a column or a reference is missing.
-    """
-    manager = recipe.get("reward.reward_manager.name")
-    ours = manager in OUR_MANAGERS or recipe.get("trainer.v1.trainer_mode") == OUR_TRAINER
-    for key in ("data.train_files", "data.val_files"):
-        rows.data_file(recipe, key)
-    if not ours:
-        if recipe.get("pgsrm") is not None:
-            raise SpecError(
-                "the recipe has a section `pgsrm`, but nothing uses it: set reward.reward_manager.name=pgsrm (or "
-                "semantic), or trainer.v1.trainer_mode=pgsrm_sync"
-            )
-        return None
-    settings = read_settings(recipe.config)
-    spec = load_spec(settings.spec)
-    val_spec = load_spec(settings.val_spec) if settings.val_spec else None
-    reader = RowReader.from_settings(settings, "semantic" if manager == "semantic" else "pgsrm")
-    check_data(recipe.config, reader, spec, val_spec)
-    return settings
 
 
 def _write_rows(folder: Path, train: Path, val: Path, column: str, steps: int, stand_in: StandIn) -> list[rows.Sample]:
@@ -158,6 +128,12 @@ def _swapped(recipe: Recipe, stand_in: StandIn, parameters: int, options: Option
         f"{gpus} GPU{'s' * (gpus > 1)}": f"{options.workers} CPU workers, gloo, FSDP2, float32",
         f"rollout by {recipe.get('actor_rollout_ref.rollout.name')}": "Hugging Face generate on the CPU",
     }
+
+
+def _gpu_memory(findings: Findings) -> dict[str, str]:
+    if findings.encoder_memory is None:
+        return {}
+    return {"encoder on the recipe's GPUs": f"on the CPU; there it will take {findings.encoder_memory}"}
 
 
 def _run_verl(
@@ -242,4 +218,4 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-__all__ = ["Options", "RehearsalError", "check", "rehearse"]
+__all__ = ["Options", "RehearsalError", "rehearse"]

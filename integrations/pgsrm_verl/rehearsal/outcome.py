@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -44,6 +45,10 @@ class Outcome:
     def write_json(self, path: Path) -> None:
         """Writes everything that is known."""
         path.write_text(json.dumps(asdict(self), indent=1, default=str) + "\n")
+
+    @property
+    def has_critic(self) -> bool:
+        return any("critic/vf_loss" in step for step in self.metrics)
 
     def terms(self) -> dict[str, tuple[float, float, float]]:
         """Mean, least and greatest of the reward and of each of its terms over all responses that verl reported."""
@@ -130,13 +135,14 @@ def _generations(folder: Path) -> list[dict[str, Any]]:
 
 def _swapped(outcome: Outcome) -> Table:
     table = Table(title=f"Rehearsal of {outcome.recipe}: what was swapped", title_justify="left")
-    table.add_column("what")
-    table.add_column("instead")
+    for name in ("the recipe has", "here", "why"):
+        table.add_column(name, overflow="fold")
     for name, value in outcome.swapped.items():
-        table.add_row(name, value)
+        table.add_row(escape(name), escape(value), "")
     for change in outcome.changes:
-        if change.value is not None:
-            table.add_row(change.key, f"{change.value}  [dim]{change.why}[/]")
+        if change.tells and not (change.key.startswith("critic.") and not outcome.has_critic):
+            was = "" if change.was is None else f"={change.was}"
+            table.add_row(escape(f"{change.key}{was}"), escape(str(change.value)), change.why)
     return table
 
 
@@ -149,7 +155,8 @@ def _terms(outcome: Outcome) -> Table:
 
 def _rollouts(outcome: Outcome) -> Table:
     table = Table("prompt", "response", "score", title="Rollouts", title_justify="left")
-    for row in outcome.rollouts[:4]:
+    first = {row["input"]: row for row in reversed(outcome.rollouts)}
+    for row in list(first.values())[:4]:
         table.add_row(_short(row["input"]), _short(row["output"]), f"{row['score']:.4f}")
     return table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ LARGEST_GROUP = 4
 LONGEST_RESPONSE = 32
 SYNC_MODES = ("sync", "pgsrm_sync")
 
+_PLACE = "kept in the rehearsal's own folder"
+
 _ACTOR = "actor_rollout_ref.actor"
 _ROLLOUT = "actor_rollout_ref.rollout"
 _REF = "actor_rollout_ref.ref"
@@ -23,11 +25,17 @@ _REF = "actor_rollout_ref.ref"
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that differs from the recipe's."""
+    """One setting of a rehearsal, the recipe's own value (``was``), and the reason."""
 
     key: str
     value: Any
     why: str
+    was: Any = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether a reader learns from it: not a file's place, and not what the recipe says too."""
+        return self.value is not None and self.value != self.was and self.why != _PLACE
 
     @property
     def override(self) -> str:
@@ -95,7 +103,8 @@ def refuse(recipe: Recipe) -> None:
 
 def changes(recipe: Recipe, size: Sizes, steps: int, folder: Path) -> list[Change]:
     """Every change of a setting, apart from those of the devices (:func:`pgsrm_verl.cpu.cpu_overrides`)."""
-    return [*_batch(recipe, size), *_lengths(recipe, size), *_training(recipe, steps), *_files(folder)]
+    listed = [*_batch(recipe, size), *_lengths(recipe, size), *_training(recipe, steps), *_files(folder)]
+    return [replace(change, was=recipe.get(change.key)) for change in listed]
 
 
 def _batch(recipe: Recipe, size: Sizes) -> Iterator[Change]:
@@ -153,13 +162,14 @@ def _training(recipe: Recipe, steps: int) -> Iterator[Change]:
         yield Change("trainer.v1.trainer_mode", "sync", "asynchronous modes need GPUs of their own for the rollout")
     if (recipe.get("actor_rollout_ref.model.lora_rank") or 0) > 0:
         yield Change("actor_rollout_ref.model.lora.merge", True, "the CPU rollout takes merged weights")
+    if recipe.get("pgsrm.memory_budget_gb") is not None:
+        yield Change("pgsrm.memory_budget_gb", None, "checked for the recipe's own GPUs")
     replicas = recipe.get("pgsrm.encoder.replicas")
     if replicas and replicas > 2:
         yield Change("pgsrm.encoder.replicas", 2, "at most 2 encoder actors")
 
 
 def _files(folder: Path) -> Iterator[Change]:
-    why = "kept in the rehearsal's own folder"
     model = folder / "model"
     yield Change("data.train_files", str(folder / "train.parquet"), "a few of your rows")
     yield Change("data.val_files", str(folder / "val.parquet"), "a few of your rows")
@@ -171,9 +181,9 @@ def _files(folder: Path) -> Iterator[Change]:
     for section in ("actor_rollout_ref.model", "critic.model"):
         for key in ("tokenizer_path", "hf_config_path"):
             yield Change(f"{section}.{key}", None, "the stand-in's")
-    yield Change("trainer.default_local_dir", str(folder / "checkpoints"), why)
-    yield Change("trainer.rollout_data_dir", str(folder / "rollouts"), why)
-    yield Change("trainer.validation_data_dir", str(folder / "validation"), why)
+    yield Change("trainer.default_local_dir", str(folder / "checkpoints"), _PLACE)
+    yield Change("trainer.rollout_data_dir", str(folder / "rollouts"), _PLACE)
+    yield Change("trainer.validation_data_dir", str(folder / "validation"), _PLACE)
 
 
 def _rounded(tokens: int) -> int:

@@ -81,10 +81,14 @@ def _reachable(model: str) -> str | None:
         return str(path)
     if model.startswith(("/", "~", ".")):
         return None
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
+        if isinstance(try_to_load_from_cache(model, "config.json"), str):
+            return model
+        if not _hub_answers():
+            return None
         hf_hub_download(model, "config.json", etag_timeout=_HUB_SECONDS)
     except (RepositoryNotFoundError, HFValidationError):
         raise SpecError(
@@ -93,6 +97,20 @@ def _reachable(model: str) -> str | None:
     except Exception:  # no network, no access, a proxy's page: the stand-in does without
         return None
     return model
+
+
+def _hub_answers() -> bool:
+    """Asked first, as downloads are tried over and over where there is no network."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        httpx.head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _config(folder: str, trust_remote_code: bool) -> Any:

@@ -69,6 +69,7 @@ def save_tiny_model(folder: Path, source: Any, tokenizer: Any, positions: int = 
     """Writes a random model and its tokenizer to a folder that ``from_pretrained`` reads; returns its parameters."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     config = tiny_config(source, tokenizer, positions)
     with torch.random.fork_rng(devices=[]):
@@ -76,7 +77,11 @@ def save_tiny_model(folder: Path, source: Any, tokenizer: Any, positions: int = 
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    noisy = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
+    if noisy:
+        logging.enable_progress_bar()
     tokenizer.save_pretrained(folder)
     return sum(parameter.numel() for parameter in model.parameters())
 
