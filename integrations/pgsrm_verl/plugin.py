@@ -29,10 +29,8 @@ def register_managers() -> None:
 
 def register_trainers() -> None:
     """Registers the trainer mode."""
-    try:
-        from pgsrm_verl.colocated.trainer import PgsrmSyncTrainer
-    except ModuleNotFoundError:
-        return
+    from pgsrm_verl.colocated.trainer import PgsrmSyncTrainer
+
     compat.register_trainer("pgsrm_sync")(PgsrmSyncTrainer)
 
 
