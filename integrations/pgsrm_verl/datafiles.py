@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
         for label, row in read_data(path, columns):
             if row.get(prompt_column) is None:
                 raise DataError(f"{label}: field {prompt_column!r} is missing")
-            sample = reader.sample(row, row[prompt_column], _STAND_IN, label)
+            # A rollout has groups of its own: no row needs to name one.
+            sample = replace(reader.sample(row, row[prompt_column], _STAND_IN, label), group=label)
             lacks_references = not sample.references and any(map(uses_references, spec.terms.values()))
             try:
                 check_samples([sample], spec, label=lambda i, label=label: label)  # type: ignore[misc]

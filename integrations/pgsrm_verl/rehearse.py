@@ -70,21 +70,10 @@ def rehearse(
         DataError: a mistake in its data.
         RehearsalError: verl failed; the message gives its reason and where its output is.
     """
-    read = read_recipe(recipe, overrides)
-    scaling.refuse(read)
-    findings = check(read)
-    column = read.get("data.prompt_key") or "prompt"
-    train, val = rows.data_file(read, "data.train_files"), rows.data_file(read, "data.val_files")
-    model = read.get("actor_rollout_ref.model.path")
-    stand_in = find_stand_in(
-        model,
-        lambda: [*rows.head_texts(train, column), *rows.head_texts(val, column)],
-        read.get("actor_rollout_ref.model.custom_chat_template"),
-        bool(read.get("actor_rollout_ref.model.trust_remote_code")),
-    )
-    say(f"{model} becomes a tiny {stand_in.note}")
     with _folder(options.keep) as folder:
-        samples = _write_rows(folder, train, val, column, options.steps, stand_in)
+        read, findings, stand_in = inspect(recipe, overrides)
+        say(f"{read.get('actor_rollout_ref.model.path')} becomes a tiny {stand_in.note}")
+        samples = _write_rows(folder, read, options.steps, stand_in)
         size = sizes(read, options.workers, max(sample.prompt_tokens for sample in samples), stand_in.own_tokenizer)
         parameters = stand_in.save(folder / "model", max(512, size.sequence))
         applied = changes(read, size, options.steps, folder)
@@ -95,7 +84,34 @@ def rehearse(
         return read_outcome(folder, recipe, seconds, swapped, applied)
 
 
-def _write_rows(folder: Path, train: Path, val: Path, column: str, steps: int, stand_in: StandIn) -> list[rows.Sample]:
+def inspect(recipe: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Findings, StandIn]:
+    """Everything that can be known before anything is written or started.
+
+    Raises:
+        SpecError: a mistake in the recipe, its settings or its reward spec.
+        DataError: a mistake in its data.
+    """
+    read = read_recipe(recipe, overrides)
+    scaling.refuse(read)
+    findings = check(read)
+    column = _column(read)
+    files = [rows.data_file(read, key) for key in ("data.train_files", "data.val_files")]
+    stand_in = find_stand_in(
+        read.get("actor_rollout_ref.model.path"),
+        lambda: [text for path in files for text in rows.head_texts(path, column)],
+        read.get("actor_rollout_ref.model.custom_chat_template"),
+        bool(read.get("actor_rollout_ref.model.trust_remote_code")),
+    )
+    return read, findings, stand_in
+
+
+def _column(recipe: Recipe) -> str:
+    return recipe.get("data.prompt_key") or "prompt"
+
+
+def _write_rows(folder: Path, recipe: Recipe, steps: int, stand_in: StandIn) -> list[rows.Sample]:
+    train, val = (rows.data_file(recipe, key) for key in ("data.train_files", "data.val_files"))
+    column = _column(recipe)
     samples = [
         rows.take(train, column, scaling.PROMPTS * steps, stand_in.prompt_tokens),
         rows.take(val, column, scaling.PROMPTS, stand_in.prompt_tokens),
@@ -218,4 +234,4 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-__all__ = ["Options", "RehearsalError", "rehearse"]
+__all__ = ["Options", "RehearsalError", "inspect", "rehearse"]

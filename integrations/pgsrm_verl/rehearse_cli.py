@@ -39,15 +39,10 @@ def rehearse(
     from rich.console import Console
 
     from pgsrm_verl import rehearse as rehearsal
-    from pgsrm_verl.rehearsal.checks import check
     from pgsrm_verl.rehearsal.outcome import show
-    from pgsrm_verl.rehearsal.recipe import read_recipe
-    from pgsrm_verl.rehearsal.scaling import refuse
 
     if check_only:
-        read = read_recipe(recipe, overrides or ())
-        refuse(read)
-        check(read)
+        rehearsal.inspect(recipe, overrides or ())
         typer.echo(f"{recipe}: no mistake found")
         return
     options = rehearsal.Options(workers, steps, time_limit, toy_encoder, keep)

@@ -162,14 +162,12 @@ def _rollouts(outcome: Outcome) -> Table:
 
 
 def _steps(outcome: Outcome) -> Table:
-    names = [name for name in _TIMINGS if any(f"timing_s/{name}" in step for step in outcome.metrics)]
-    table = Table(
-        "step", "reward", "response tokens", *(f"{name} s" for name in names), title="Steps", title_justify="left"
-    )
-    for number, step in enumerate(outcome.metrics, 1):
-        timings = [f"{step[f'timing_s/{name}']:.2f}" if f"timing_s/{name}" in step else "-" for name in names]
-        reward, length = step.get("critic/score/mean", float("nan")), step.get("response_length/mean", float("nan"))
-        table.add_row(str(number), f"{reward:.4f}", f"{length:.1f}", *timings)
+    names = {"reward": "critic/score/mean", "response tokens": "response_length/mean"}
+    names |= {f"{name}, s": f"timing_s/{name}" for name in _TIMINGS}
+    table = Table("", *(f"step {i + 1}" for i in range(len(outcome.metrics))), title="Steps", title_justify="left")
+    for label, name in names.items():
+        if any(name in step for step in outcome.metrics):
+            table.add_row(label, *(f"{step[name]:.3g}" if name in step else "-" for step in outcome.metrics))
     return table
 
 

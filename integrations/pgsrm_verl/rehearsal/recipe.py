@@ -6,6 +6,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,16 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         SpecError: no such file, not YAML, does not compose, or has a key that verl does not know.
     """
     source = None if name == VERL_CONFIG else _file(name)
-    base = _compose(None, ())
+    base = _base()
     config = base if source is None and not overrides else _compose(source, overrides, base)
     for key in _unknown_keys(config, base):
         raise SpecError(f"{source or VERL_CONFIG}: {_explain_unknown(key, base)}")
     return Recipe(source, tuple(overrides), config)
+
+
+@cache
+def _base() -> DictConfig:
+    return _compose(None, ())
 
 
 def _file(name: str) -> Path:
@@ -185,9 +191,10 @@ def _extra_keys(config: Any, base: Any, prefix: str = "") -> Iterator[str]:
             yield from _extra_keys(value, base[key] if known else {}, f"{prefix}{key}.")
 
 
-def _words_of_verl() -> set[str]:
+@cache
+def _words_of_verl() -> frozenset[str]:
     words: set[str] = set()
     for path in verl_folder().rglob("*"):
         if path.suffix in (".py", ".yaml"):
             words.update(re.findall(r"[A-Za-z_]\w*", path.read_text(encoding="utf-8", errors="replace")))
-    return words
+    return frozenset(words)
