@@ -127,7 +127,7 @@ class ActorEncoder:
                     "encoder replica %d is gone; %d texts are sent again (%s)", number, len(texts), type(error).__name__
                 )
                 if time.monotonic() + _RETRY_S >= deadline:
-                    raise self._too_late(number, "died, and did not come back") from error
+                    raise self._too_late(number, f"died, and did not come back ({_last_line(error)})") from error
                 time.sleep(_RETRY_S)
                 self._handles[number] = self._obtain(number)
                 self._kept.append(self._handles[number])
@@ -138,6 +138,11 @@ class ActorEncoder:
             f"encoder replica {number} {what} within pgsrm.encoder.deadline_s: {self._settings.deadline_s:g}; "
             "nothing was scored"
         )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def replica_of(text: str, replicas: int) -> int:
