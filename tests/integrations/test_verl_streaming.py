@@ -1,0 +1,167 @@
+"""Streaming rewards in the stock trainer, end to end, with YAML alone: the real verl on this CPU."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("verl", reason="verl is not installed")
+
+import verl_support as support
+
+from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.spec import load_spec, parse_spec
+from pgsrm_plugin.types import RewardSample
+
+OFFLINE = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def vector(text: str) -> list[float]:
+    return [1.0 + text.count(letter) for letter in "aeiou lrst."]
+
+
+class Endpoint(ThreadingHTTPServer):
+    """Embeddings by letters. Of the requests that hold a response, the first two get 500, the third comes too late."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.faults = ["500", "500", "slow"]
+        self.served: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        fault = self.server.faults.pop(0) if self.server.faults else "well"
+        self.server.served.append(fault)
+        if fault == "slow":
+            time.sleep(2)
+        data = [{"index": i, "embedding": vector(text)} for i, text in enumerate(question["input"])]
+        body = json.dumps({"data": data, "model": "letters"}).encode()
+        self.send_response(500 if fault == "500" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint():
+    server = Endpoint()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory):
+    return support.build_assets(tmp_path_factory.mktemp("assets"))
+
+
+def streaming(spec: Path, manager: str = "pgsrm") -> list[str]:
+    """The lines that a user adds to their own config."""
+    return [f"reward.reward_manager.name={manager}", f"+pgsrm.spec={spec}", "reward.num_workers=1"]
+
+
+def generations(folder: Path) -> list[dict]:
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def test_grpo_with_an_endpoint_that_fails_then_is_slow_then_well(assets, endpoint, tmp_path):
+    """Every response gets the reward that the core gives it, and verl's validation has the terms."""
+    encoder = {"kind": "http", "base_url": f"http://127.0.0.1:{endpoint.server_port}", "model": "letters"}
+    spec = tmp_path / "reward.yaml"
+    text = {"encoder": {**encoder, "timeout_s": 1, "retries": 8}, "terms": {"semantic": {}, "repetition": {}}}
+    spec.write_text(json.dumps({**text, "weights": {"semantic": 1.0, "repetition": -0.1}}))
+    run = support.run_verl(
+        [
+            *support.small_overrides(assets, steps=2),
+            *streaming(spec),
+            "trainer.test_freq=2",
+            "trainer.rollout_data_dir=rollouts",
+            "trainer.validation_data_dir=validation",
+        ],
+        tmp_path / "run",
+        seconds=200,
+        environment=OFFLINE,
+    )
+    assert run.status == 0, run.tail()
+    assert endpoint.served[:4] == ["500", "500", "slow", "well"]
+
+    rollouts, validation = generations(tmp_path / "run/rollouts"), generations(tmp_path / "run/validation")
+    assert (len(rollouts), len(validation)) == (2 * 8 * 4, 8), "nothing is lost"
+    rows = rollouts + validation
+    samples = [RewardSample(row["input"], row["output"], (row["gts"],)) for row in rows]
+    direct = SemanticReward(load_spec(spec)).score(samples)
+    assert [row["score"] for row in rows] == pytest.approx(direct.total_B.tolist(), abs=1e-6)
+    terms = direct.terms["semantic"].tolist()[len(rollouts) :]
+    assert [row["pgsrm/semantic"] for row in validation] == pytest.approx(terms, abs=1e-6)
+
+    last = run.metrics[-1]
+    name = "val-aux/test/facts/pgsrm/{}/mean@1"
+    assert last[name.format("semantic")] == pytest.approx(sum(terms) / 8, abs=1e-6)
+    for metric in ("repetition/weighted", "unscorable", "truncated", "batch_rows", "queue_ms", "score_ms"):
+        assert name.format(metric) in last
+    assert "val-core/test/facts/acc/mean@1" in last
+
+
+def test_a_row_without_a_reference_ends_the_run_before_the_first_step(assets, tmp_path):
+    rows = support.rows(64)
+    rows[40]["reward_model"]["ground_truth"] = None
+    train = support.write_parquet(tmp_path / "holes.parquet", rows)
+    spec = tmp_path / "reward.yaml"
+    spec.write_text("encoder: {kind: hashing}\nterms: {semantic: {}}\n")
+    run = support.run_verl(
+        [*support.small_overrides(assets, steps=1), *streaming(spec), f"data.train_files={train}"],
+        tmp_path / "run",
+        seconds=200,
+    )
+    assert run.status == 1, run.tail()
+    assert run.metrics == []
+    assert "holes.parquet: row 41: field 'reference' is missing, and term 'semantic' compares with it" in run.tail(3)
+
+
+@pytest.mark.slow
+def test_an_encoder_in_two_shared_actors_on_the_training_gpus(assets, tmp_path):
+    """The reward workers and the trainer's processes share the (logical) GPUs, and rewards are the core's."""
+    spec = tmp_path / "reward.yaml"
+    spec.write_text("encoder: {kind: hashing}\nterms: {semantic: {}}\n")
+    run = support.run_verl(
+        [
+            *support.small_overrides(assets, steps=2),
+            *streaming(spec),
+            "reward.num_workers=2",
+            "+pgsrm.encoder={where: actors, replicas: 2, gpus_per_replica: 0.2}",
+            "trainer.rollout_data_dir=rollouts",
+        ],
+        tmp_path / "run",
+        seconds=240,
+    )
+    assert run.status == 0, run.tail()
+    rows = generations(tmp_path / "run/rollouts")
+    samples = [RewardSample(row["input"], row["output"], (row["gts"],)) for row in rows]
+    direct = SemanticReward(parse_spec(spec.read_text())).score(samples).total_B.tolist()
+    assert len(rows) == 64
+    assert [row["score"] for row in rows] == pytest.approx(direct, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_an_encoder_that_cannot_be_loaded_ends_the_run_before_the_first_step(assets, tmp_path):
+    spec = tmp_path / "reward.yaml"
+    spec.write_text("encoder: {kind: hf, model: ./no-such-model}\nterms: {semantic: {}}\n")
+    overrides = [*support.small_overrides(assets, steps=1), *streaming(spec)]
+    run = support.run_verl(overrides, tmp_path / "run", seconds=200)
+    assert run.status == 1, run.tail()
+    assert run.metrics == []
+    assert "a reward worker could not start" in run.tail(40)
