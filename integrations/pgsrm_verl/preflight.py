@@ -9,6 +9,7 @@ from typing import Any
 
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_verl.colocated.checks import refuse_colocated_settings
 from pgsrm_verl.datafiles import check_data
 from pgsrm_verl.rows import Convention, RowReader
 from pgsrm_verl.settings import Settings, read_settings
@@ -41,6 +42,7 @@ def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
         DataError: a row of the data files lacks what its reward compares with; the message names file and row.
     """
     settings = read_settings(config)
+    refuse_colocated_settings(config)
     refuse_other_rewards(config["reward"])
     spec = streaming_spec(settings.spec)
     val_spec = streaming_spec(settings.val_spec) if settings.val_spec is not None else None

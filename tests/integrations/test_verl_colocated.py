@@ -372,6 +372,22 @@ def test_an_encoder_beyond_the_budget_is_refused_before_it_is_loaded(groups):
     assert "identity" not in groups["budget"]
 
 
+@needs_minilm
+@pytest.mark.parametrize("spec", ["plain", "no_encoder"])
+def test_without_an_encoder_on_the_gpus_there_is_no_worker_group(specs, spec):
+    from pgsrm_verl.colocated.rewards import ColocatedRewards
+    from pgsrm_verl.colocated.rollouts import Rollouts
+
+    samples = [RewardSample(r["prompt"], r["response"], (r["reference"],), r["reference"]) for r in MIXED]
+    rewards = ColocatedRewards(plain_config(spec=specs[spec], placement="cpu"))
+    rewards.start(pool=None)
+    output, metrics = rewards.score(Rollouts(samples, [1] * len(samples)), "train")
+    assert output.total_B.tolist() == directly(specs[spec], MIXED).total_B.tolist()
+    assert metrics.get("pgsrm/encoder_tokens", 0) > 0 or spec == "no_encoder"
+    _, again = rewards.score(Rollouts(samples, [1] * len(samples)), "train")
+    assert again.get("pgsrm/encoder_tokens", 0) == 0
+
+
 # --- real training runs ------------------------------------------------------------------------------------------
 
 
@@ -391,6 +407,7 @@ def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, t
         ],
         tmp_path,
         workers=2,
+        seconds=290,
     )
     assert run.status == 0, run.tail()
     assert [metrics["step"] for metrics in run.metrics] == [1.0, 2.0]
@@ -427,6 +444,7 @@ def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
         ],
         tmp_path,
         workers=2,
+        seconds=290,
     )
     assert run.status == 0, run.tail()
     assert len(run.metrics) == 2

@@ -48,8 +48,8 @@ def refuse_colocated_settings(config: Mapping[str, Any]) -> None:
     Raises:
         SpecError: the section ``pgsrm`` has such a setting.
     """
-    trainer = config["trainer"]
-    mode = trainer["v1"]["trainer_mode"] if trainer.get("use_v1", True) else None
+    trainer = config.get("trainer") or {}
+    mode = (trainer.get("v1") or {}).get("trainer_mode", "sync") if trainer.get("use_v1", True) else None
     given = [key for key in _COLOCATED_KEYS if key in config["pgsrm"]]
     if mode != MODE and given:
         runs = f"trainer.v1.trainer_mode={mode}" if mode else "trainer.use_v1=False"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -28,7 +29,6 @@ class WorkerGroupEncoder:
     def __init__(self, workers: Any, name: str, loaded: Sequence[Loaded]) -> None:
         self._workers = workers
         self._name = name
-        self._dimensions = loaded[0].dimensions
         self.identity = loaded[0].identity
         self.parameter_bytes = max(rank.own_bytes for rank in loaded)
         """Bytes of parameters on a rank, the greatest share."""
@@ -44,14 +44,13 @@ class WorkerGroupEncoder:
         Raises:
             ScorerError: a rank failed. The ranks may be out of step then, so the step must fail.
         """
-        vectors_ND = torch.zeros(len(texts), self._dimensions)
-        tokens_N = torch.zeros(len(texts), dtype=torch.int64)
-        truncated_N = torch.zeros(len(texts), dtype=torch.bool)
-        for rows, part in self._spread("encode", texts):
-            if len(part.vectors_ND) != len(rows):
-                raise ScorerError(f"a rank returned {len(part.vectors_ND)} vectors for {len(rows)} texts")
-            vectors_ND[rows], tokens_N[rows], truncated_N[rows] = part.vectors_ND, part.tokens_N, part.truncated_N
-        return Embeddings(vectors_ND, tokens_N, truncated_N)
+        spread = self._spread("encode", texts)
+        place_N = torch.tensor([row for rows, _ in spread for row in rows], dtype=torch.int64).argsort()
+        columns = {}
+        for field in fields(Embeddings):
+            parts = [getattr(part, field.name) for _, part in spread]
+            columns[field.name] = None if parts[0] is None else torch.cat(parts)[place_N]
+        return Embeddings(**columns)
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""

@@ -90,7 +90,9 @@ def measure_size(spec: HfEncoderSpec) -> EncoderSize:
 
     source = find_model(spec.model, spec.revision)
     try:
-        config = AutoConfig.from_pretrained(_transformer_folder(source.location), revision=source.revision)
+        config = AutoConfig.from_pretrained(
+            _transformer_folder(source.location), revision=source.revision, trust_remote_code=False
+        )
         with torch.device("meta"):
             model = AutoModel.from_config(config)
     except Exception as error:

@@ -31,10 +31,9 @@ class Survey:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An encoder on one rank: its identity, its vectors' length, and the bytes of its parameters here and in all."""
+    """An encoder on one rank: its identity, and the bytes of its parameters here and in all."""
 
     identity: str
-    dimensions: int
     own_bytes: int
     whole_bytes: int
 
@@ -73,7 +72,7 @@ class EncoderWorker(compat.Worker):  # type: ignore[misc]
         encoder = self._encoders[name] = ShardedEncoder(spec, self._mesh, placement)
         self._offload = offload
         self._leave(encoder)
-        return Loaded(encoder.identity, encoder.dimensions, *encoder.parameter_bytes)
+        return Loaded(encoder.identity, *encoder.parameter_bytes)
 
     @compat.register_method(**_EACH_RANK_ITS_OWN)
     def encode(self, name: str, texts: list[str]) -> Answer:
