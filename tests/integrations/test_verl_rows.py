@@ -181,3 +181,6 @@ def test_a_reward_of_its_own_for_validation_knows_its_prompts(files):
     val[0]["prompt"][0]["content"] = "question 1"
     with pytest.raises(SpecError, match=r"val\.parquet: row 1 has the same prompt as .*train\.parquet: row 2"):
         check_data(files(train, val), RowReader(), SEMANTIC, SEMANTIC)
+    val[0]["prompt"][0]["content"] = "only here"
+    with pytest.raises(DataError, match=r"val\.parquet: row 1: field 'ground_truth' is missing"):
+        check_data(files(train, val), RowReader("semantic"), SEMANTIC, WITH_TRUTH)
