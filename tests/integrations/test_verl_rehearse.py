@@ -329,7 +329,7 @@ def test_a_recipe_is_rehearsed(place):
     run = subprocess.run(
         command("grpo.yaml", "actor_rollout_ref.actor.optim.lr=1e-3", "--json", "out.json", "--time-limit", "240"),
         cwd=place,
-        env={**os.environ, "PGSRM_TEST_MARK": mark},
+        env={**os.environ, "PGSRM_TEST_MARK": mark, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         timeout=290,
