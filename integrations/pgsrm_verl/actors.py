@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -74,11 +75,8 @@ class ActorEncoder:
         calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
         parts: list[Embeddings] = self._call_all(calls, "encode")
         order = torch.tensor([i for share in shares.values() for i in share]).argsort()
-        return Embeddings(
-            torch.cat([part.vectors_ND for part in parts])[order],
-            torch.cat([part.tokens_N for part in parts])[order],
-            torch.cat([part.truncated_N for part in parts])[order],
-        )
+        names = [field.name for field in fields(Embeddings)]
+        return Embeddings(**{name: torch.cat([getattr(part, name) for part in parts])[order] for name in names})
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`; raises as :meth:`encode` does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import ray
@@ -56,11 +57,13 @@ class EncoderReplica:
         if not texts:
             return self._cached.encoder.encode(texts)
         found, _ = self._cached.embed(texts)
-        return Embeddings(
-            vectors_ND=torch.stack([found[text].vector_D for text in texts]),
-            tokens_N=torch.tensor([found[text].tokens for text in texts], dtype=torch.int64),
-            truncated_N=torch.tensor([found[text].truncated for text in texts], dtype=torch.bool),
-        )
+        rows = [found[text] for text in texts]
+        numbers = {
+            field.name: torch.tensor([getattr(row, field.name.removesuffix("_N")) for row in rows])
+            for field in fields(Embeddings)
+            if field.name != "vectors_ND"
+        }
+        return Embeddings(vectors_ND=torch.stack([row.vector_D for row in rows]), **numbers)
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""

@@ -363,9 +363,8 @@ def test_nan_from_the_encoder_is_an_error(tmp_path):
         identity = manager._train.encoder.identity
 
         def encode(self, texts):
-            return Embeddings(
-                torch.full((len(texts), 4), math.nan), torch.ones(len(texts)), torch.zeros(len(texts), dtype=torch.bool)
-            )
+            tokens_N, truncated_N = torch.ones(len(texts)), torch.zeros(len(texts), dtype=torch.bool)
+            return Embeddings(torch.full((len(texts), 4), math.nan), tokens_N, truncated_N)
 
     manager._train._cached.encoder = Nan()
     with pytest.raises(ScorerError, match="a vector that is not finite for 2 of 2 texts"):

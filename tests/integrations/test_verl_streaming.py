@@ -93,7 +93,7 @@ def test_grpo_with_an_endpoint_that_fails_then_is_slow_then_well(assets, endpoin
             "trainer.validation_data_dir=validation",
         ],
         tmp_path / "run",
-        seconds=200,
+        seconds=240,
         environment=OFFLINE,
     )
     assert run.status == 0, run.tail()
@@ -125,7 +125,7 @@ def test_a_row_without_a_reference_ends_the_run_before_the_first_step(assets, tm
     run = support.run_verl(
         [*support.small_overrides(assets, steps=1), *streaming(spec), f"data.train_files={train}"],
         tmp_path / "run",
-        seconds=200,
+        seconds=240,
     )
     assert run.status == 1, run.tail()
     assert run.metrics == []
