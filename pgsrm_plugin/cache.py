@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.errors import PgsrmError, ScorerError
 from pgsrm_plugin.types import Embeddings, Encoder
 
 _OVERHEAD_BYTES = 300
@@ -22,6 +22,7 @@ class Embedded:
     vector_D: torch.Tensor
     tokens: int
     truncated: bool
+    unknown: bool
 
 
 class CachedEncoder:
@@ -41,17 +42,27 @@ class CachedEncoder:
         """The embedding of every distinct text, and how many of them had to be computed.
 
         Raises:
-            ScorerError: the encoder failed, or returned a wrong shape or a value that is not finite.
+            ScorerError: the encoder failed, or returned a wrong shape, a value that is not finite, or a zero vector.
         """
         identity = self.encoder.identity
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         found = {text: kept for text in distinct if (kept := self._kept.get((identity, text))) is not None}
         missing = [text for text in distinct if text not in found]
         if missing:
-            found |= _checked(missing, self.encoder.encode(missing), identity)
+            found |= _checked(missing, self._encode(missing), identity)
+        if len({embedded.vector_D.numel() for embedded in found.values()}) > 1:
+            raise ScorerError(f"encoder {identity} changed the length of its vectors between two calls")
         for text in distinct:
             self._keep((identity, text), found[text])
         return found, len(missing)
+
+    def _encode(self, texts: Sequence[str]) -> Embeddings:
+        try:
+            return self.encoder.encode(texts)
+        except PgsrmError:
+            raise
+        except Exception as error:  # whatever a user's encoder raises
+            raise ScorerError(f"encoder {self.encoder.identity} failed: {type(error).__name__}: {error}") from error
 
     def _keep(self, key: tuple[str, str], embedded: Embedded) -> None:
         if key not in self._kept:
@@ -67,21 +78,32 @@ def _size(key: tuple[str, str], embedded: Embedded) -> int:
 
 
 def _checked(texts: Sequence[str], result: Embeddings, identity: str) -> dict[str, Embedded]:
-    vectors_ND = result.vectors_ND
-    if vectors_ND.ndim != 2 or vectors_ND.shape[0] != len(texts):
+    if not isinstance(result, Embeddings):
+        raise ScorerError(f"encoder {identity} returned a {type(result).__name__}; expected Embeddings")
+    vectors_ND, count = result.vectors_ND, len(texts)
+    if vectors_ND.ndim != 2 or vectors_ND.shape[0] != count:
         raise ScorerError(
-            f"encoder {identity} returned vectors of shape {tuple(vectors_ND.shape)} for {len(texts)} texts; "
-            f"expected ({len(texts)}, dimensions)"
+            f"encoder {identity} returned vectors of shape {tuple(vectors_ND.shape)} for {count} texts; "
+            f"expected ({count}, dimensions)"
         )
-    broken = (~torch.isfinite(vectors_ND).all(dim=1)).nonzero().flatten().tolist()
-    if broken:
-        raise ScorerError(
-            f"encoder {identity} returned a vector that is not finite for {len(broken)} of {len(texts)} texts, "
-            f"the first of {len(texts[broken[0]])} characters; nothing was scored"
-        )
-    tokens, truncated = result.tokens_N.tolist(), result.truncated_N.tolist()
+    unknown_N = torch.zeros(count, dtype=torch.bool) if result.unknown_N is None else result.unknown_N
+    for name, value in (("tokens_N", result.tokens_N), ("truncated_N", result.truncated_N), ("unknown_N", unknown_N)):
+        if tuple(value.shape) != (count,):
+            raise ScorerError(f"encoder {identity} returned {name} of shape {tuple(value.shape)} for {count} texts")
+    _refuse_rows(~torch.isfinite(vectors_ND).all(dim=1), "a vector that is not finite", texts, identity)
+    _refuse_rows(~vectors_ND.any(dim=1) & ~unknown_N, "a vector of zeros", texts, identity)
+    tokens, truncated, unknown = result.tokens_N.tolist(), result.truncated_N.tolist(), unknown_N.tolist()
     # Each row is cloned, or one kept vector would keep the whole batch's storage alive.
     return {
-        text: Embedded(vectors_ND[i].float().clone(), int(tokens[i]), bool(truncated[i]))
+        text: Embedded(vectors_ND[i].float().clone(), int(tokens[i]), bool(truncated[i]), bool(unknown[i]))
         for i, text in enumerate(texts)
     }
+
+
+def _refuse_rows(broken_N: torch.Tensor, what: str, texts: Sequence[str], identity: str) -> None:
+    rows = broken_N.nonzero().flatten().tolist()
+    if rows:
+        raise ScorerError(
+            f"encoder {identity} returned {what} for {len(rows)} of {len(texts)} texts, "
+            f"the first of {len(texts[rows[0]])} characters; nothing was scored"
+        )

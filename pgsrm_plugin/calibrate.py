@@ -96,7 +96,7 @@ def _entries(records: Sequence[Record], text: TextSpec) -> list[tuple[str, str]]
     found: dict[tuple[str, str], None] = {}
     for record in records:
         for reference in record.references:
-            prepared = prepare_reference(reference, text)
+            prepared = prepare_reference(reference, text).text
             if prepared:
                 found[(prompt_text(record.prompt), prepared)] = None
     distinct = len({reference for _, reference in found})

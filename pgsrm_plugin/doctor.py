@@ -20,7 +20,7 @@ MINILM_COSINE = 0.67489
 """Their cosine as sentence-transformers computes it from the official weights, in float32."""
 HASHING_PAIR = ("purple", "purples")
 HASHING_COSINE = 0.771517
-"""Their cosine under ``hashing`` with its defaults."""
+"""5 / sqrt(6 x 7): they share 5 of 6 and 7 trigrams, which fall into buckets of their own."""
 _TRY_PLUGIN = """
 import logging, sys
 from importlib.metadata import entry_points

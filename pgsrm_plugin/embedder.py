@@ -35,9 +35,9 @@ class BatchEmbedder:
         }
 
     def has_representation(self, text: str) -> bool:
-        """False where the encoder gave the zero vector (no known word); true for a text it was not asked for."""
+        """False where the encoder said that it knows nothing of the text; true for one that it was not asked for."""
         known = self._known.get(text)
-        return known is None or bool(known.vector_D.any())
+        return known is None or not known.unknown
 
     def truncated(self, text: str) -> bool:
         """Whether the encoder read less than the whole text."""

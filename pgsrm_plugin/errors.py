@@ -23,4 +23,4 @@ class ScorerError(PgsrmError, RuntimeError):
 
 
 class UnscorableError(PgsrmError, ValueError):
-    """A response cannot be scored and the spec says ``unscorable.policy: raise``."""
+    """A response cannot be scored and the spec says ``unscorable: raise``."""

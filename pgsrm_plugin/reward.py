@@ -15,14 +15,13 @@ from pgsrm_plugin.cache import CachedEncoder
 from pgsrm_plugin.embedder import BatchEmbedder
 from pgsrm_plugin.encoders import build_encoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.prepare import PreparedBatch, prepare_batch
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, LengthSpec, SemanticSpec
 from pgsrm_plugin.terms import build_term
-from pgsrm_plugin.text import ScoredText, clean, prepare, prepare_reference, prompt_text, strip_thinking
-from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample
-from pgsrm_plugin.validate import check_samples, row_label
-
-_Key = tuple[str, str, tuple[str, ...], str]
+from pgsrm_plugin.text import ScoredText
+from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample, Term
+from pgsrm_plugin.validate import check_samples, row_label, uses_references
 
 
 class SemanticReward:
@@ -50,6 +49,8 @@ class SemanticReward:
     """
 
     def __init__(self, spec: RewardSpec, encoder: Encoder | None = None) -> None:
+        if not isinstance(spec, RewardSpec):
+            raise SpecError(f"SemanticReward takes a RewardSpec, not {spec!r}; for a file use SemanticReward.from_file")
         self.spec = spec
         if encoder is None and spec.encoder is not None:
             encoder = build_encoder(spec.encoder)
@@ -57,6 +58,8 @@ class SemanticReward:
         _check_floors(spec, encoder)
         self._cached = CachedEncoder(encoder, spec.cache_mb) if encoder is not None else None
         self._terms = {name: build_term(term) for name, term in spec.terms.items()}
+        _check_gates(spec, self._terms)
+        self._compares = any(uses_references(term) for term in spec.terms.values())
         self._embeds = any(
             term.kind in NEEDS_ENCODER or (isinstance(term, LengthSpec) and term.unit == "tokens")
             for term in spec.terms.values()
@@ -79,25 +82,22 @@ class SemanticReward:
             ScorerError: the encoder or a term failed. Nothing is scored then.
         """
         started = time.perf_counter()
+        samples = list(samples)
         check_samples(samples, self.spec, label)
-        keys = [_key(sample) for sample in samples]
-        distinct = list(dict.fromkeys(keys))
-        position = {key: i for i, key in enumerate(distinct)}
-        index_B = torch.tensor([position[key] for key in keys], dtype=torch.int64)
-
-        rows, texts = self._prepare(distinct)
-        embedder = BatchEmbedder(self._cached if self._embeds else None, _to_embed(rows, texts))
-        self._check_references(rows, embedder)
+        batch = prepare_batch(samples, self.spec.text, self._compares)
+        embedder = BatchEmbedder(self._cached if self._embeds else None, batch.texts())
+        self._check_references(batch, embedder, label)
         unscorable = torch.tensor(
-            [text.unscorable is not None or not embedder.has_representation(text.text) for text in texts],
+            [text.unscorable is not None or not embedder.has_representation(text.text) for text in batch.responses],
             dtype=torch.bool,
         )
-        unscorable_B = unscorable[index_B]
+        unscorable_B = unscorable[batch.index_B]
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples, label)
 
-        terms = {name: value[index_B] for name, value in self._term_values(rows, unscorable, embedder).items()}
-        diagnostics = {name: value[index_B] for name, value in _diagnose(rows, texts, embedder).items()}
+        values = self._term_values(batch.rows, unscorable, embedder)
+        terms = {name: value[batch.index_B] for name, value in values.items()}
+        diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
         diagnostics["unscorable"] = unscorable_B.double()
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
@@ -106,10 +106,12 @@ class SemanticReward:
         total_B, weighted = self._aggregate(effective, samples, scored_B)
         stats = {
             "rows": float(len(samples)),
-            "distinct_rows": float(len(distinct)),
+            "distinct_rows": float(len(batch.rows)),
             **embedder.stats,
             "seconds": time.perf_counter() - started,
         }
+        if not bool(torch.isfinite(total_B).all()):
+            raise ScorerError("a total that is not finite came out; lower the weights")
         return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats)
 
     def worst(self, name: str) -> float:
@@ -118,26 +120,15 @@ class SemanticReward:
         low_is_worst = weight > 0 or (weight == 0 and not term.penalty)
         return term.bounds[0] if low_is_worst else term.bounds[1]
 
-    def _prepare(self, keys: Sequence[_Key]) -> tuple[list[PreparedRow], list[ScoredText]]:
-        spec = self.spec.text
-        rows, texts = [], []
-        for prompt, response, references, truth in keys:
-            text = prepare(response, spec)
-            raw = clean(response, spec)
-            visible = strip_thinking(raw, spec.thinking_tags) if spec.strip_thinking else raw
-            targets = tuple(prepare_reference(reference, spec) for reference in references)
-            rows.append(PreparedRow(clean(prompt, spec), raw, visible.strip(), text.text, targets, truth))
-            texts.append(text)
-        return rows, texts
-
-    def _check_references(self, rows: Sequence[PreparedRow], embedder: BatchEmbedder) -> None:
-        for reference in {reference for row in rows for reference in row.references}:
-            if not embedder.has_representation(reference):
-                assert self.encoder is not None
-                raise DataError(
-                    f"the reference {reference[:60]!r} has no representation: encoder {self.encoder.identity} knows "
-                    "none of its words; correct the reference, or use another encoder"
-                )
+    def _check_references(self, batch: PreparedBatch, embedder: BatchEmbedder, label: Callable[[int], str]) -> None:
+        for sample, row in zip(batch.first, batch.rows, strict=True):
+            for reference in row.references:
+                if not embedder.has_representation(reference):
+                    assert self.encoder is not None
+                    raise DataError(
+                        f"{label(sample)}: field 'reference': {reference[:60]!r} has no representation: encoder "
+                        f"{self.encoder.identity} knows none of its words; correct it, or use another encoder"
+                    )
 
     def _term_values(
         self, rows: Sequence[PreparedRow], unscorable: torch.Tensor, embedder: BatchEmbedder
@@ -183,22 +174,14 @@ class SemanticReward:
         return total_B, weighted
 
 
-def _key(sample: RewardSample) -> _Key:
-    return prompt_text(sample.prompt), sample.response, tuple(sample.references), sample.ground_truth or ""
+def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.Tensor]:
+    def cut(text: ScoredText) -> bool:
+        return text.truncated or (text.unscorable is None and embedder.truncated(text.text))
 
-
-def _to_embed(rows: Sequence[PreparedRow], texts: Sequence[ScoredText]) -> list[str]:
-    responses = [text.text for text in texts if text.unscorable is None]
-    return responses + [reference for row in rows for reference in row.references]
-
-
-def _diagnose(
-    rows: Sequence[PreparedRow], texts: Sequence[ScoredText], embedder: BatchEmbedder
-) -> dict[str, torch.Tensor]:
     columns = {
-        "truncated": [text.truncated or (text.unscorable is None and embedder.truncated(text.text)) for text in texts],
-        "reference_truncated": [any(embedder.truncated(reference) for reference in row.references) for row in rows],
-        "response_chars": [len(text.text) for text in texts],
+        "truncated": [cut(response) for response in batch.responses],
+        "reference_truncated": [any(map(cut, references)) for references in batch.references],
+        "response_chars": [len(response.uncut) for response in batch.responses],
     }
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
@@ -220,6 +203,16 @@ def _check_floors(spec: RewardSpec, encoder: Encoder | None) -> None:
             raise SpecError(
                 f"terms.{name}.floor was measured with encoder {floor.encoder!r}, but this spec's encoder is "
                 f"{encoder.identity!r}; measure it again with `pgsrm calibrate DATA --spec SPEC`"
+            )
+
+
+def _check_gates(spec: RewardSpec, terms: Mapping[str, Term]) -> None:
+    for number, gate in enumerate(spec.gates):
+        low, high = terms[gate.term].bounds
+        bound = gate.at_least if gate.at_least is not None else gate.at_most
+        if bound is not None and not low <= bound <= high:
+            raise SpecError(
+                f"gates.{number}: {gate.term!r} is within [{low:g}, {high:g}], so {bound:g} decides nothing"
             )
 
 

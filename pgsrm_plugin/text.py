@@ -9,13 +9,23 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from pgsrm_plugin.spec.schema import TextSpec
 from pgsrm_plugin.types import Prompt
 
 _INVISIBLE = re.compile(
-    "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\ufff9-\ufffb]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Control and format characters, and all that Unicode calls default-ignorable: they change a text without a trace."""
+_NUMBER = re.compile(
+    r"""(?P<number>[+-]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+))
+        (?:[eE](?P<exponent>[+-]?\d{1,3}))?
+        (?:/(?P<divisor>\d+))?""",
+    re.ASCII | re.VERBOSE,
 )
 _SPACE = re.compile(r"\s+")
 
@@ -25,12 +35,14 @@ class ScoredText:
     """The text that the terms see.
 
     Attributes:
-        text: clean text, surrounding white space removed; empty where it is unscorable.
+        text: clean text, surrounding white space removed, at most ``max_chars`` long.
+        uncut: the same at its whole length.
         unscorable: why it cannot be scored (``"empty"``, ``"no answer tag"``), or None.
         truncated: whether ``max_chars`` cut it.
     """
 
     text: str
+    uncut: str
     unscorable: str | None
     truncated: bool
 
@@ -40,35 +52,30 @@ def prepare(raw: str, spec: TextSpec) -> ScoredText:
     text = clean(raw, spec)
     if spec.strip_thinking:
         text = strip_thinking(text, spec.thinking_tags)
-    if spec.answer_tag is not None:
-        answer = inside_tag(text, spec.answer_tag)
-        if answer is None:
-            return ScoredText("", "no answer tag", False)
-        text = answer
-    text = text.strip()
-    truncated = len(text) > spec.max_chars
-    text = text[: spec.max_chars].rstrip()
-    return ScoredText(text, None if has_content(text) else "empty", truncated)
+    answer = text if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
+    return ScoredText("", "", "no answer tag", False) if answer is None else _bounded(answer, spec)
 
 
-def prepare_reference(raw: str, spec: TextSpec) -> str:
+def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
     """A reference in the form in which responses are scored; one without the answer tag is taken whole."""
     text = clean(raw, spec)
     if spec.strip_thinking:
         text = strip_thinking(text, spec.thinking_tags)
-    if spec.answer_tag is not None:
-        answer = inside_tag(text, spec.answer_tag)
-        text = text if answer is None else answer
-    return text.strip()[: spec.max_chars].rstrip()
+    answer = None if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
+    return _bounded(text if answer is None else answer, spec)
+
+
+def _bounded(text: str, spec: TextSpec) -> ScoredText:
+    uncut = text.strip().lower() if spec.lowercase else text.strip()
+    text = uncut[: spec.max_chars].rstrip()
+    return ScoredText(text, uncut, None if has_content(text) else "empty", len(uncut) > spec.max_chars)
 
 
 def clean(text: str, spec: TextSpec) -> str:
-    """Valid, visible Unicode in normal form: lone surrogates become U+FFFD, zero-width and control characters go."""
+    """Valid, visible Unicode in normal form: lone surrogates become U+FFFD, what cannot be seen goes."""
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     text = _INVISIBLE.sub("", text)
-    if spec.unicode != "none":
-        text = unicodedata.normalize(spec.unicode, text)
-    return text.lower() if spec.lowercase else text
+    return text if spec.unicode == "none" else unicodedata.normalize(spec.unicode, text)
 
 
 def strip_thinking(text: str, tags: Sequence[str]) -> str:
@@ -119,8 +126,25 @@ def _marks(text: str, tags: Sequence[str]) -> Iterator[re.Match[str]]:
 
 
 def has_content(text: str) -> bool:
-    """Whether any character is more than white space, invisible, or undecodable."""
-    return any(not char.isspace() and char != "\ufffd" and unicodedata.category(char)[0] != "C" for char in text)
+    """Whether there is a letter, number, punctuation mark or symbol; a braille blank or U+FFFD is none."""
+    return any(unicodedata.category(char)[0] in "LNPS" and char not in "\u2800\ufffd" for char in text)
+
+
+def parse_number(text: str) -> Fraction | None:
+    """The exact value of a number as people write it, or None: ``1,000.5``, ``-3e4``, ``1/2``, ``$5``, ``12 %``.
+
+    Commas count as thousands separators only where they stand every three digits.
+
+    >>> parse_number("1,000.50"), parse_number("\u22121/2"), parse_number("3,4")
+    (Fraction(2001, 2), Fraction(-1, 2), None)
+    """
+    text = text.strip().replace("\u2212", "-").removeprefix("$").removesuffix("%").strip()
+    found = _NUMBER.fullmatch(text) if len(text) <= 64 else None
+    if found is None:
+        return None
+    value = Fraction(found["number"].replace(",", "")) * Fraction(10) ** int(found["exponent"] or 0)
+    divisor = int(found["divisor"] or 1)
+    return value / divisor if divisor else None
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -45,7 +45,7 @@ class RewardOutput:
         terms: each term's raw value, by name.
         weighted: each term's contribution after gates, normalisation and weight, by name. With
             ``aggregate: sum`` they add up to the total.
-        scored_B: bool. False only for unscorable rows under ``unscorable.policy: mask``; leave these out of the
+        scored_B: bool. False only for unscorable rows under ``unscorable: mask``; leave these out of the
             loss and of group statistics. Their total is 0.
         diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).
         stats: numbers about the batch as a whole (encoder texts, tokens, seconds, cache hits).
@@ -84,14 +84,17 @@ class Embeddings:
     """What an encoder returns for N texts.
 
     Attributes:
-        vectors_ND: float32, CPU. A zero row means that the text has no representation (all words out of vocabulary).
+        vectors_ND: float32, CPU. No zero row, but for unknown texts.
         tokens_N: int64, tokens of each text before truncation; -1 where the encoder cannot know.
         truncated_N: bool, whether the encoder read less than the whole text.
+        unknown_N: bool, the texts that the encoder cannot represent (no known word); None: there are none.
+            Said by the encoder, never guessed from a zero vector: that is what a broken one returns.
     """
 
     vectors_ND: torch.Tensor
     tokens_N: torch.Tensor
     truncated_N: torch.Tensor
+    unknown_N: torch.Tensor | None = None
 
 
 @runtime_checkable
@@ -121,13 +124,15 @@ class PreparedRow:
     Attributes:
         raw_response: the whole response, thinking included.
         visible_response: the response without its thinking.
-        response: the scored part: visible, inside the answer tag if the spec has one.
+        response: the scored part: visible, inside the answer tag if the spec has one, at most ``max_chars`` long.
+        uncut_response: the same at its whole length.
     """
 
     prompt: str
     raw_response: str
     visible_response: str
     response: str
+    uncut_response: str
     references: tuple[str, ...]
     ground_truth: str | None
 

@@ -18,7 +18,7 @@ FRAMEWORKS = {"verl", "ray", "lightning", "pytorch_lightning", "omegaconf", "hyd
 """What the core must not import."""
 LAYERS = (
     {"errors", "types", "functional"},
-    {"spec", "text", "validate", "rowfiles", "records"},
+    {"spec", "text", "prepare", "validate", "rowfiles", "records"},
     {"encoders", "terms", "cache", "embedder", "tasks"},
     {"reward", "calibrate"},
     {"report", "cli", "doctor"},

@@ -1,4 +1,4 @@
-"""A deterministic toy encoder, for documentation and tests: signed hashed character n-grams."""
+"""A deterministic toy encoder, for documentation and tests: hashed character n-grams."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from pgsrm_plugin.types import Embeddings
 
 
 class HashingEncoder:
-    """Counts character n-grams in hashed buckets with hashed signs: near means spelled alike, not meaning alike."""
+    """Counts character n-grams in hashed buckets: near means spelled alike, not meaning alike."""
 
     def __init__(self, spec: HashingEncoderSpec) -> None:
         self._spec = spec
         self.identity = f"hashing:n{spec.ngram}-d{spec.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
-        """One vector a text; the empty text gets the zero vector. Tokens are words."""
+        """One vector a text; the empty text is unknown. Tokens are words."""
         vectors_ND = torch.zeros(len(texts), self._spec.dimensions)
         for row, text in enumerate(texts):
             padded = f" {text} " if text else ""
             starts = range(max(1, len(padded) - self._spec.ngram + 1)) if text else ()
             for start in starts:
                 digest = hashlib.blake2b(padded[start : start + self._spec.ngram].encode(), digest_size=8).digest()
-                bucket = int.from_bytes(digest[:7], "big") % self._spec.dimensions
-                vectors_ND[row, bucket] += 1.0 if digest[7] & 1 else -1.0
+                bucket = int.from_bytes(digest, "big") % self._spec.dimensions
+                vectors_ND[row, bucket] += 1.0
         return Embeddings(
-            vectors_ND=vectors_ND,
-            tokens_N=torch.tensor([len(text.split()) for text in texts], dtype=torch.int64),
-            truncated_N=torch.zeros(len(texts), dtype=torch.bool),
+            vectors_ND,
+            torch.tensor([len(text.split()) for text in texts], dtype=torch.int64),
+            torch.zeros(len(texts), dtype=torch.bool),
+            unknown_N=~vectors_ND.any(dim=1),
         )

@@ -60,8 +60,9 @@ class HfEncoder:
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text, in order. ``tokens_N`` counts the text alone, without prompt and special tokens.
 
-        A text without a single token gets the zero vector. Where the model has no transformers tokenizer (static
-        sentence-transformers models) tokens are unknown (-1).
+        A text without a single token is unknown, and gets the zero vector. Where the model has no transformers
+        tokenizer (static sentence-transformers models) tokens are not counted (-1), and a text without a known word is
+        unknown.
 
         Raises:
             ScorerError: the device is out of memory.
@@ -77,7 +78,10 @@ class HfEncoder:
                 if mask is not None and self._tokenizer is not None:
                     read = mask.sum(dim=1).tolist()
                     truncated_N[rows] = torch.tensor([lengths_N[row] > n for row, n in zip(rows, read, strict=True)])
-        return Embeddings(vectors_ND, torch.tensor(tokens_N, dtype=torch.int64), truncated_N)
+        unknown_N = torch.tensor([length == 0 for length in lengths_N], dtype=torch.bool)
+        if self._tokenizer is None:
+            unknown_N |= ~vectors_ND.any(dim=1)
+        return Embeddings(vectors_ND, torch.tensor(tokens_N, dtype=torch.int64), truncated_N, unknown_N)
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """The transformer's last states, (T, D) float32 a text, of the tokens of the text alone, as far as it is read.

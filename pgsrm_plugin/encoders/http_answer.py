@@ -21,7 +21,7 @@ def parse_answer(body: bytes, texts: int, dimensions: int | None) -> torch.Tenso
         dimensions: the length that every vector must have; None takes the first one's.
 
     Raises:
-        BadAnswerError: it is not JSON, or vectors are missing, repeated, of different lengths or not finite.
+        BadAnswerError: it is not JSON, or vectors are missing, repeated, of different lengths, not finite or all zeros.
     """
     try:
         data = json.loads(body)["data"]
@@ -49,6 +49,8 @@ def _vector(value: Any, index: int) -> torch.Tensor:
         raise BadAnswerError(f"embedding {index}, which is not finite") from None
     if not bool(torch.isfinite(vector_D).all()):
         raise BadAnswerError(f"embedding {index}, which is not finite")
+    if not bool(vector_D.any()):
+        raise BadAnswerError(f"embedding {index}, which is all zeros")
     return vector_D
 
 

@@ -19,7 +19,7 @@ from pgsrm_plugin.types import Embeddings
 class StaticEncoder:
     r"""The mean :math:`\frac{1}{n} \sum_i v(w_i)` of a text's known words' vectors, as PGSRM's lexical tasks use it.
 
-    A text without a known word gets the zero vector, which means that it has no representation.
+    A text without a known word (or with an unknown one, under ``oov: unscorable``) is unknown.
 
     Args:
         spec: the file and what to do about words that it lacks.
@@ -54,7 +54,8 @@ class StaticEncoder:
         for row, count in enumerate(counts):
             vectors_ND[row] = torch.from_numpy(self._mean(count, texts[row]))
         tokens_N = torch.tensor([count.total() for count in counts], dtype=torch.int64)
-        return Embeddings(vectors_ND, tokens_N, torch.zeros(len(texts), dtype=torch.bool))
+        truncated_N = torch.zeros(len(texts), dtype=torch.bool)
+        return Embeddings(vectors_ND, tokens_N, truncated_N, unknown_N=~vectors_ND.any(dim=1))
 
     def _mean(self, count: Counter[str], text: str) -> npt.NDArray[np.float32]:
         known = {word: times for word, times in count.items() if word in self._vectors.rows}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+TagName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
+"""The name of a tag, without its brackets."""
 
 
 class Section(BaseModel):

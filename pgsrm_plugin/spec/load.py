@@ -33,6 +33,8 @@ def load_spec(path: str | Path) -> RewardSpec:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not UTF-8 text ({error})") from None
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
     return parse_spec(text, source=str(path), folder=path.parent)
 
 
@@ -44,6 +46,8 @@ def parse_spec(text: str, source: str = "<spec>", folder: Path | None = None) ->
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise SpecError(f"{source}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise SpecError(f"{source}: nested too deeply, or an alias that contains itself") from None
     if not isinstance(content, dict):
         raise SpecError(f"{source}: a spec is a mapping with at least `terms:`, not {_kind_of(content)}")
     try:
@@ -62,6 +66,8 @@ def _refuse_duplicate_keys(node: yaml.Node | None, source: str) -> None:
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise SpecError(f"{source}:{line}: a key must be a word, not a list or mapping")
             if key.value in seen:
                 raise SpecError(f"{source}:{line}: key {key.value!r} is given twice (first on line {seen[key.value]})")
             seen[key.value] = line

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin.spec.base import Section, problem_at
+from pgsrm_plugin.spec.base import Section, TagName, problem_at
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
@@ -19,14 +20,17 @@ TERM_MODELS: dict[str, type[Section]] = {
 """The model of each kind of term."""
 
 
+RESERVED = frozenset({"scored", "unscorable", "truncated", "reference_truncated", "response_chars", "gate_failed"})
+"""Names that the output's own columns have."""
+Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class TextSpec(Section):
     """What part of a response is scored, and in what form."""
 
     strip_thinking: bool = Field(True, description="remove thinking blocks; an unclosed one runs to the end")
-    thinking_tags: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")], ...] = ("think", "thinking")
-    answer_tag: str | None = Field(
-        None, pattern=r"^[A-Za-z][\w-]*$", description="score only the inside of <tag>; without it: unscorable"
-    )
+    thinking_tags: tuple[TagName, ...] = ("think", "thinking")
+    answer_tag: TagName | None = Field(None, description="score only the inside of <tag>; without it: unscorable")
     unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form")
     lowercase: bool = False
     max_chars: int = Field(20_000, ge=16, description="longer texts are cut here before encoding, and counted")
@@ -58,7 +62,7 @@ class RewardSpec(Section):
     encoder: EncoderSpec | None = Field(None, description="needed by semantic, bertscore and length in tokens")
     text: TextSpec = TextSpec()
     terms: dict[str, TermSpec] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
-    weights: dict[str, float] = Field({}, description="by term; a term of weight 0 is computed and logged only")
+    weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")
     gates: tuple[GateSpec, ...] = ()
     aggregate: Literal["sum", "group_normalised"] = Field(
         "sum", description="sum: weighted sum; group_normalised: z-score of each term in its group first (GDPO)"
@@ -75,6 +79,9 @@ class RewardSpec(Section):
             return terms
         named = {}
         for name, body in terms.items():
+            if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w.-]*", str(name)):
+                why = "a column of the output" if name in RESERVED else "not made of letters, digits, '_', '.', '-'"
+                raise problem_at(("terms", str(name)), f"{name!r} is {why}; give the term another name")
             body = {} if body is None else body
             if isinstance(body, dict) and "kind" not in body:
                 if name not in TERM_MODELS:
@@ -122,6 +129,13 @@ class RewardSpec(Section):
             in_tokens = isinstance(term, LengthSpec) and term.unit == "tokens"
             if self.encoder is None and (term.kind in NEEDS_ENCODER or in_tokens):
                 raise problem_at(("terms", name), f"{name!r} needs an encoder: add an `encoder:` section")
+            kind = self.encoder.kind if self.encoder is not None else "hf"
+            if term.kind == "bertscore" and kind != "hf":
+                raise problem_at(("terms", name), f"{name!r} needs token states, so an encoder of kind hf, not {kind}")
+            if in_tokens and kind == "http":
+                raise problem_at(
+                    ("terms", name), f"{name!r} counts tokens, but an endpoint tells none; use unit: words"
+                )
         return self
 
     def weight(self, name: str) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.spec.base import Section, TagName
 
 
 def _compiles(pattern: str | None) -> str | None:
@@ -40,7 +40,7 @@ class SemanticSpec(Section):
     alpha: float = Field(1.0, gt=0, le=64, description="sharpening exponent")
     floor: FloorSpec | None = Field(None, description="for calibrated; see `pgsrm calibrate`")
     references: Literal["max", "mean", "softmax"] = Field("max", description="how several references combine")
-    temperature: float = Field(0.1, gt=0, description="of the softmax over the references' cosines")
+    temperature: float = Field(0.1, ge=1e-4, description="of the softmax over the references' cosines")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -68,7 +68,7 @@ class CorrectnessSpec(Section):
     extract: Literal["tag", "regex", "choice", "whole"] = Field(
         "tag", description="tag: inside <tag>; regex: first group; choice: a letter such as 'B' or '(B)'; whole: all"
     )
-    tag: str = Field("answer", pattern=r"^[A-Za-z][\w-]*$")
+    tag: TagName = "answer"
     pattern: str | None = Field(None, description="for regex; its first group is the answer")
     choices: str = Field("ABCDE", pattern=r"^[A-Z]{2,26}$", description="for choice: the letters there are")
     compare: Literal["text", "number"] = Field("text", description="text ignores case and white space")
@@ -88,7 +88,9 @@ class FormatSpec(Section):
     """1 if the raw response has the demanded form, else 0."""
 
     kind: Literal["format"] = "format"
-    tags: tuple[str, ...] = Field((), description="each exactly once, in this order, non-empty, nothing outside them")
+    tags: tuple[TagName, ...] = Field(
+        (), description="each exactly once, in this order, non-empty, nothing outside them"
+    )
     pattern: str | None = Field(None, description="a regular expression that the whole response must match")
 
     _pattern = field_validator("pattern")(_compiles)
@@ -97,6 +99,8 @@ class FormatSpec(Section):
     def _consistent(self) -> Self:
         if bool(self.tags) == (self.pattern is not None):
             raise ValueError("give either tags or pattern")
+        if len(set(self.tags)) < len(self.tags):
+            raise ValueError("tags names a tag twice, but each must occur once")
         return self
 
 
@@ -149,6 +153,7 @@ class RougeSpec(Section):
 
     kind: Literal["rouge"] = "rouge"
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
+    max_words: int = Field(512, ge=1, description="words read of each text; the time of rougeL is quadratic in them")
 
 
 class BertScoreSpec(Section):

@@ -13,6 +13,7 @@ class Length:
 
     Absolute: 1 within [min, max], :math:`n/\min` below, :math:`\max(0, 2 - n/\max)` above. Relative to a reference of
     length :math:`m`: :math:`e^{-|\ln(n/m)|} = \min(n/m, m/n)`, the best over the references (Semantic GRPO's code).
+    Characters and words are counted before ``text.max_chars`` cuts, tokens after it.
     """
 
     bounds = (0.0, 1.0)
@@ -23,11 +24,14 @@ class Length:
 
     def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
         """Values in [0, 1]."""
-        texts = [text for row in rows for text in (row.response, *row.references)]
-        lengths = dict(zip(texts, self._measure(texts, embedder), strict=True))
+        lengths = self._measure([self._response(row) for row in rows], embedder)
         if self._spec.mode == "absolute":
-            return [self._absolute(lengths[row.response]) for row in rows]
-        return [max(_ratio(lengths[row.response], lengths[text]) for text in row.references) for row in rows]
+            return [self._absolute(length) for length in lengths]
+        targets = [self._measure(row.references, embedder) for row in rows]
+        return [max(_ratio(length, n) for n in target) for length, target in zip(lengths, targets, strict=True)]
+
+    def _response(self, row: PreparedRow) -> str:
+        return row.response if self._spec.unit == "tokens" else row.uncut_response
 
     def _measure(self, texts: Sequence[str], embedder: Embedder) -> list[int]:
         if self._spec.unit == "tokens":

@@ -20,7 +20,7 @@ class Repetition:
 
     def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
         """Values in [0, 1); 0 for a text shorter than n words."""
-        return [self._share(row.response) for row in rows]
+        return [self._share(row.uncut_response) for row in rows]
 
     def _share(self, text: str) -> float:
         ngrams = word_ngrams(text, self._n)

@@ -13,8 +13,11 @@ from pgsrm_plugin.types import Embedder, PreparedRow
 class _Words:
     """rouge-score's own tokenizer drops all but ASCII letters and digits, so other scripts would score 0."""
 
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
     def tokenize(self, text: str) -> list[str]:
-        return [word for (word,) in word_ngrams(text, 1) if word.isalnum()]
+        return [word for (word,) in word_ngrams(text, 1) if word[0].isalnum()][: self._limit]
 
 
 class Rouge:
@@ -27,7 +30,7 @@ class Rouge:
         from rouge_score.rouge_scorer import RougeScorer
 
         self._variant = spec.variant
-        self._scorer = RougeScorer([spec.variant], tokenizer=_Words())
+        self._scorer = RougeScorer([spec.variant], tokenizer=_Words(spec.max_words))
 
     def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
         """Values in [0, 1]."""

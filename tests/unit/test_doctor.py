@@ -126,16 +126,16 @@ def test_a_broken_plugin_is_reported_and_a_missing_extra_is_not_a_problem(
     (tmp_path / "fine_command.py").write_text("def run(ctx): ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     points = [
-        EntryPoint("rehearse", "broken_command:run", integrations.GROUP),
+        EntryPoint("inspect", "broken_command:run", integrations.GROUP),
         EntryPoint("report", "fine_command:run", integrations.GROUP),
         EntryPoint("train", "not_installed_here:run", integrations.GROUP),
         EntryPoint("demo", "pgsrm_incomplete.cli:run", integrations.GROUP),
     ]
     monkeypatch.setattr(integrations, "entry_points", lambda group: points)
     found = by_name()
-    assert found["command rehearse"].status == "problem"
-    assert "AttributeError: module 'json' has no attribute 'no_such_name'" in found["command rehearse"].detail
-    assert found["command rehearse"].remedy == "Reinstall broken_command, or report this to its authors."
+    assert found["command inspect"].status == "problem"
+    assert "AttributeError: module 'json' has no attribute 'no_such_name'" in found["command inspect"].detail
+    assert found["command inspect"].remedy == "Reinstall broken_command, or report this to its authors."
     assert found["command report"].status == "ok"
     assert found["command train"].status == "absent"
     assert found["command demo"].status == "problem"

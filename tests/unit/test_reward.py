@@ -7,7 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgsrm_plugin import DataError, Embeddings, RewardSample, ScorerError, SemanticReward, UnscorableError, parse_spec
+from pgsrm_plugin import (
+    DataError,
+    Embeddings,
+    RewardSample,
+    ScorerError,
+    SemanticReward,
+    SpecError,
+    UnscorableError,
+    parse_spec,
+)
 
 SPEC = """
 encoder: {kind: hashing, dimensions: 32}
@@ -206,6 +215,12 @@ def test_an_empty_batch_is_an_empty_output():
         (RewardSample("p", 3, ("b",)), "row 1: field 'response' must be text, not int '3'"),
         (RewardSample("p", None, ("b",)), "row 1: field 'response' must be text, not null"),
         (RewardSample(7, "a", ("b",)), "row 1: field 'prompt' must be text or a list of chat messages"),
+        ({"response": "a"}, "row 1: a sample must be a RewardSample, not dict \"{'response': 'a'}\""),
+        (exact("a", group=torch.tensor(1)), "row 1: field 'group' must be text or an integer, not Tensor 'tensor(1)'"),
+        (
+            RewardSample([{"role": "user", "contnt": "x"}], "a", ("b",)),
+            "row 1: field 'prompt': message 1 has no 'content' of text (it has: role, contnt)",
+        ),
         (RewardSample("p", "a", ("b",), 4), "row 1: field 'ground_truth' must be text, not int '4'"),
     ],
 )
@@ -213,6 +228,20 @@ def test_bad_rows_are_named(sample, message):
     with pytest.raises(DataError) as caught:
         score(SEMANTIC, sample)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("term", "truth", "message"),
+    [
+        ("{compare: number}", "twelve", "'twelve' is no number, and term 'correctness' compares numbers"),
+        ("{extract: choice}", "(B)", r"'\(B\)' is not one of the letters ABCDE of term 'correctness'"),
+        ("{extract: choice}", "BC", "'BC' is not one of the letters"),
+        ("{}", "\u200b", "field 'ground_truth' is missing"),
+    ],
+)
+def test_a_ground_truth_that_can_never_be_met_is_an_error(term, truth, message):
+    with pytest.raises(DataError, match=message):
+        score(f"terms: {{correctness: {term}}}", exact("a", ground_truth=truth))
 
 
 def test_missing_ground_truth_and_group_are_named():
@@ -246,6 +275,8 @@ class Broken:
         (lambda v: v * math.inf, "a vector that is not finite for 2 of 2 texts"),
         (lambda v: v[:1], r"vectors of shape \(1, 4\) for 2 texts; expected \(2, dimensions\)"),
         (lambda v: v[0], r"vectors of shape \(4,\) for 2 texts"),
+        (lambda v: v * 0, "a vector of zeros for 2 of 2 texts"),
+        (lambda v: 1 / 0, "encoder broken failed: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_failing_encoder_raises_and_nothing_of_it_is_kept(spoil, message):
@@ -258,7 +289,45 @@ def test_a_failing_encoder_raises_and_nothing_of_it_is_kept(spoil, message):
 def test_a_megabyte_is_cut_counted_and_scored():
     out = score(SEMANTIC, exact("blue " * 200_000), exact("blue"))
     assert out.diagnostics["truncated"].tolist() == [1, 0]
-    assert out.diagnostics["response_chars"][0].item() <= 20_000
+    assert out.diagnostics["response_chars"].tolist() == [999_999, 4]
+    # repetition sees the whole of it: one distinct word of 200,000
+    assert out.terms["repetition"].tolist() == pytest.approx([1 - 1 / 200_000, 0])
+
+
+def test_a_cut_reference_is_counted():
+    out = score("terms: {exact_match: {}}\ntext: {max_chars: 16}", exact("x" * 16, "x" * 17))
+    assert out.diagnostics["reference_truncated"].tolist() == [1]
+
+
+def test_length_past_the_cut_is_not_free():
+    head = "terms: {length: {mode: absolute, unit: chars, max: 20}}\ntext: {max_chars: 20}"
+    assert score(head, exact("x" * 30)).total_B.item() == pytest.approx(0.5)
+
+
+def test_ground_truth_is_cleaned_like_the_response():
+    head = "terms: {correctness: {extract: whole}, exact_match: {against: ground_truth, casefold: false}}\n"
+    row = exact("Cafe\u0301", ground_truth="Caf\u200be\u0301")
+    assert score(head + "text: {lowercase: true}", row).total_B.item() == 2
+
+
+def test_a_gate_that_decides_nothing_is_refused():
+    with pytest.raises(SpecError, match=r"gates\.0: 'exact_match' is within \[0, 1\], so 1\.5 decides nothing"):
+        score("terms: {exact_match: {}}\ngates: [{term: exact_match, at_least: 1.5}]", exact("a"))
+
+
+def test_a_spec_file_is_no_spec():
+    with pytest.raises(SpecError, match=r"takes a RewardSpec, not 'pgsrm'; for a file use SemanticReward\.from_file"):
+        SemanticReward("pgsrm")
+
+
+def test_gate_and_unscorable_are_counted_apart():
+    out = score("terms: {exact_match: {}}\ngates: [{term: exact_match, at_least: 1}]", exact(""), exact("red"))
+    assert out.diagnostics["unscorable"].tolist() == [1, 0]
+    assert out.diagnostics["gate_failed"].tolist() == [0, 1]
+
+
+def test_distinct_rows_are_scored_once():
+    assert score(SEMANTIC, exact("a"), exact("a"), exact("b")).stats["distinct_rows"] == 2
 
 
 def test_lone_surrogates_are_scored_as_replacement_characters():

@@ -93,6 +93,38 @@ def message(text: str) -> str:
             "terms: {length: {mode: absolute, unit: chars}}\n",
             "s.yaml:1: terms.length: mode: absolute needs min, max or both",
         ),
+        (
+            "terms: {scored: {kind: bleu}}\n",
+            "s.yaml:1: terms.scored: 'scored' is a column of the output; give the term another name",
+        ),
+        (
+            "terms: {a/b: {kind: bleu}}\n",
+            "s.yaml:1: terms.a/b: 'a/b' is not made of letters, digits, '_', '.', '-'; give the term another name",
+        ),
+        (
+            "terms: {bleu: {}}\nweights: {bleu: 1.0e+300}\n",
+            "s.yaml:2: weights.bleu: input should be less than or equal to 1000000, not 1e+300",
+        ),
+        (
+            HASHING + "terms: {bertscore: {}}\n",
+            "s.yaml:2: terms.bertscore: 'bertscore' needs token states, so an encoder of kind hf, not hashing",
+        ),
+        (
+            "encoder: {kind: http, base_url: 'http://x', model: m}\n"
+            "terms: {length: {mode: absolute, unit: tokens, min: 1}}\n",
+            "s.yaml:2: terms.length: 'length' counts tokens, but an endpoint tells none; use unit: words",
+        ),
+        (
+            "terms: {format: {tags: ['<answer>']}}\n",
+            "s.yaml:1: terms.format.tags.0: string should match pattern '^[A-Za-z][\\w-]*$', not '<answer>'",
+        ),
+        (
+            "terms: {format: {tags: [a, a]}}\n",
+            "s.yaml:1: terms.format: tags names a tag twice, but each must occur once",
+        ),
+        ("? [a]\n: b\n", "s.yaml:1: a key must be a word, not a list or mapping"),
+        ("terms: &a {semantic: *a}\n", "s.yaml: nested too deeply, or an alias that contains itself"),
+        ("[" * 3000, "s.yaml: nested too deeply, or an alias that contains itself"),
         ("terms: {length: {mode: relative}}\n", "s.yaml:1: terms.length.unit: required key is missing"),
     ],
 )

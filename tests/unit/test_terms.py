@@ -7,6 +7,8 @@ import sacrebleu
 import torch
 
 from pgsrm_plugin import DataError, Embeddings, RewardSample, ScorerError, SemanticReward, SpecError, parse_spec
+from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.spec.encoders import HashingEncoderSpec
 
 
 class VectorEncoder:
@@ -24,6 +26,7 @@ class VectorEncoder:
             torch.tensor([self.vectors[text] for text in texts]).float().reshape(len(texts), -1),
             torch.tensor([len(text) for text in texts]),
             torch.tensor([text == "cut" for text in texts]),
+            torch.tensor([text == "unknown" for text in texts]),
         )
 
     def token_states(self, texts):
@@ -45,7 +48,7 @@ SPACE = VectorEncoder(
 
 def values(term: str, response: str, references=(), encoder=SPACE, **fields):
     """The one term's raw value for one row."""
-    header = "" if encoder is None else "encoder: {kind: hashing}\n"
+    header = "" if encoder is None else "encoder: {kind: hf, model: unused}\n"
     name, _, body = term.partition(" ")
     weight = "-1" if name in ("repetition", "prompt_copy") else "1"
     spec = parse_spec(f"{header}terms: {{{name}: {body or '{}'}}}\nweights: {{{name}: {weight}}}")
@@ -100,7 +103,7 @@ def test_exact_match_against_ground_truth():
         ("{}", "<answer>red</answer><answer>blue</answer>", "blue", 1),
         ("{extract: regex, pattern: 'is (\\w+)'}", "it is red, no, it is blue", "blue", 1),
         ("{extract: whole, compare: number}", " 1,000.0 ", "1e3", 1),
-        ("{extract: whole, compare: number}", "nan", "nan", 0),
+        ("{extract: whole, compare: number}", "10000000001", "10000000000", 0),
         ("{extract: whole, compare: number}", "ten", "10", 0),
         ("{extract: choice}", "B", "B", 1),
         ("{extract: choice}", "(b).", "B", 1),
@@ -110,7 +113,15 @@ def test_exact_match_against_ground_truth():
         ("{extract: choice}", "A B C D E", "B", 0),
         ("{extract: choice}", "It is (B) or (C)", "B", 0),
         ("{extract: choice}", "The answer is A. The answer is B.", "B", 0),
-        ("{extract: choice, choices: AB}", "C", "C", 0),
+        ("{extract: choice, choices: AB}", "C", "B", 0),
+        ("{extract: choice}", "The answer is a matter of taste.", "A", 0),
+        ("{extract: choice}", "The answer is a hard one: B", "B", 1),
+        ("{extract: choice}", "A and B", "B", 0),
+        ("{extract: choice}", "answer: A or B", "A", 0),
+        ("{extract: choice}", "B is correct.", "B", 1),
+        ("{extract: choice}", "A is correct.", "A", 1),
+        ("{extract: choice}", "Option B is right, C's wrong", "B", 1),
+        ("{extract: choice}", "A lot of people think so", "A", 0),
         ("{extract: choice}", "none of them", "B", 0),
     ],
 )
@@ -128,6 +139,8 @@ def test_correctness(body, response, truth, expected):
         ("{tags: [think, answer]}", "<think>a</think><answer> </answer>", 0),
         ("{tags: [think, answer]}", "<think>a</think><answer>b</answer><answer>c</answer>", 0),
         ("{tags: [answer]}", "<answer>a</answer></answer>", 0),
+        ("{tags: [answer]}", "<think>a</think><answer>b</answer>", 1),
+        ("{tags: [answer]}", "<Answer>b</ANSWER>", 1),
         ("{tags: [answer]}", "</answer><answer>", 0),
         ("{pattern: '[a-z]+'}", "blue", 1),
         ("{pattern: '[a-z]+'}", "blue!", 0),
@@ -191,6 +204,15 @@ def test_rouge_by_hand():
     expected = 2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4)
     assert values("rouge", "The dog sat", ["the cat quietly sat"], encoder=None) == pytest.approx(expected)
     assert values("rouge", "кот спит", ["кот спит", "x"], encoder=None) == 1.0
+    assert values("rouge", "my_var", ["my_var"], encoder=None) == 1.0
+    assert values("rouge {variant: rouge1}", "की", ["का"], encoder=None) == 0.0
+    # five Han characters of five and six: P = 1, R = 5/6
+    assert values("rouge", "我喜欢红色", ["我喜欢红色的"], encoder=None) == pytest.approx(10 / 11)
+    assert values("rouge {max_words: 2}", "a b c", ["a b d"], encoder=None) == 1.0
+
+
+def test_bleu_of_a_short_answer_needs_the_effective_order():
+    assert values("bleu", "blue", ["blue"], encoder=None) == pytest.approx(1.0)
 
 
 def test_bertscore_by_hand():
@@ -200,10 +222,15 @@ def test_bertscore_by_hand():
     assert values("bertscore {baseline: 0.7}", "east north", ["east"]) == 0
 
 
-def test_bertscore_needs_token_states():
-    spec = parse_spec("encoder: {kind: hashing}\nterms: {bertscore: {}}")
+def test_bertscore_needs_finite_token_states():
+    spec = parse_spec("encoder: {kind: hf, model: unused}\nterms: {bertscore: {}}")
+    row = RewardSample("p", "east", ("north",))
+    broken = VectorEncoder(SPACE.vectors)
+    broken.token_states = lambda texts: [torch.full((1, 2), math.nan) for _ in texts]
+    with pytest.raises(ScorerError, match="wrong or non-finite token states"):
+        SemanticReward(spec, broken).score([row])
     with pytest.raises(ScorerError, match="has no token states; bertscore needs kind: hf"):
-        SemanticReward(spec).score([RewardSample("p", "a", ("b",))])
+        SemanticReward(spec, build_encoder(HashingEncoderSpec())).score([row])
 
 
 def test_the_encoder_is_asked_once_with_distinct_texts():
@@ -221,7 +248,9 @@ def test_a_response_without_representation_is_unscorable_and_such_a_reference_is
     spec = parse_spec("encoder: {kind: hashing}\nterms: {semantic: {}}")
     out = SemanticReward(spec, SPACE).score([RewardSample("p", "unknown", ("east",))])
     assert (out.total_B.item(), out.diagnostics["unscorable"].item()) == (0.0, 1.0)
-    with pytest.raises(DataError, match="the reference 'unknown' has no representation: encoder vectors knows none"):
+    with pytest.raises(
+        DataError, match="row 1: field 'reference': 'unknown' has no representation: encoder vectors knows none"
+    ):
         SemanticReward(spec, SPACE).score([RewardSample("p", "east", ("unknown",))])
 
 
