@@ -67,9 +67,11 @@ def read_records(path: str | Path, *, responses: bool = True) -> list[Record]:
 
 def parse_row(row: Mapping[str, Any], label: str, *, responses: bool = True) -> list[Record]:
     """The records of one row: one, or one for each of its ``responses``; see :func:`read_records`."""
-    columns: dict[str, Any] = plain(row)
     try:
+        columns: dict[str, Any] = plain(row)
         return list(_records(columns, label, responses))
+    except RecursionError:
+        raise DataError(f"{label}: nested too deeply to be a row") from None
     except DataError as error:
         raise DataError(f"{label}: {error}") from None
 

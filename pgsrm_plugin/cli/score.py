@@ -41,6 +41,7 @@ def score(
     records = read_records(data)
     samples = [record.sample() for record in records]
     check_samples(samples, reward_spec, label=lambda i: records[i].label)
+    _refuse_scored(records)
     check_columns(out, [record.row for record in records])
     reward = SemanticReward(reward_spec)
     whole = reward_spec.aggregate == "group_normalised"  # a batch must hold whole groups, and is normalised as a whole
@@ -70,6 +71,16 @@ def score_in_batches(
         scores += reward.score(batch, label=labels.__getitem__).rows()
         advance(len(batch))
     return scores
+
+
+def _refuse_scored(records: Sequence[Record]) -> None:
+    for record in records:
+        for name in record.row:
+            if name == "reward" or name.startswith("reward/"):
+                raise DataError(
+                    f"{record.label}: there is a column {name!r} already, which scoring would replace; "
+                    "rename or remove it, or score the file that it came from"
+                )
 
 
 def summary_table(scores: Sequence[dict[str, float]], terms: Sequence[str]) -> Table:

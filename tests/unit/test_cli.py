@@ -99,6 +99,15 @@ def test_score_adds_the_same_float_columns_to_every_row(
     assert [row["reward/unscorable"] for row in written] == [0.0, 0.0, 1.0, 0.0]
 
 
+def test_a_scored_file_is_not_scored_over(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
+    data, once, twice = tmp_path / "in.jsonl", tmp_path / "once.jsonl", tmp_path / "twice.jsonl"
+    data.write_text(json.dumps(ROWS[0]) + "\n")
+    assert pgsrm("score", data, "--spec", toy, "--out", once).status == 0
+    result = pgsrm("score", once, "--spec", toy, "--out", twice)
+    assert (result.status, twice.exists()) == (2, False)
+    assert f"{once}:1: there is a column 'reward' already, which scoring would replace" in result.err
+
+
 def test_score_prints_a_summary(pgsrm: Any, tmp_path: Path, toy: Path) -> None:
     data, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
     result = pgsrm("score", data, "--spec", toy, "--out", out)

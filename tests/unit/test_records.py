@@ -324,3 +324,10 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
         with pytest.raises(DataError) as raised:
             check_output(tmp_path / name)
         assert complaint in str(raised.value)
+
+
+def test_a_row_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text('{"prompt": "p", "response": "r", "x": ' + "[" * 900 + "]" * 900 + "}\n")
+    with pytest.raises(DataError, match=r"deep\.jsonl:1: nested too deeply to be a row"):
+        read_records(path)

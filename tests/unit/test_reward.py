@@ -367,3 +367,17 @@ def test_the_encoder_is_frozen_data_to_anything_that_looks_for_parameters():
     holder.reward = REWARD
     assert list(holder.parameters()) == []
     assert holder.state_dict() == {}
+
+
+def test_the_cache_forgets_what_was_used_longest_ago():
+    encoder = Counting()
+    one_mb = 2**20 / (2 * 4 + 4 * 4 + 300)  # entries that fit into 1 MB: two float32, four characters, the overhead
+    reward = SemanticReward(parse_spec(SEMANTIC + f"cache_mb: {4 / one_mb}"), encoder)
+    for text in ("aaaa", "bbbb", "cccc", "aaaa"):  # with the reference "blue": four texts
+        reward.score([exact(text)])
+    assert encoder.texts == 4
+    reward.score([exact("dddd")])  # drops "bbbb", the oldest use
+    reward.score([exact("aaaa"), exact("cccc")])
+    assert encoder.texts == 5
+    reward.score([exact("bbbb")])
+    assert encoder.texts == 6
