@@ -249,6 +249,7 @@ def specs(tmp_path_factory) -> dict[str, str]:
         "plain": write_spec(folder / "plain.yaml"),
         "grouped": write_spec(folder / "grouped.yaml", aggregate="group_normalised", unscorable="mask"),
         "broken": write_spec(folder / "broken.yaml", encoder=broken),
+        "bertscore": write_spec(folder / "bertscore.yaml", terms={"bertscore": {}}, weights={}),
         "no_encoder": write_spec(folder / "none.yaml", encoder=None, terms={"exact_match": {}}, weights={}),
     }
 
@@ -267,6 +268,7 @@ def groups(assets, specs, tmp_path_factory) -> dict[str, dict]:
             "pgsrm": {"spec": specs["grouped"], "placement": "replicate", "offload": True},
             "steps": [step(MIXED)],
         },
+        "bertscore": {"pgsrm": {"spec": specs["bertscore"]}, "steps": [step(MIXED), step(MIXED[4:5])]},
         "broken": {"pgsrm": {"spec": specs["broken"]}, "steps": [step(MIXED)]},
         "budget": {"pgsrm": {"spec": specs["plain"], "memory_budget_gb": 0.01}, "steps": []},
     }
@@ -356,6 +358,16 @@ def test_groups_are_normalised_and_unscored_rows_leave_loss_and_group(groups, sp
         assert set(facts["response_mask"][i]) == set(facts["loss_mask"][i]) == {1}
     assert facts["uid"] == ["u0", "u0", "u1-unscored-2", "u1", "u2", "u0"]
     assert groups["offload"]["bytes"] == 22_713_216 * 4
+
+
+@needs_minilm
+def test_token_states_come_from_the_ranks_too(groups, specs):
+    whole, one = groups["bertscore"]["steps"]
+    expected = directly(specs["bertscore"], MIXED).total_B.tolist()
+    assert [total for total, r in zip(totals(whole), MIXED, strict=True) if r["response"]] == pytest.approx(
+        [total for total, r in zip(expected, MIXED, strict=True) if r["response"]], abs=1e-6
+    )
+    assert totals(one) == pytest.approx([expected[4]], abs=1e-6)
 
 
 @needs_minilm
@@ -454,13 +466,14 @@ def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1300)
 @needs_minilm
 def test_it_resumes_from_a_checkpoint(assets, specs, tmp_path):
     overrides = [*colocated(assets, specs["plain"]), "trainer.save_freq=1", "trainer.resume_mode=auto"]
     overrides += ["actor_rollout_ref.actor.use_kl_loss=true"]
-    first = support.run_verl([*overrides, "trainer.total_training_steps=1"], tmp_path, workers=2)
+    first = support.run_verl([*overrides, "trainer.total_training_steps=1"], tmp_path, workers=2, seconds=600)
     assert first.status == 0, first.tail()
-    second = support.run_verl([*overrides, "trainer.total_training_steps=3"], tmp_path, workers=2)
+    second = support.run_verl([*overrides, "trainer.total_training_steps=3"], tmp_path, workers=2, seconds=600)
     assert second.status == 0, second.tail()
     assert [metrics["step"] for metrics in second.metrics] == [2.0, 3.0]
     assert "actor/kl_loss" in second.metrics[0]
@@ -470,7 +483,7 @@ def test_it_resumes_from_a_checkpoint(assets, specs, tmp_path):
 @pytest.mark.slow
 @needs_minilm
 def test_a_broken_encoder_fails_the_run(assets, specs, tmp_path):
-    run = support.run_verl(colocated(assets, specs["broken"]), tmp_path, workers=2)
+    run = support.run_verl(colocated(assets, specs["broken"]), tmp_path, workers=2, seconds=290)
     assert run.status not in (0, None)
     assert run.metrics == []
     assert "ScorerError" in run.output
