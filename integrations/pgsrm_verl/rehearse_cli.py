@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pgsrm_plugin.errors import PgsrmError
 
 
 def main(arguments: list[str]) -> None:
@@ -38,6 +41,7 @@ def rehearse(
     """
     from rich.console import Console
 
+    _require_verl()
     from pgsrm_verl import rehearse as rehearsal
     from pgsrm_verl.rehearsal.outcome import show
 
@@ -58,6 +62,16 @@ def rehearse(
     show(outcome, Console())
     if json is not None:
         outcome.write_json(json)
+
+
+def _require_verl() -> None:
+    """Raises PgsrmError, naming what to install, where verl or what it brings is missing."""
+    missing = [name for name in ("verl", "ray", "hydra") if find_spec(name) is None]
+    if missing:
+        raise PgsrmError(
+            f"`pgsrm rehearse` cannot start: the module {missing[0]!r} is not installed; install it with "
+            "`pip install 'pgsrm-plugin[verl]'`"
+        )
 
 
 def _say(line: str) -> None:
