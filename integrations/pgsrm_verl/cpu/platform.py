@@ -25,6 +25,8 @@ class CpuDeviceModule(types.ModuleType):
         for name in ("memory_allocated", "memory_reserved", "max_memory_allocated", "max_memory_reserved"):
             setattr(self, name, _peak_resident_bytes)
         self.mem_get_info = _memory_info
+        self.get_rng_state = torch.get_rng_state
+        self.set_rng_state = torch.set_rng_state
         self.is_available = lambda: True
         self.device_count = lambda: 1
         self.current_device = lambda: 0
