@@ -18,9 +18,11 @@ OWN_COMMANDS = frozenset({"score", "spec", "calibrate", "doctor"})
 HELP = {
     "train": "Train a child on your data with a reward spec, on one machine (Lightning).",
     "demo": "The main job: a child learns from its parent's answers; writes a report page.",
+    "rehearse": "Try a verl recipe on this machine's CPU: tiny model, your rows, two real steps.",
+    "demo-verl": "The colour task with the real verl on this machine's CPU; writes a report page.",
 }
 """What the listing says of the commands we know, without importing them."""
-EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl"}
+EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl", "demo-verl": "verl"}
 """The extra that brings a command's dependencies."""
 PASS_ALL = {
     "allow_extra_args": True,
