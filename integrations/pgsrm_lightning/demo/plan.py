@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgsrm_lightning.config import KLConfig, PPOConfig
-from pgsrm_lightning.demo.models import Size
+from pgsrm_plugin.school import Size
 
 LABELS = {"PGSRM": "pgsrm", "binary": "binary"}
 """Each reward's name on the page and its shipped spec."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import queue
 import shutil
@@ -18,9 +17,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from pgsrm_lightning.demo import school, worker
+from pgsrm_lightning.demo import worker
 from pgsrm_lightning.demo.page import outcome_table, write_page
 from pgsrm_lightning.demo.plan import LABELS, Job, Plan, quick
+from pgsrm_plugin import school
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import Run, read_run
 from pgsrm_plugin.tasks import Task, colour_mixing
@@ -93,12 +93,10 @@ def _teach(task: Task, plan: Plan, progress: Progress) -> None:
     progress.update(stage, completed=100, note=f"all {len(answers)} answers right, stored")
     _say(progress, "parent: all answers right, stored")
     stage = progress.add_task("child warm start", total=round(100 * plan.warm_start), note="")
-    school.warm_start(task, answers, plan, learning)
+    school.warm_start(task, answers, plan.out, plan.child, plan.warm_start, learning)
     progress.update(stage, completed=round(100 * plan.warm_start))
     _say(progress, "child: warm start done")
-    for name, prompts in {"train": task.train_prompts, "held_out": task.held_out_prompts}.items():
-        rows = [json.dumps({"prompt": prompt, "reference": answers[prompt]}) + "\n" for prompt in prompts]
-        (plan.out / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+    school.write_prompts(task, answers, plan.out)
 
 
 def _train_all(plan: Plan, progress: Progress, pool: ProcessPoolExecutor, beats: Any) -> list[Run]:

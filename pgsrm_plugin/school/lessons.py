@@ -1,4 +1,4 @@
-"""The demo's supervised parts: a parent that knows everything, its answers on file, and a child that knows a little."""
+"""The supervised parts of a demo: a parent that knows all, its answers on file, and a child that knows a little."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
-from pgsrm_lightning.demo.models import (
+from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.school.models import (
     Size,
     encode_pairs,
     generate,
@@ -20,8 +22,6 @@ from pgsrm_lightning.demo.models import (
     teach,
     train_tokenizer,
 )
-from pgsrm_lightning.demo.plan import Plan
-from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.tasks import Task
 
 Progress = Callable[[float], None]
@@ -60,7 +60,7 @@ def ask_parent(task: Task, folder: Path, out: Path) -> dict[str, str]:
         "decoding": {"do_sample": False, "max_new_tokens": task.new_tokens},
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prompt, (answer, finish_reason) in zip(task.prompts, written, strict=True):
         if not answer or finish_reason != "stop":
             raise ScorerError(f"the parent has no complete answer to {prompt!r} (got {answer!r}, {finish_reason})")
@@ -69,26 +69,37 @@ def ask_parent(task: Task, folder: Path, out: Path) -> dict[str, str]:
     return {row["prompt"]: row["reference"] for row in rows}
 
 
-def warm_start(task: Task, answers: dict[str, str], plan: Plan, report: Progress) -> None:
+def warm_start(task: Task, answers: dict[str, str], folder: Path, size: Size, goal: float, report: Progress) -> None:
     """Teaches a child the parent's answers to the training prompts until a sampled answer is right often enough.
 
-    It never sees a held-out prompt. Saved with the parent's tokenizer.
+    It never sees a held-out prompt.
+
+    Args:
+        folder: has the ``parent``, whose tokenizer is shared; the child is saved as ``child``.
+        goal: the probability of sampling the right answer at which it stops.
 
     Raises:
         PgsrmError: it does not get there.
     """
-    tokenizer = AutoTokenizer.from_pretrained(plan.out / "parent")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "parent")
     prompts = list(task.train_prompts)
     wanted = [answers[prompt] for prompt in prompts]
-    model = new_model(tokenizer, plan.child, seed=1)
+    model = new_model(tokenizer, size, seed=1)
 
     def knows_enough() -> bool:
         reached = sampled_accuracy(model, tokenizer, prompts, wanted)
         report(reached)
-        return reached >= plan.warm_start
+        return reached >= goal
 
     teach(model, encode_pairs(tokenizer, prompts, wanted), lr=1e-3, until=knows_enough)
-    save(model, tokenizer, plan.out / "child")
+    save(model, tokenizer, folder / "child")
+
+
+def write_prompts(task: Task, answers: dict[str, str], folder: Path) -> None:
+    """Writes train.jsonl and held_out.jsonl: each prompt with the parent's answer as its reference."""
+    for name, prompts in {"train": task.train_prompts, "held_out": task.held_out_prompts}.items():
+        rows = [json.dumps({"prompt": prompt, "reference": answers[prompt]}) + "\n" for prompt in prompts]
+        (folder / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
 def digest(folder: Path) -> str:
