@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-slow docs format clean
+.PHONY: help demo demo-verl test check test-slow docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -16,6 +16,9 @@ help: ## list the targets
 
 demo: $(VENV)/.installed-demo ## train a child with the PGSRM and the binary reward; writes runs/demo/report.html
 	$(BIN)/pgsrm demo $(DEMO_ARGS)
+
+demo-verl: $(VENV)/.installed-demo,verl ## train a child with the real verl on this CPU, beside Lightning; writes runs/demo-verl/report.html
+	$(BIN)/pgsrm demo-verl $(DEMO_ARGS)
 
 test: check ## everything but the slow tests, after check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -10,3 +10,13 @@ def rehearse(ctx: typer.Context) -> None:
     from pgsrm_verl import rehearse_cli
 
     rehearse_cli.main(ctx.args)
+
+
+def demo_verl(ctx: typer.Context) -> None:
+    """Watch verl train a small child on this CPU, beside Lightning, and write a report."""
+    from pgsrm_verl.rehearse_cli import require
+
+    require("pgsrm demo-verl", {"verl": "verl", "ray": "verl", "lightning": "demo", "plotly": "demo"})
+    from pgsrm_verl.demo import run
+
+    run.main(ctx.args)

@@ -95,6 +95,20 @@ def _wait(process: subprocess.Popen, log: Path, deadline: float, on_line: Callab
             time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def terminate_like_interrupt() -> Iterator[None]:
+    """SIGTERM cleans up like Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def end_all(group: int, mark: str) -> None:
     """Ends a process group, and the daemons that left it but carry the mark: politely, then not."""
     with contextlib.suppress(ProcessLookupError, PermissionError):

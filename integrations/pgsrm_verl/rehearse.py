@@ -8,7 +8,6 @@ real ``verl.trainer.main_ppo`` runs, with validation and a checkpoint.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 from pgsrm_plugin.errors import PgsrmError, SpecError
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
-from pgsrm_verl.processes import run_limited, short_temp_dir
+from pgsrm_verl.processes import run_limited, short_temp_dir, terminate_like_interrupt
 from pgsrm_verl.rehearsal import rows, scaling
 from pgsrm_verl.rehearsal.checks import Findings, check
 from pgsrm_verl.rehearsal.outcome import Outcome, failure, read_outcome
@@ -155,7 +154,7 @@ def _gpu_memory(findings: Findings) -> dict[str, str]:
 def _run_verl(
     recipe: Recipe, applied: Sequence[Change], options: Options, folder: Path, say: Callable[[str], None]
 ) -> float:
-    with short_temp_dir() as ray_dir, _terminate_like_interrupt():
+    with short_temp_dir() as ray_dir, terminate_like_interrupt():
         devices = cpu_overrides(options.workers, ray_temp_dir=str(ray_dir))
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *recipe.arguments(), *devices]
         command += [change.override for change in applied]
@@ -218,20 +217,6 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="pgsrm-rehearsal-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-@contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """SIGTERM cleans up like Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 __all__ = ["Options", "RehearsalError", "inspect", "rehearse"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,7 @@ def rehearse(
     """
     from rich.console import Console
 
-    _require_verl()
+    require("pgsrm rehearse", {"verl": "verl", "ray": "verl", "hydra": "verl"})
     from pgsrm_verl import rehearse as rehearsal
     from pgsrm_verl.rehearsal.outcome import show
 
@@ -64,13 +65,17 @@ def rehearse(
         outcome.write_json(json)
 
 
-def _require_verl() -> None:
-    """Raises PgsrmError, naming what to install, where verl or what it brings is missing."""
-    missing = [name for name in ("verl", "ray", "hydra") if find_spec(name) is None]
+def require(command: str, extras: Mapping[str, str]) -> None:
+    """Raises PgsrmError, naming what to install, where a module that a command needs is missing.
+
+    Args:
+        extras: the extra of pgsrm-plugin that brings each module.
+    """
+    missing = [name for name in extras if find_spec(name) is None]
     if missing:
         raise PgsrmError(
-            f"`pgsrm rehearse` cannot start: the module {missing[0]!r} is not installed; install it with "
-            "`pip install 'pgsrm-plugin[verl]'`"
+            f"`{command}` cannot start: the module {missing[0]!r} is not installed; install it with "
+            f"`pip install 'pgsrm-plugin[{','.join(dict.fromkeys(extras.values()))}]'`"
         )
 
 

@@ -22,7 +22,7 @@ HELP = {
     "demo-verl": "The colour task with the real verl on this machine's CPU; writes a report page.",
 }
 """What the listing says of the commands we know, without importing them."""
-EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl", "demo-verl": "verl"}
+EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl", "demo-verl": "demo,verl"}
 """The extra that brings a command's dependencies."""
 PASS_ALL = {
     "allow_extra_args": True,

@@ -17,13 +17,13 @@ def show(value: float, panel: Panel) -> str:
     return f"{100 * value:.1f} %" if panel.percent else f"{value:.3f}"
 
 
-def summary(groups: Groups, panel: Panel) -> str:
+def summary(groups: Groups, panel: Panel, under: str = "with the {label} reward") -> str:
     """Two sentences: what each label reached, and whether the first differs from the second."""
     parts: list[str] = []
     for label, runs in groups.items():
         start, end = interval(first(runs, panel.metric)).mean, interval(last(runs, panel.metric)).mean
         subject = "" if parts else f" {panel.title} went"
-        parts.append(f"with the {label} reward,{subject} from {show(start, panel)} to {show(end, panel)}")
+        parts.append(f"{under.format(label=label)},{subject} from {show(start, panel)} to {show(end, panel)}")
     seeds = len(next(iter(groups.values())))
     means = f"means of {seeds} seeds" if seeds > 1 else "one seed"
     sentence = f"{'; '.join(parts)} ({means})."

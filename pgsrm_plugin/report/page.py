@@ -32,6 +32,7 @@ class Page:
         sections: further paragraphs as (heading, text).
         sample_sets: rollouts to show, as (set name, how to call it).
         command: what to type to get this page again.
+        under: how a sentence speaks of a label's runs.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Page:
     sections: Sequence[tuple[str, str]] = ()
     sample_sets: Sequence[tuple[str, str]] = ()
     command: str = ""
+    under: str = "with the {label} reward"
 
 
 def write_report(runs: Sequence[Run], out: str | Path, page: Page) -> Path:
@@ -70,7 +72,7 @@ def render(groups: Groups, page: Page) -> str:
     body = "\n".join(
         [
             f"<h1>{escape(page.title)}</h1>",
-            f'<p class="lead">{escape(summary(groups, page.outcomes[0]))}</p>',
+            f'<p class="lead">{escape(summary(groups, page.outcomes[0], page.under))}</p>',
             f'<p class="intro">{escape(page.intro)}</p>',
             tiles(groups, page.outcomes[0]),
             "<h2>Learning curves</h2>",
