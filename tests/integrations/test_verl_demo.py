@@ -153,7 +153,9 @@ def test_verls_prompts_are_the_tokens_that_lightning_sees(tmp_path):
 
     task = colour_mixing()
     models.train_tokenizer([f"{p} {a}" for p, a in task.expert.items()]).save_pretrained(tmp_path)
-    sides.add_chat_template(tmp_path)
+    (tmp_path / "config.json").write_text('{"n_head": 4}')
+    sides.fit_for_verl(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["num_key_value_heads"] == 4
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     prompt = task.train_prompts[0]
     chat = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)

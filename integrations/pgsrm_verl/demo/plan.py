@@ -26,7 +26,7 @@ class Plan:
     """
 
     out: Path
-    steps: int = 100
+    steps: int = 60
     workers: int = 2
     time_limit: float = 1200.0
     seed: int = 0

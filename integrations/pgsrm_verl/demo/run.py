@@ -135,7 +135,7 @@ def _teach(task: Task, plan: Plan, stages: Stages) -> None:
     stages.note("done")
     school.write_prompts(task, answers, plan.out)
     sides.write_parquet(task, answers, plan.out)
-    sides.add_chat_template(plan.out / "child")
+    sides.fit_for_verl(plan.out / "child")
 
 
 def _settle() -> None:

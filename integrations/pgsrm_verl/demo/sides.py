@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -47,9 +48,16 @@ def write_parquet(task: Task, answers: dict[str, str], folder: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
 
 
-def add_chat_template(child: Path) -> None:
-    """Makes the child's tokenizer fit for verl; its tokens stay the same."""
+def fit_for_verl(child: Path) -> None:
+    """Adds what verl asks of any model: a chat template, and the number of key-value heads, which GPT-2 calls heads.
+
+    Weights and tokens stay the same.
+    """
     from transformers import AutoTokenizer
+
+    config = json.loads((child / "config.json").read_text(encoding="utf-8"))
+    config["num_key_value_heads"] = config["n_head"]
+    (child / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     tokenizer = AutoTokenizer.from_pretrained(child)
     tokenizer.chat_template = CHAT_TEMPLATE
