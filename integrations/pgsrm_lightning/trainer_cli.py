@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from pgsrm_lightning.config import GRPOConfig, LoraConfig, PPOConfig, SamplingConfig
@@ -73,6 +74,11 @@ class TrainCLI(LightningCLI):
         resume = self.config.ckpt_path
         if resume is not None and not Path(resume).is_file():
             raise SpecError(f"ckpt_path: there is no file {resume}")
+        if self.config.trainer.logger in (None, True):
+            # Lightning's own default depends on whether tensorboard happens to be installed.
+            settings = Namespace(save_dir=str(self.config.trainer.default_root_dir or "."))
+            logger = Namespace(class_path="lightning.pytorch.loggers.CSVLogger", init_args=settings)
+            self.config.trainer.logger = logger
         if resume is not None and not zipfile.is_zipfile(resume):
             raise SpecError(f"ckpt_path: {resume} is not a checkpoint, or is cut short")
 
