@@ -208,7 +208,7 @@ def write_encoder(folder: Path) -> Path:
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     texts = [text for fact in support.FACTS for text in fact]
-    save_tiny_model(folder / "network", AutoConfig.for_model("qwen3"), train_tokenizer(texts))
+    save_tiny_model(folder / "network", AutoConfig.for_model("qwen3"), train_tokenizer(texts), positions=1024)
     network = Transformer(str(folder / "network"))
     pooling = Pooling(network.get_embedding_dimension(), pooling_mode="lasttoken")
     SentenceTransformer(modules=[network, pooling, Normalize()], device="cpu").save(str(folder / "encoder"))
@@ -229,18 +229,18 @@ def rehearse(recipe: Path, folder: Path, *overrides: str) -> dict:
     command = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()", "rehearse", str(recipe)]
     files = [f"data.train_files={folder / 'train.parquet'}", f"data.val_files={folder / 'val.parquet'}"]
     run = subprocess.run(
-        [*command, *files, *overrides, "--json", "out.json", "--time-limit", "400"],
+        [*command, *files, *overrides, "--json", "out.json", "--time-limit", "600"],
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=460,
+        timeout=680,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     return json.loads((folder / "out.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(720)
 @every_recipe
 def test_it_is_rehearsed(recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
