@@ -140,7 +140,7 @@ def test_each_extra_is_installed_once_and_again_when_the_pins_change(tmp_path: P
     install = "python -m pip install --quiet -c constraints.txt -e .[{}]".format
     checks = ["ruff check .", "ruff format --check .", "mypy"]
     assert lines("check") == ["python -m pip --version", install("dev"), *checks]
-    assert lines("test") == [*checks, "python -m pytest -n 2"]
+    assert lines("test") == [*checks, "python -m pytest -n 2 --dist loadgroup"]
     assert lines("test-slow") == ["python -m pytest -m slow"]
     assert lines("docs") == [install("docs"), "mkdocs build --strict"]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 10

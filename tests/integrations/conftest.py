@@ -106,3 +106,10 @@ def quiet_trainer(tmp_path):
         return Trainer(**(settings | kwargs))
 
     return make
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process runs everything that starts Ray: two runs at a time would get half a machine each."""
+    for item in items:
+        if item.path.name.startswith("test_verl"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
