@@ -15,7 +15,7 @@ pytest.importorskip("plotly")
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from pgsrm_plugin import DataError
+from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.encoders import embedded
 from pgsrm_plugin.report import read_run
 from pgsrm_plugin.tasks import colour_mixing
@@ -128,6 +128,13 @@ def test_both_sides_get_the_same_settings(tmp_path):
     assert int(verl["trainer.total_training_steps"]) == config["trainer"]["max_steps"] == 7
     assert verl["actor_rollout_ref.model.path"] == config["model"]["child"]
     assert verl["+pgsrm.spec"] == config["model"]["spec"]
+
+
+def test_a_workers_share_is_one_micro_batch(tmp_path):
+    verl = dict(item.split("=", 1) for item in verl_overrides(Plan(tmp_path, workers=3), tmp_path, tmp_path))
+    assert int(verl["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu"]) == 24 * 8 // 3
+    with pytest.raises(SpecError, match="5 workers cannot share 192 responses a step evenly"):
+        Plan(tmp_path, workers=5)
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal():

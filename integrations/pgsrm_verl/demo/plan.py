@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.school import Size
 
 SPEC = "pgsrm"
@@ -42,6 +43,13 @@ class Plan:
     warm_start: float = 0.15
     size: Size = field(default_factory=lambda: Size(layers=3, width=256))
 
+    def __post_init__(self) -> None:
+        if self.prompts * self.group % self.workers:
+            raise SpecError(
+                f"{self.workers} workers cannot share {self.prompts * self.group} responses a step evenly; "
+                "take a number that divides it"
+            )
+
     @property
     def episodes(self) -> int:
         return self.steps * self.prompts * self.group
@@ -71,7 +79,7 @@ def verl_overrides(plan: Plan, data: Path, folder: Path) -> list[str]:
         folder: where verl writes validation responses.
     """
     actor, rollout = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
-    rows = plan.prompts * plan.group
+    rows = plan.prompts * plan.group // plan.workers
     values: dict[str, object] = {
         "algorithm.adv_estimator": "grpo",
         "data.train_files": data / "train.parquet",
