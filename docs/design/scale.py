@@ -1,6 +1,6 @@
 """A model of the reward phase's time and memory on many GPUs; `python docs/design/scale.py` prints its tables.
 
-Nothing here is measured but DRIVER_S_PER_ROW and TOKENISE_PER_S, which scale_measure.py measured on 2 cores without a
+Nothing here is measured but DRIVER_S_PER_* and TOKENISE_PER_S, which scale_measure.py measured on 2 cores without a
 GPU. Units: seconds, bytes, floating-point operations, tokens.
 """
 
@@ -13,9 +13,9 @@ from math import ceil
 from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_verl.colocated.memory import GIB, EncoderSize, plan_memory
 
-DRIVER_S_PER_ROW = 0.0
-"""The trainer's process, for one row: clean, look up, compose. Measured."""
-TOKENISE_PER_S = 0.0
+DRIVER_S_PER_ROW, DRIVER_S_PER_NUMBER = 46e-6, 29e-9
+"""The trainer's process, for one row and for each number of its vector: clean, look up, compose. Measured."""
+TOKENISE_PER_S = 520_000
 """Tokens that one core tokenises in a second (MiniLM's tokenizer). Measured."""
 ROWS_PER_GPU, TOKENS_PER_TEXT, GROUP = 256, 256, 8
 """A step: responses a GPU, tokens in a response or reference, responses to one reference. All responses differ."""
@@ -124,7 +124,9 @@ def encode_seconds(net: Network, machine: Machine, texts: int, ranks: int, shard
 def driver_seconds(net: Network, machine: Machine, rows: int) -> float:
     """The trainer's process: vectors (float32) and texts (4 bytes a token) over the wire, and each row composed."""
     texts = rows + rows // GROUP
-    return texts * (4 * net.hidden + 4 * TOKENS_PER_TEXT) / machine.wire + rows * DRIVER_S_PER_ROW
+    return texts * (4 * net.hidden + 4 * TOKENS_PER_TEXT) / machine.wire + rows * (
+        DRIVER_S_PER_ROW + DRIVER_S_PER_NUMBER * net.hidden
+    )
 
 
 def free_batch(net: Network, machine: Machine, ranks: int) -> int:
