@@ -49,14 +49,15 @@ def write_parquet(task: Task, answers: dict[str, str], folder: Path) -> None:
 
 
 def fit_for_verl(child: Path) -> None:
-    """Adds what verl asks of any model: a chat template, and the number of key-value heads, which GPT-2 calls heads.
+    """Writes what verl asks of any model and a GPT-2 lacks; weights and tokens stay the same.
 
-    Weights and tokens stay the same.
+    That is a chat template, ``num_key_value_heads``, and an architecture whose name says ``ForCausalLM`` (else verl
+    loads the model without its head).
     """
     from transformers import AutoTokenizer
 
     config = json.loads((child / "config.json").read_text(encoding="utf-8"))
-    config["num_key_value_heads"] = config["n_head"]
+    config |= {"num_key_value_heads": config["n_head"], "architectures": ["GPT2ForCausalLM"]}
     (child / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     tokenizer = AutoTokenizer.from_pretrained(child)
