@@ -101,7 +101,7 @@ class HfServer:
             RuntimeError: a tensor is unknown to the model, or one that it needs is missing.
         """
         async with self.busy:
-            missing, unexpected = self.model.load_state_dict(own_names(weights, self.model), strict=False)
+            missing, unexpected = self.model.load_state_dict(weights, strict=False)
             tied = set(getattr(self.model, "all_tied_weights_keys", None) or ())
             if unexpected or set(missing) - tied:
                 raise RuntimeError(
@@ -153,13 +153,6 @@ class HfServer:
             return
         for request, answer in zip(batch, answers, strict=True):
             request.answer.set_result(answer)
-
-
-def own_names(weights: dict[str, torch.Tensor], model: Any) -> dict[str, torch.Tensor]:
-    """The weights under the model's names: verl sends checkpoint names, which lack GPT-2's ``transformer.``."""
-    own = model.state_dict().keys()
-    prefixed = {name: f"{model.base_model_prefix}.{name}" for name in weights}
-    return {prefixed[name] if name not in own and prefixed[name] in own else name: weights[name] for name in weights}
 
 
 def _stop_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
