@@ -95,7 +95,7 @@ def test_a_named_python_is_the_only_candidate(tmp_path: Path) -> None:
 
 
 def make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "PY", "DEMO_"))}
     return subprocess.run(
         ["make", "-C", str(folder), *arguments],
         env=kept | environment,

@@ -329,14 +329,6 @@ def test_a_failing_batch_fails_every_request_of_it(server):
         asyncio.run(ask(server, [[10**6], [10**6]]))
 
 
-def test_weights_may_have_checkpoint_names(server):
-    prefix = f"{server.model.base_model_prefix}."
-    weights = {name.removeprefix(prefix): -tensor for name, tensor in server.model.state_dict().items()}
-    before = {name: tensor.clone() for name, tensor in server.model.state_dict().items()}
-    asyncio.run(server.load_weights(weights))
-    assert all(torch.equal(tensor, -before[name]) for name, tensor in server.model.state_dict().items())
-
-
 # --- tiny models -------------------------------------------------------------------------------------------------
 
 
