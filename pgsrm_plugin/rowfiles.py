@@ -28,6 +28,15 @@ def read_rows(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: the file is missing, unreadable, empty, corrupt, or not .jsonl or .parquet.
     """
+    return list(stream_rows(path))
+
+
+def stream_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same, one after the other: a file need not fit into memory.
+
+    Raises:
+        DataError: as :func:`read_rows`; a row that cannot be read is said when its turn comes.
+    """
     path = Path(path).expanduser()
     _check_extension(path)
     if path.is_dir():
@@ -35,15 +44,17 @@ def read_rows(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
     if not path.exists():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{path}: there is no such file{did_you_mean(path.name, siblings)}")
+    found = False
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes)")
-        rows = list(_jsonl_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path))
+        for row in _jsonl_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path):
+            found = True
+            yield row
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not rows:
+    if not found:
         raise DataError(f"{path} has no rows")
-    return rows
 
 
 def check_output(path: str | Path) -> Path:
@@ -163,16 +174,19 @@ def json_type(value: object) -> str:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            rows = file.read().to_pylist()
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise DataError(f"{path}: column {twice[0]!r} is there twice")
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}: row {number}", row
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable parquet file, or a damaged one ({_first_sentence(error)})") from None
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{path}: column {twice[0]!r} is there twice")
-    yield from ((f"{path}: row {number}", row) for number, row in enumerate(rows, 1))
 
 
 def _first_sentence(error: Exception) -> str:
