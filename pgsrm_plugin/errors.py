@@ -24,3 +24,7 @@ class ScorerError(PgsrmError, RuntimeError):
 
 class UnscorableError(PgsrmError, ValueError):
     """A response cannot be scored and the spec says ``unscorable: raise``."""
+
+
+class StoreError(PgsrmError, RuntimeError):
+    """A store of a parent's answers cannot be used: it is damaged, no store, or written by another process."""

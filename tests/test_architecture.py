@@ -19,7 +19,7 @@ FRAMEWORKS = {"verl", "ray", "lightning", "pytorch_lightning", "omegaconf", "hyd
 LAYERS = (
     {"errors", "types", "functional"},
     {"spec", "text", "prepare", "validate", "rowfiles", "records"},
-    {"encoders", "terms", "cache", "embedder", "tasks"},
+    {"encoders", "terms", "cache", "embedder", "tasks", "parents"},
     {"reward", "calibrate", "school"},
     {"report", "cli", "doctor"},
 )
