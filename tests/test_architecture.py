@@ -18,7 +18,7 @@ FRAMEWORKS = {"verl", "ray", "lightning", "pytorch_lightning", "omegaconf", "hyd
 """What the core must not import."""
 LAYERS = (
     {"errors", "types", "functional"},
-    {"spec", "text", "prepare", "validate", "rowfiles", "records"},
+    {"spec", "text", "prepare", "validate", "rowfiles", "records", "endpoint"},
     {"encoders", "terms", "cache", "embedder", "tasks", "parents"},
     {"reward", "calibrate", "school"},
     {"report", "cli", "doctor"},

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
-import os
 import random
 import time
 from collections.abc import Sequence
 
 import httpx
 import torch
-from pydantic import SecretStr
 
 from pgsrm_plugin.encoders.http_answer import BadAnswerError, parse_answer
-from pgsrm_plugin.errors import ScorerError, SpecError
+from pgsrm_plugin.endpoint import RETRIED_STATUSES, api_token, endpoint_url, redact, retry_after
+from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.spec.encoders import HttpEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
-_RETRIED = {408, 409, 429}
 _BACKOFF_S = 0.25
 _BACKOFF_LIMIT_S = 8.0
 _EXCERPT = 200
@@ -59,8 +56,8 @@ class HttpEncoder:
 
     def __init__(self, spec: HttpEncoderSpec) -> None:
         self._spec = spec
-        self._token = _token(spec.api_key_env)
-        self._url = _endpoint(spec.base_url)
+        self._token = api_token(spec.api_key_env, "encoder.api_key_env")
+        self._url = endpoint_url(spec.base_url, "/embeddings", "encoder.base_url", "api_key_env")
         self._dimensions = spec.dimensions
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token is not None:
@@ -138,7 +135,7 @@ class HttpEncoder:
             raise _TransientError(f"did not answer within {allowed:.1f} s") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise _TransientError(
-                f"broke the connection ({type(error).__name__}: {self._redact(str(error))})"
+                f"broke the connection ({type(error).__name__}: {redact(str(error), self._token)})"
             ) from error
         if response.status_code != 200:
             raise self._refusal(response, body)
@@ -156,9 +153,9 @@ class HttpEncoder:
 
     def _refusal(self, response: httpx.Response, body: bytes) -> _TransientError | _PermanentError:
         status = response.status_code
-        excerpt = self._redact(body.decode("utf-8", "replace"))[:_EXCERPT]
-        if status in _RETRIED or status >= 500:
-            return _TransientError(f"answered {status} {excerpt!r}", _retry_after(response.headers.get("retry-after")))
+        excerpt = redact(body.decode("utf-8", "replace"), self._token)[:_EXCERPT]
+        if status in RETRIED_STATUSES or status >= 500:
+            return _TransientError(f"answered {status} {excerpt!r}", retry_after(response.headers.get("retry-after")))
         if 300 <= status < 400:
             return _PermanentError(f"answered {status}, a redirect, which is not followed; set base_url to its target")
         hint = ""
@@ -166,39 +163,3 @@ class HttpEncoder:
             name = self._spec.api_key_env
             hint = f"; check the token in ${name}" if name else "; name the token's variable in encoder.api_key_env"
         return _PermanentError(f"answered {status} {excerpt!r}{hint}")
-
-    def _redact(self, text: str) -> str:
-        return text if self._token is None else text.replace(self._token.get_secret_value(), "[token]")
-
-
-def _token(variable: str | None) -> SecretStr | None:
-    if variable is None:
-        return None
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise SpecError(f"encoder.api_key_env: the environment variable {variable} is not set, or empty")
-    if not (value.isascii() and value.isprintable()):
-        raise SpecError(f"encoder.api_key_env: the value of {variable} has characters that no HTTP header can carry")
-    return SecretStr(value)
-
-
-def _endpoint(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        raise SpecError(f"encoder.base_url: {error}") from error
-    if url.userinfo:
-        raise SpecError("encoder.base_url: leave user and password out of the address; name a token in api_key_env")
-    return str(url.copy_with(path=url.path.rstrip("/") + "/embeddings"))
-
-
-def _retry_after(value: str | None) -> float:
-    """Seconds to wait by a ``Retry-After`` header, which gives seconds or a date; 0 where absent or unreadable."""
-    if value is None:
-        return 0.0
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return 0.0

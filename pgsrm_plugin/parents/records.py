@@ -228,9 +228,9 @@ def key_of(call: str, extract: str | None) -> str:
 
 
 def settings_of(config: ParentConfig) -> dict[str, Any]:
-    """What an answer's ``settings`` hold of the config."""
+    """What an answer's ``settings`` hold of the config, as JSON gives it back."""
     return {
-        "sampling": dataclasses.asdict(config.sampling),
+        "sampling": dataclasses.asdict(config.sampling) | {"stop": list(config.sampling.stop)},
         "system": config.system,
         "extract": config.extract,
     }

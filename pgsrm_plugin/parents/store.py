@@ -40,7 +40,8 @@ class ParentStore:
     """Answers by key, in a folder of append-only segments; use :meth:`open`.
 
     One writer at a time, any number of readers beside it. In memory it keeps about 300 bytes an answer. Of several
-    records of one key the last counts, but that a failure never replaces an ok answer. Safe to use from several threads.
+    records of one key the last counts, but that a failure never replaces an ok answer. Safe to use from several
+    threads.
 
     Attributes:
         folder: where it is.
