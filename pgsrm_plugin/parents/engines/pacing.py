@@ -1,0 +1,91 @@
+"""How many calls an endpoint gets at a time, and how long a failed one waits."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+
+_BACKOFF_S = 0.25
+_BACKOFF_LIMIT_S = 20.0
+_PAUSE_FROM_S = 2.0
+"""A ``Retry-After`` of at least this holds back every call: the server speaks of a quota, not of a burst. A server that
+counts in whole seconds cannot say less than 1."""
+
+
+class Gate:
+    """Additive increase, multiplicative decrease of the calls in flight, as TCP does with packets.
+
+    Each success raises the limit by ``1 / limit``, so by one a round trip; a 429 halves it, once for all the calls that
+    were under way at the time. Bound to the event loop that uses it.
+
+    Attributes:
+        limit: calls allowed at the same time, in [1, maximum].
+        throttled: how many calls were told to slow down.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.limit = float(maximum)
+        self.throttled = 0
+        self._maximum = maximum
+        self._active = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._halved_at = self._open_from = 0.0
+
+    async def enter(self) -> float:
+        """Waits for a free place; returns when the call began. Each ``enter`` needs one ``leave``."""
+        loop = asyncio.get_running_loop()
+        if self._waiting or not self._free(loop.time()):
+            place = loop.create_future()
+            self._waiting.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self.leave()
+                raise
+        else:
+            self._active += 1
+        return loop.time()
+
+    def leave(self) -> None:
+        self._active -= 1
+        self._admit()
+
+    def succeeded(self) -> None:
+        """A call got an answer."""
+        self.limit = min(self._maximum, self.limit + 1 / self.limit)
+
+    def slow_down(self, began: float, wait_s: float) -> None:
+        """A call that began at ``began`` was answered 429 and, or so, asked to wait."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self.throttled += 1
+        if began >= self._halved_at:
+            self.limit = max(1.0, self.limit / 2)
+            self._halved_at = now
+        if wait_s >= _PAUSE_FROM_S and now + wait_s > self._open_from:
+            self._open_from = now + wait_s
+            loop.call_later(wait_s, self._admit)
+
+    def _free(self, now: float) -> bool:
+        return self._active < int(self.limit) and now >= self._open_from
+
+    def _admit(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._free(now):
+            place = self._waiting.popleft()
+            if not place.done():
+                self._active += 1
+                place.set_result(None)
+
+
+def backoff_s(attempt: int, asked_s: float) -> float:
+    """Seconds before the next attempt: full jitter below an exponential ceiling, and no sooner than asked.
+
+    Args:
+        attempt: how many attempts failed so far, from 1.
+        asked_s: the server's ``Retry-After``, 0 if none. A tenth of it is added at most, so that not all come at once.
+    """
+    jitter = random.uniform(0.0, min(_BACKOFF_LIMIT_S, _BACKOFF_S * 2 ** min(attempt - 1, 16)))
+    return max(jitter, asked_s * random.uniform(1.0, 1.1))
