@@ -27,18 +27,18 @@ class Plan:
     """
 
     out: Path
-    steps: int = 60
+    steps: int = 24
     workers: int = 2
     time_limit: float = 1200.0
     seed: int = 0
-    prompts: int = 24
+    prompts: int = 75
     group: int = 8
     new_tokens: int = 3
-    validate_every: int = 10
-    epochs: int = 2
+    validate_every: int = 4
+    epochs: int = 4
     clip: float = 0.2
-    learning_rate: float = 2e-4
-    entropy: float = 0.04
+    learning_rate: float = 3e-4
+    entropy: float = 0.02
     kl: float = 0.002
     warm_start: float = 0.15
     size: Size = field(default_factory=lambda: Size(layers=3, width=256))
