@@ -1,8 +1,33 @@
-"""The tasks of the PGSRM paper, as plain data: prompts, a split, and an expert's answers."""
+"""The five tasks of the PGSRM paper, as plain data: prompts, a split, and an expert's answers."""
 
+from collections.abc import Callable
+
+from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.spec.suggest import did_you_mean
+from pgsrm_plugin.tasks.antonyms import antonym_generation
+from pgsrm_plugin.tasks.categories import word_categorisation
 from pgsrm_plugin.tasks.colours import colour_mixing
-from pgsrm_plugin.tasks.task import Task
+from pgsrm_plugin.tasks.copying import string_copying
+from pgsrm_plugin.tasks.inversion import sentiment_inversion
+from pgsrm_plugin.tasks.task import SPLITS, Split, Task
 
-TASKS = {"colours": colour_mixing}
+TASKS: dict[str, Callable[[], Task]] = {
+    "colours": colour_mixing,
+    "antonyms": antonym_generation,
+    "categories": word_categorisation,
+    "copying": string_copying,
+    "inversion": sentiment_inversion,
+}
 
-__all__ = ["TASKS", "Task", "colour_mixing"]
+__all__ = ["SPLITS", "TASKS", "Split", "Task", "colour_mixing", "load_task"]
+
+
+def load_task(name: str) -> Task:
+    """The task of a name in :data:`TASKS`.
+
+    Raises:
+        DataError: there is no such task.
+    """
+    if name not in TASKS:
+        raise DataError(f"there is no task {name!r}{did_you_mean(name, TASKS)} (tasks: {', '.join(TASKS)})")
+    return TASKS[name]()

@@ -1,7 +1,7 @@
 """Colour mixing: 10 colours, 90 ordered pairs, one colour word as the answer (PGSRM, arXiv 2512.06920).
 
-The prompt's wording is the paper's. The answers are this project's own judgement of how pigments mix; they are part of
-its source code and under its licence.
+The paper: at most 2 new tokens, GPT-2 124M, batches of 50. The prompt's wording is the paper's. The answers are this
+project's own judgement of how pigments mix; they are part of its source code and under its licence.
 """
 
 from __future__ import annotations
@@ -54,12 +54,17 @@ def colour_mixing() -> Task:
     ordered = [(a, b) for a in COLOURS for b in COLOURS if a != b]
     return Task(
         name="colours",
+        summary="the colour that two colours mix to",
         train_prompts=tuple(prompt(a, b) for a, b in ordered if (a, b) not in held_out),
         held_out_prompts=tuple(prompt(a, b) for a, b in held_out),
         held_out_kind=(
             "Each held-out prompt is a pair of colours in one order; the other order is among the training prompts. "
             "A child that knows nothing of colours can answer it by learning that the order does not matter."
         ),
+        paper_prompts=tuple(prompt(a, b) for a, b in ordered),
         expert={prompt(a, b): mix(a, b) for a, b in ordered},
-        new_tokens=3,
+        source="colours and mixtures: this project, Apache-2.0",
+        new_tokens=2,
+        mistakes={prompt(a, b): b if mix(a, b) == a else a for a, b in ordered},
+        mistake_kind="one of the two colours",
     )
