@@ -131,10 +131,12 @@ def test_both_sides_get_the_same_settings(tmp_path):
 
 
 def test_a_workers_share_is_one_micro_batch(tmp_path):
-    verl = dict(item.split("=", 1) for item in verl_overrides(Plan(tmp_path, workers=3), tmp_path, tmp_path))
+    verl = dict(
+        item.split("=", 1) for item in verl_overrides(Plan(tmp_path, workers=3, prompts=24), tmp_path, tmp_path)
+    )
     assert int(verl["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu"]) == 24 * 8 // 3
     with pytest.raises(SpecError, match="5 workers cannot share 192 responses a step evenly"):
-        Plan(tmp_path, workers=5)
+        Plan(tmp_path, workers=5, prompts=24)
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal():
