@@ -185,7 +185,7 @@ def test_three_steps_of_the_whole_demo(tmp_path):
     for metric in ("train/reward", "train/kl", "train/entropy", "train/response_tokens", "train/clip_fraction"):
         assert verl.metric(metric).steps == lightning.metric(metric).steps == (0, 1, 2)
     assert verl.metric("train/entropy").values[0] == pytest.approx(lightning.metric("train/entropy").values[0], abs=0.2)
-    assert verl.info.episodes == lightning.info.episodes == 3 * 24 * 8
+    assert verl.info.episodes == lightning.info.episodes == 3 * 75 * 8
     assert len(verl.rollouts) == len(lightning.rollouts) == 2 * 90
     page = (tmp_path / "report.html").read_text()
     assert page.count("<figure>") == 9
