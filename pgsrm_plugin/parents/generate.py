@@ -8,8 +8,8 @@ import threading
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
-from pgsrm_plugin.errors import PgsrmError
-from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine, Completion
+from pgsrm_plugin.parents.asking import complete_batch, complete_one
+from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine
 from pgsrm_plugin.parents.interrupts import ask_to_stop
 from pgsrm_plugin.parents.journal import Journal
 from pgsrm_plugin.parents.progress import Limits, OnProgress, Tally, Worklist
@@ -58,7 +58,7 @@ def generate(
 
 def _generate_batches(work: Worklist, engine: BatchEngine, store: ParentStore, report: OnProgress) -> None:
     while batch := _take(work, store, engine.batch_size):
-        completions = _complete(engine, batch)
+        completions = complete_batch(engine, batch)
         answers = [work.answer(request, completion) for request, completion in zip(batch, completions, strict=True)]
         store.extend(answers)
         try:
@@ -79,23 +79,6 @@ def _take(work: Worklist, store: ParentStore, size: int) -> list[Request]:
             elif found is not None:
                 batch.append(found)
     return batch
-
-
-def _complete(engine: BatchEngine, batch: Sequence[Request]) -> list[Completion]:
-    """The completions of a batch; one that breaks is halved until only the requests that break it have failed."""
-    try:
-        return engine.complete_batch(batch)
-    except PgsrmError:
-        raise
-    except Exception as error:
-        if len(batch) == 1:
-            return [_failure(error)]
-    middle = len(batch) // 2
-    return _complete(engine, batch[:middle]) + _complete(engine, batch[middle:])
-
-
-def _failure(error: Exception) -> Completion:
-    return Completion(error=f"{type(error).__name__}: {str(error)[:500]}")
 
 
 async def _generate_async(
@@ -132,20 +115,11 @@ async def _worker(work: Worklist, engine: AsyncEngine, journal: Journal) -> None
             return
         looks += 1
         if isinstance(found, Request):
-            found = work.answer(found, await _ask(engine, found))
+            found = work.answer(found, await complete_one(engine, found))
         if found is not None:
             await journal.write(found)
         elif looks % _LOOKS_AT_A_TIME == 0:
             await asyncio.sleep(0)
-
-
-async def _ask(engine: AsyncEngine, request: Request) -> Completion:
-    try:
-        return await engine.complete(request)
-    except PgsrmError:
-        raise
-    except Exception as error:
-        return _failure(error)
 
 
 async def _until_done(
