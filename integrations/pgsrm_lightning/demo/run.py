@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from pgsrm_lightning.demo import worker
 from pgsrm_lightning.demo.page import outcome_table, write_page
 from pgsrm_lightning.demo.plan import LABELS, Job, Plan, quick
+from pgsrm_lightning.pool import heard, settle, workers
 from pgsrm_plugin import school
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import Run, read_run
@@ -64,7 +61,7 @@ def run_demo(plan: Plan, console: Console) -> list[Run]:
     Raises:
         PgsrmError: a stage or a run failed; the message says which, and no page is written.
     """
-    worker.settle()
+    settle()
     task = colour_mixing()
     plan.out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -73,7 +70,7 @@ def run_demo(plan: Plan, console: Console) -> list[Run]:
     count = min(plan.jobs, plan.seeds * len(LABELS))
     with (
         Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as progress,
-        _workers(count) as (pool, beats),
+        workers(count) as (pool, beats),
     ):
         preparing = [pool.submit(worker.ready) for _ in range(count)]
         _teach(task, plan, progress)
@@ -111,19 +108,6 @@ def _train_all(plan: Plan, progress: Progress, pool: ProcessPoolExecutor, beats:
     return [read_run(job.folder) for job in sorted(jobs, key=lambda job: list(LABELS).index(job.label))]
 
 
-@contextmanager
-def _workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """Worker processes that stop at the next step once the block is left, however it is left."""
-    context = multiprocessing.get_context("spawn")
-    beats, stop = context.Queue(), context.Event()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=worker.start, initargs=(beats, stop))
-    try:
-        yield pool, beats
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-
-
 def _finished(futures: dict[Future[Job], Job]) -> bool:
     done, running = wait(futures, timeout=0.05, return_when=FIRST_EXCEPTION)
     for future in done:
@@ -144,11 +128,7 @@ class _Display:
 
     def show(self, beats: Any) -> None:
         """Takes in what the workers sent."""
-        while True:
-            try:
-                beat = beats.get(timeout=0.2)
-            except queue.Empty:
-                return
+        for beat in heard(beats):
             self._take(beat)
 
     def _take(self, beat: worker.Beat) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import multiprocessing
-import os
-import threading
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import transformers
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
+from pgsrm_lightning import pool
 from pgsrm_lightning.callbacks import RolloutLog
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.data import PromptData
@@ -48,36 +42,10 @@ class RunCancelledError(Exception):
 _state: dict[str, Any] = {}
 
 
-def start(beats: Any, stop: Any) -> None:
-    """A worker process's first act."""
-    settle()
-    _state.update(beats=beats, stop=stop)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed demo leaves no worker behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def ready() -> None:
     """Loads the encoder, once a process; workers do it while the main process teaches parent and child."""
     if "semantic" not in _state:
         _state["semantic"] = SemanticReward(validation_spec())
-
-
-def settle() -> None:
-    """One thread, and no library writes between the lines of the progress display. Warnings of our own still show."""
-    torch.set_num_threads(1)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def validation_spec() -> RewardSpec:
@@ -96,14 +64,14 @@ class Heartbeat(Callback):
         self.seconds: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        if _state["stop"].is_set():
+        if pool.stopped():
             raise RunCancelledError
         numbers = trainer.callback_metrics
         for part in ("rollout", "reward", "update"):
             self.seconds[part] = self.seconds.get(part, 0.0) + float(numbers[f"time/{part}_s"])
         reward, accuracy = (numbers.get(name) for name in ("train/reward", "val/train/accuracy"))
         values = [None if value is None else float(value) for value in (reward, accuracy)]
-        _state["beats"].put(Beat(self._job.label, self._job.seed, module.steps_done, *values))
+        pool.tell(Beat(self._job.label, self._job.seed, module.steps_done, *values))
 
 
 def train(job: Job) -> Job:
