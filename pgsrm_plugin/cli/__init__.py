@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pgsrm_plugin.cli.bench import bench
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.integrations import add_integration_commands
@@ -46,6 +47,7 @@ def build_app() -> typer.Typer:
     app.add_typer(spec_app, name="spec")
     app.command()(calibrate)
     app.command()(doctor)
+    app.command()(bench)
     add_integration_commands(app)
     return app
 

@@ -14,7 +14,7 @@ import typer
 from pgsrm_plugin.errors import PgsrmError
 
 GROUP = "pgsrm.commands"
-OWN_COMMANDS = frozenset({"score", "spec", "calibrate", "doctor"})
+OWN_COMMANDS = frozenset({"score", "spec", "calibrate", "doctor", "bench"})
 HELP = {
     "train": "Train a child on your data with a reward spec, on one machine (Lightning).",
     "demo": "The main job: a child learns from its parent's answers; writes a report page.",
