@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.schema import TERM_MODELS, DiskCacheSpec, GateSpec, RewardSpec, TextSpec
 from pgsrm_plugin.spec.terms import FloorSpec
 
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
@@ -47,15 +47,18 @@ def _spec_tables() -> str:
     }
     terms = {f"`terms`: `{kind}`": model for kind, model in TERM_MODELS.items()}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
-    sections = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec} | encoders | terms | floor
+    top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
+    sections = top | encoders | terms | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 
 def _cli_help() -> str:
     app = get_command(build_app())
     named = {"pgsrm": app, **{f"pgsrm {name}": command for name, command in app.commands.items()}}
-    spec = named.pop("pgsrm spec")
-    named |= {f"pgsrm spec {name}": command for name, command in spec.commands.items()}
+    groups = {name: command.commands for name, command in named.items() if hasattr(command, "commands")}
+    for group in groups.keys() - {"pgsrm"}:
+        del named[group]
+    named |= {f"{group} {name}": one for group, of in groups.items() if group != "pgsrm" for name, one in of.items()}
     own = {name: command for name, command in named.items() if command.get_help_option_names(Context(command))}
     return "\n\n".join(_help(name, command) for name, command in own.items())
 

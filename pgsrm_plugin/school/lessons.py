@@ -47,6 +47,18 @@ def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
     save(model, tokenizer, folder)
 
 
+def use_expert(task: Task, folder: Path) -> dict[str, str]:
+    """In place of :func:`make_parent` and :func:`ask_parent`: the task's own answers, and a tokenizer without a model.
+
+    Args:
+        folder: gets ``parent``, the tokenizer for :func:`warm_start`, and ``parent.jsonl``, the stored answers.
+    """
+    train_tokenizer([f"{prompt} {answer}" for prompt, answer in task.expert.items()]).save_pretrained(folder / "parent")
+    rows = [{"prompt": prompt, "reference": task.expert[prompt], "parent": "stated"} for prompt in task.prompts]
+    (folder / "parent.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {row["prompt"]: row["reference"] for row in rows}
+
+
 def ask_parent(task: Task, folder: Path, out: Path) -> dict[str, str]:
     """Generates the parent's answer to every prompt once, greedily, and stores each with where it comes from.
 
@@ -96,8 +108,13 @@ def warm_start(task: Task, answers: dict[str, str], folder: Path, size: Size, go
 
 
 def write_prompts(task: Task, answers: dict[str, str], folder: Path) -> None:
-    """Writes train.jsonl and held_out.jsonl: each prompt with the parent's answer as its reference."""
+    """Writes train.jsonl and held_out.jsonl: each prompt with the parent's answer as its reference.
+
+    A task that holds no prompts out gets no held_out.jsonl.
+    """
     for name, prompts in {"train": task.train_prompts, "held_out": task.held_out_prompts}.items():
+        if not prompts:
+            continue
         rows = [json.dumps({"prompt": prompt, "reference": answers[prompt]}) + "\n" for prompt in prompts]
         (folder / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
 

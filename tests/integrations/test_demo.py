@@ -45,7 +45,7 @@ def test_the_parents_answers_are_stored_with_their_provenance(out):
     assert {row["prompt"]: row["reference"] for row in rows} == TASK.expert
     assert {row["parent"] for row in rows} == {f"sha256:{digest}"}
     assert {row["finish_reason"] for row in rows} == {"stop"}
-    assert all(row["decoding"] == {"do_sample": False, "max_new_tokens": 3} and row["at"] for row in rows)
+    assert all(row["decoding"] == {"do_sample": False, "max_new_tokens": TASK.new_tokens} and row["at"] for row in rows)
 
 
 def test_the_child_trains_on_the_training_prompts_only(out):
