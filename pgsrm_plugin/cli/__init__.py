@@ -14,6 +14,7 @@ from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.integrations import add_integration_commands
 from pgsrm_plugin.cli.score import score
 from pgsrm_plugin.cli.spec import spec_app
+from pgsrm_plugin.cli.tasks import tasks_app
 from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, UnscorableError
 
 EXIT_STATUS: dict[type[PgsrmError], int] = {SpecError: 2, DataError: 2, UnscorableError: 2, ScorerError: 3}
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command()(score)
     app.add_typer(spec_app, name="spec")
+    app.add_typer(tasks_app, name="tasks")
     app.command()(calibrate)
     app.command()(doctor)
     app.command()(bench)
