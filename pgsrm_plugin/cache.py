@@ -1,14 +1,19 @@
-"""Embedding cache: vectors by text, for one encoder identity, within a bound of memory."""
+"""Embedding cache: vectors by text and encoder identity, within a bound of memory, and on disk if wanted."""
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
+from pgsrm_plugin.diskcache import DiskCache
 from pgsrm_plugin.errors import PgsrmError, ScorerError
+from pgsrm_plugin.shards import Row
+from pgsrm_plugin.spec.schema import DiskCacheSpec
 from pgsrm_plugin.types import Embeddings, Encoder
 
 _OVERHEAD_BYTES = 300
@@ -25,21 +30,39 @@ class Embedded:
     unknown: bool
 
 
+class Sources(NamedTuple):
+    """How many distinct texts were computed, and how many were found in memory and on disk."""
+
+    computed: int
+    memory: int
+    disk: int
+
+
 class CachedEncoder:
     """Embeds each text once: within a call always, between calls as far as ``limit_mb`` reaches (oldest use goes).
 
     The texts that are new to a call reach the encoder once each, sorted, so that the vectors do not depend on the order
-    or the multiplicity of the rows.
+    or the multiplicity of the rows. What is found again, in memory or on ``disk``, has the bits that it had.
+
+    Args:
+        encoder: what computes.
+        limit_mb: memory for embeddings kept between calls, in MiB.
+        disk: where they are kept between processes too.
+
+    Raises:
+        SpecError: the folder on disk cannot be written to.
     """
 
-    def __init__(self, encoder: Encoder, limit_mb: float) -> None:
+    def __init__(self, encoder: Encoder, limit_mb: float, disk: DiskCacheSpec | None = None) -> None:
         self.encoder = encoder
         self._limit = limit_mb * 2**20
         self._bytes = 0
         self._kept: OrderedDict[tuple[str, str], Embedded] = OrderedDict()
+        self._lock = threading.Lock()
+        self._disk = DiskCache(disk.folder, disk.max_mb, encoder.identity) if disk is not None else None
 
-    def embed(self, texts: Sequence[str]) -> tuple[dict[str, Embedded], int]:
-        """The embedding of every distinct text, and how many of them had to be computed.
+    def embed(self, texts: Sequence[str]) -> tuple[dict[str, Embedded], Sources]:
+        """The embedding of every distinct text, and where they came from.
 
         Raises:
             ScorerError: the encoder failed, or returned a wrong shape, a value that is not finite, or a zero vector.
@@ -47,14 +70,32 @@ class CachedEncoder:
         identity = self.encoder.identity
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         found = {text: kept for text in distinct if (kept := self._kept.get((identity, text))) is not None}
+        in_memory = len(found)
+        found |= self._on_disk([text for text in distinct if text not in found])
         missing = [text for text in distinct if text not in found]
         if missing:
-            found |= _checked(missing, self._encode(missing), identity)
+            computed = _checked(missing, self._encode(missing), identity)
+            found |= computed
+            if self._disk is not None:
+                self._disk.add({text: _row(embedded) for text, embedded in computed.items()})
         if len({embedded.vector_D.numel() for embedded in found.values()}) > 1:
             raise ScorerError(f"encoder {identity} changed the length of its vectors between two calls")
-        for text in distinct:
-            self._keep((identity, text), found[text])
-        return found, len(missing)
+        with self._lock:
+            for text in distinct:
+                self._keep((identity, text), found[text])
+        return found, Sources(len(missing), in_memory, len(distinct) - len(missing) - in_memory)
+
+    def flush(self) -> None:
+        """Writes what the disk does not have yet; the end of the process does so too."""
+        if self._disk is not None:
+            self._disk.flush()
+
+    def _on_disk(self, texts: Sequence[str]) -> dict[str, Embedded]:
+        rows: Mapping[str, Row] = self._disk.find(texts) if self._disk is not None and texts else {}
+        return {
+            text: Embedded(torch.tensor(row.vector_D), row.tokens, row.truncated, row.unknown)
+            for text, row in rows.items()
+        }
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         try:
@@ -75,6 +116,10 @@ class CachedEncoder:
 
 def _size(key: tuple[str, str], embedded: Embedded) -> int:
     return embedded.vector_D.numel() * 4 + 4 * len(key[1]) + _OVERHEAD_BYTES
+
+
+def _row(embedded: Embedded) -> Row:
+    return Row(embedded.vector_D.numpy(), embedded.tokens, embedded.truncated, embedded.unknown)
 
 
 def _checked(texts: Sequence[str], result: Embeddings, identity: str) -> dict[str, Embedded]:

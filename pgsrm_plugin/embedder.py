@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.cache import CachedEncoder, Embedded
+from pgsrm_plugin.cache import CachedEncoder, Embedded, Sources
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.types import TokenEncoder
 
@@ -25,12 +25,14 @@ class BatchEmbedder:
         started = time.perf_counter()
         self._cached = cached
         self._known: dict[str, Embedded] = {}
-        computed = 0
+        sources = Sources(0, 0, 0)
         if cached is not None:
-            self._known, computed = cached.embed(texts)
+            self._known, sources = cached.embed(texts)
         self.stats = {
             "encoder/texts": float(len(self._known)),
-            "encoder/texts_computed": float(computed),
+            "encoder/texts_computed": float(sources.computed),
+            "encoder/texts_from_memory": float(sources.memory),
+            "encoder/texts_from_disk": float(sources.disk),
             "encoder/seconds": time.perf_counter() - started,
         }
 

@@ -56,7 +56,7 @@ class SemanticReward:
             encoder = build_encoder(spec.encoder)
         self.encoder = encoder
         _check_floors(spec, encoder)
-        self._cached = CachedEncoder(encoder, spec.cache_mb) if encoder is not None else None
+        self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
         self._terms = {name: build_term(term) for name, term in spec.terms.items()}
         _check_gates(spec, self._terms)
         self._compares = any(uses_references(term) for term in spec.terms.values())

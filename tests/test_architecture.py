@@ -20,7 +20,7 @@ ENGINES = {("pgsrm_plugin", "parents", "engines", "vllm"): "vllm"}
 """The one module of the core that runs a framework: it imports it inside a function, when a user asks for it."""
 LAYERS = (
     {"errors", "types", "functional"},
-    {"spec", "text", "prepare", "validate", "rowfiles", "records", "endpoint"},
+    {"spec", "text", "prepare", "validate", "rowfiles", "records", "endpoint", "shards", "diskcache"},
     {"encoders", "terms", "cache", "embedder", "tasks", "parents"},
     {"reward", "calibrate", "school"},
     {"report", "cli", "doctor", "bench"},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 TagName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
@@ -15,6 +16,14 @@ class Section(BaseModel):
     """A frozen section; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def beside_spec(path: object, info: ValidationInfo) -> object:
+    """Resolves a relative path against the spec file's folder."""
+    folder = (info.context or {}).get("folder")
+    if isinstance(path, str) and folder is not None and not Path(path).expanduser().is_absolute():
+        return str(Path(folder) / path)
+    return str(Path(path).expanduser()) if isinstance(path, str) else path
 
 
 def problem_at(path: tuple[str, ...], message: str) -> PydanticCustomError:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, FilePath, ValidationInfo, field_validator
 
-from pgsrm_plugin.spec.base import Section
-
-
-def _beside_spec(path: object, info: ValidationInfo) -> object:
-    """Resolves a relative path against the spec file's folder."""
-    folder = (info.context or {}).get("folder")
-    if isinstance(path, str) and folder is not None and not Path(path).expanduser().is_absolute():
-        return str(Path(folder) / path)
-    return str(Path(path).expanduser()) if isinstance(path, str) else path
+from pgsrm_plugin.spec.base import Section, beside_spec
 
 
 class HfEncoderSpec(Section):
@@ -34,7 +25,7 @@ class HfEncoderSpec(Section):
     @field_validator("model", mode="before")
     @classmethod
     def _resolve(cls, model: object, info: ValidationInfo) -> object:
-        return _beside_spec(model, info) if isinstance(model, str) and model.startswith(("./", "../", "~")) else model
+        return beside_spec(model, info) if isinstance(model, str) and model.startswith(("./", "../", "~")) else model
 
 
 class StaticEncoderSpec(Section):
@@ -52,7 +43,7 @@ class StaticEncoderSpec(Section):
         None, ge=1, description="read only the first so many words (files are sorted by frequency)"
     )
 
-    _resolve = field_validator("path", mode="before")(_beside_spec)
+    _resolve = field_validator("path", mode="before")(beside_spec)
 
 
 class HttpEncoderSpec(Section):
@@ -70,6 +61,27 @@ class HttpEncoderSpec(Section):
     max_response_mb: float = Field(64.0, gt=0, description="a longer answer is refused")
 
 
+class VllmEncoderSpec(Section):
+    """A sentence-transformers model run by vLLM's pooling runner; tokenised, and truncated, as `hf` does it."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str = Field(description="folder (starting with '/', './' or '~', or existing) or hub id")
+    revision: str | None = Field(None, description="commit of the hub repository; pin it, rewards depend on it")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the weights")
+    prompt: str | None = Field(None, description="text put before every input; default: the model's own default prompt")
+    max_tokens: int | None = Field(None, ge=8, description="truncation length; default: the model's own")
+    batch_tokens: int = Field(8192, ge=64, description="tokens that vLLM schedules at once")
+    tensor_parallel: int = Field(1, ge=1, description="GPUs that hold the model together")
+    gpu_memory: float = Field(0.3, gt=0, lt=1, description="fraction of each GPU's memory that vLLM may take")
+    eager: bool = Field(False, description="no compilation and no CUDA graphs: slower, but ready sooner")
+    self_test: bool = Field(True, description="at load, compare with sentence-transformers' own encode()")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _resolve(cls, model: object, info: ValidationInfo) -> object:
+        return beside_spec(model, info) if isinstance(model, str) and model.startswith(("./", "../", "~")) else model
+
+
 class HashingEncoderSpec(Section):
     """A deterministic toy (hashed character n-grams), for documentation and tests. It knows no meaning."""
 
@@ -79,5 +91,6 @@ class HashingEncoderSpec(Section):
 
 
 EncoderSpec = Annotated[
-    HfEncoderSpec | StaticEncoderSpec | HttpEncoderSpec | HashingEncoderSpec, Field(discriminator="kind")
+    HfEncoderSpec | StaticEncoderSpec | HttpEncoderSpec | VllmEncoderSpec | HashingEncoderSpec,
+    Field(discriminator="kind"),
 ]

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.schema import TERM_MODELS, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.schema import TERM_MODELS, DiskCacheSpec, GateSpec, RewardSpec, TextSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import FloorSpec
@@ -129,6 +129,8 @@ def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:
             return RewardSpec
         case ("text", *_):
             return TextSpec
+        case ("disk_cache", *_):
+            return DiskCacheSpec
         case ("encoder", str(kind), *_):
             return ENCODER_MODELS[kind]
         case ("gates", *_):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin.spec.base import Section, TagName, problem_at
+from pgsrm_plugin.spec.base import Section, TagName, beside_spec, problem_at
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
@@ -51,6 +52,15 @@ class GateSpec(Section):
         return self
 
 
+class DiskCacheSpec(Section):
+    """Embeddings kept on disk, for any number of processes and runs; texts only as digests."""
+
+    folder: Path = Field(description="made if missing; '~' is understood, a relative path starts at the spec's folder")
+    max_mb: float = Field(4096.0, ge=16, description="bound for the folder; what was used longest ago goes")
+
+    _resolve = field_validator("folder", mode="before")(beside_spec)
+
+
 class RewardSpec(Section):
     """One reward: an encoder, terms, weights, gates and how they are composed.
 
@@ -71,6 +81,7 @@ class RewardSpec(Section):
         "floor", description="floor: worst value of every term; mask: left out of the loss; raise: stop"
     )
     cache_mb: float = Field(256.0, ge=0, description="memory for embeddings kept between batches; 0 keeps none")
+    disk_cache: DiskCacheSpec | None = Field(None, description="keep embeddings on disk too, between runs")
 
     @field_validator("terms", mode="before")
     @classmethod

@@ -20,6 +20,11 @@ def _compiles(pattern: str | None) -> str | None:
     return pattern
 
 
+Grid = Annotated[float, Field(gt=0, le=0.1)]
+"""The step of a grid that values of a term are rounded to."""
+_QUANTISE = "round values to multiples of this (1e-4, say), so that rewards within the encoder's noise are ties"
+
+
 class FloorSpec(Section):
     """The cosine of unrelated texts under one encoder, as ``pgsrm calibrate`` measures it."""
 
@@ -41,6 +46,7 @@ class SemanticSpec(Section):
     floor: FloorSpec | None = Field(None, description="for calibrated; see `pgsrm calibrate`")
     references: Literal["max", "mean", "softmax"] = Field("max", description="how several references combine")
     temperature: float = Field(0.1, ge=1e-4, description="of the softmax over the references' cosines")
+    quantise: Grid | None = Field(None, description=_QUANTISE)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -161,6 +167,7 @@ class BertScoreSpec(Section):
 
     kind: Literal["bertscore"] = "bertscore"
     baseline: float = Field(0.0, ge=0.0, lt=1.0, description="score of unrelated text; rescaled to 0")
+    quantise: Grid | None = Field(None, description=_QUANTISE)
 
 
 TermSpec = Annotated[

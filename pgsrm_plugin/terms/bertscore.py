@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pgsrm_plugin.spec.terms import BertScoreSpec
-from pgsrm_plugin.terms.pairs import Pair, best_over_references
+from pgsrm_plugin.terms.pairs import Pair, best_over_references, quantised
 from pgsrm_plugin.types import Embedder, PreparedRow
 
 
@@ -14,7 +14,7 @@ class BertScore:
 
     Recall is :math:`\frac{1}{|y|}\sum_j \max_i x_i \cdot y_j`, precision the same with roles exchanged. Unrelated
     text scores well above 0, so give that value as ``baseline`` :math:`b`: the score becomes
-    :math:`\max(0, (F_1 - b)/(1 - b))`. No idf weighting; the best over the references.
+    :math:`\max(0, (F_1 - b)/(1 - b))`. No idf weighting; the best over the references, rounded to ``quantise``.
     """
 
     bounds = (0.0, 1.0)
@@ -22,10 +22,12 @@ class BertScore:
 
     def __init__(self, spec: BertScoreSpec) -> None:
         self._baseline = spec.baseline
+        self._grid = spec.quantise
 
     def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
         """Values in [0, 1]."""
-        return best_over_references(rows, lambda pairs: self._score(pairs, embedder))
+        values = best_over_references(rows, lambda pairs: self._score(pairs, embedder))
+        return values if self._grid is None else quantised(values, self._grid, self.bounds)
 
     def _score(self, pairs: Sequence[Pair], embedder: Embedder) -> Iterator[float]:
         texts = sorted({text for pair in pairs for text in pair})

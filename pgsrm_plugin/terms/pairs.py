@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import torch
+
+from pgsrm_plugin import functional
 from pgsrm_plugin.types import PreparedRow
 
 Pair = tuple[str, str]
@@ -19,3 +22,9 @@ def best_over_references(rows: Sequence[PreparedRow], score: Callable[[list[Pair
     pairs = distinct_pairs(rows)
     values = dict(zip(pairs, score(pairs), strict=True))
     return [max(values[row.response, reference] for reference in row.references) for row in rows]
+
+
+def quantised(values: Sequence[float], step: float, bounds: tuple[float, float]) -> list[float]:
+    """See :func:`pgsrm_plugin.functional.quantise`."""
+    rounded = functional.quantise(torch.tensor(values, dtype=torch.float64), step, *bounds)
+    return [float(value) for value in rounded.tolist()]

@@ -8,7 +8,7 @@ import torch
 
 from pgsrm_plugin import functional
 from pgsrm_plugin.spec.terms import SemanticSpec
-from pgsrm_plugin.terms.pairs import distinct_pairs
+from pgsrm_plugin.terms.pairs import distinct_pairs, quantised
 from pgsrm_plugin.types import Embedder, PreparedRow
 
 
@@ -16,7 +16,8 @@ class Semantic:
     r"""Transformed cosine of response and reference; several references combine by max, mean or softmax.
 
     With references :math:`y_1..y_M` and transform :math:`T`: :math:`\max_m T(c_m)`, :math:`\frac{1}{M}\sum_m T(c_m)` or
-    :math:`\sum_m \mathrm{softmax}(c/\tau)_m T(c_m)`, where :math:`c_m = \cos(e(\text{response}), e(y_m))`.
+    :math:`\sum_m \mathrm{softmax}(c/\tau)_m T(c_m)`, where :math:`c_m = \cos(e(\text{response}), e(y_m))`. With
+    ``quantise`` the result is rounded to a grid (:func:`pgsrm_plugin.functional.quantise`).
     """
 
     penalty = False
@@ -33,7 +34,8 @@ class Semantic:
             pair: (float(cos), float(value))
             for pair, cos, value in zip(pairs, cosines.tolist(), self._transform(cosines).tolist(), strict=True)
         }
-        return [self._combine([known[row.response, reference] for reference in row.references]) for row in rows]
+        values = [self._combine([known[row.response, reference] for reference in row.references]) for row in rows]
+        return values if self._spec.quantise is None else quantised(values, self._spec.quantise, self.bounds)
 
     def _transform(self, cos: torch.Tensor) -> torch.Tensor:
         spec = self._spec

@@ -235,8 +235,8 @@ def test_positions_of_the_roberta_family_start_after_the_padding_index(tmp_path,
 def test_vectors_do_not_depend_on_the_callers_order_through_the_cache(tmp_path):
     encoder = build(make_model(tmp_path), batch_tokens=64)
     forward, _ = CachedEncoder(encoder, 16).embed(TEXTS)
-    backward, computed = CachedEncoder(encoder, 16).embed([*TEXTS[::-1], *TEXTS])
-    assert computed == len(TEXTS)
+    backward, sources = CachedEncoder(encoder, 16).embed([*TEXTS[::-1], *TEXTS])
+    assert sources.computed == len(TEXTS)
     assert all(torch.equal(forward[text].vector_D, backward[text].vector_D) for text in TEXTS)
 
 

@@ -19,7 +19,7 @@ def message(text: str) -> str:
         (
             HASHING + "terms:\n  semantic:\n    alhpa: 2\n",
             "s.yaml:4: terms.semantic.alhpa: unknown key; did you mean 'alpha'? "
-            "(known: kind, transform, alpha, floor, references, temperature)",
+            "(known: kind, transform, alpha, floor, references, temperature, quantise)",
         ),
         (
             HASHING + "terms:\n  semantic:\n    alpha: sharp\n",
@@ -29,7 +29,7 @@ def message(text: str) -> str:
         (
             HASHING + "terms: {semantic: {}}\nwieghts: {semantic: 1}\n",
             "s.yaml:3: wieghts: unknown key; did you mean 'weights'? (known: name, description, encoder, text, terms, "
-            "weights, gates, aggregate, unscorable, cache_mb)",
+            "weights, gates, aggregate, unscorable, cache_mb, disk_cache)",
         ),
         (
             HASHING + "terms: {semantic: {}}\nweights:\n  semantics: 1\n",
@@ -48,11 +48,11 @@ def message(text: str) -> str:
         (
             "encoder:\n  kind: hsahing\nterms: {semantic: {}}\n",
             "s.yaml:2: encoder.kind: there is no kind 'hsahing'; did you mean 'hashing'? "
-            "(known: hf, static, http, hashing)",
+            "(known: hf, static, http, vllm, hashing)",
         ),
         (
             "terms: {bleu: {}}\nencoder: {model: x}\n",
-            "s.yaml:2: encoder: required key `kind` is missing (one of hf, static, http, hashing)",
+            "s.yaml:2: encoder: required key `kind` is missing (one of hf, static, http, vllm, hashing)",
         ),
         ("terms: {semantic: {}}\n", "s.yaml:1: terms.semantic: 'semantic' needs an encoder: add an `encoder:` section"),
         (
