@@ -12,12 +12,15 @@ from pgsrm_plugin.cli.bench import bench
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.integrations import add_integration_commands
+from pgsrm_plugin.cli.parent import parent_app
 from pgsrm_plugin.cli.score import score
 from pgsrm_plugin.cli.spec import spec_app
 from pgsrm_plugin.cli.tasks import tasks_app
-from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, StoreError, UnscorableError
 
-EXIT_STATUS: dict[type[PgsrmError], int] = {SpecError: 2, DataError: 2, UnscorableError: 2, ScorerError: 3}
+EXIT_STATUS: dict[type[PgsrmError], int] = {
+    SpecError: 2, DataError: 2, UnscorableError: 2, StoreError: 2, ScorerError: 3,
+}  # fmt: skip
 """What the command exits with; 1 for other errors."""
 DEBUG = "PGSRM_DEBUG"
 """Environment variable that, set to 1, shows the traceback of every error."""
@@ -46,6 +49,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command()(score)
     app.add_typer(spec_app, name="spec")
+    app.add_typer(parent_app, name="parent")
     app.add_typer(tasks_app, name="tasks")
     app.command()(calibrate)
     app.command()(doctor)

@@ -14,15 +14,16 @@ import typer
 from pgsrm_plugin.errors import PgsrmError
 
 GROUP = "pgsrm.commands"
-OWN_COMMANDS = frozenset({"score", "spec", "calibrate", "doctor", "bench"})
+OWN_COMMANDS = frozenset({"score", "spec", "parent", "calibrate", "doctor", "bench"})
 HELP = {
     "train": "Train a child on your data with a reward spec, on one machine (Lightning).",
     "demo": "The main job: a child learns from its parent's answers; writes a report page.",
+    "reproduce": "The PGSRM paper's experiments: tasks x rewards x seeds, intervals, a report (minutes to hours).",
     "rehearse": "Try a verl recipe on this machine's CPU: tiny model, your rows, two real steps.",
     "demo-verl": "The colour task with the real verl on this machine's CPU; writes a report page.",
 }
 """What the listing says of the commands we know, without importing them."""
-EXTRAS = {"train": "lightning", "demo": "demo", "rehearse": "verl", "demo-verl": "demo,verl"}
+EXTRAS = {"train": "lightning", "demo": "demo", "reproduce": "demo", "rehearse": "verl", "demo-verl": "demo,verl"}
 """The extra that brings a command's dependencies."""
 PASS_ALL = {
     "allow_extra_args": True,

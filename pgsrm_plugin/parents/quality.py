@@ -58,7 +58,7 @@ class Quality:
     def add(self, finding: Finding) -> None:
         self.counts[finding.check] += 1
         kept = self.examples.setdefault(finding.check, [])
-        if len(kept) < _EXAMPLES:
+        if len(kept) < _EXAMPLES and all(one.prompt != finding.prompt for one in kept):
             kept.append(finding)
 
     def share(self, check: str) -> float:

@@ -19,7 +19,7 @@ from pgsrm_plugin.report import html
 from pgsrm_plugin.text import prompt_text
 
 _CUT = 400
-_BINS = 12
+_BINS = 10
 _SHOWN = 8
 
 
@@ -186,8 +186,8 @@ def _histogram(values: Sequence[float], low: float, high: float, note: str, whol
         if whole and start > high:
             break
         name = f"{start:.0f}" if whole and width == 1 else f"{start:.3g} to {start + width - whole:.3g}"
-        rows.append(html.row(name, [_bar(count, max(counts)), f"{count:,}"]))
-    return f'{html.table(["", "", "count"], rows)}<p class="note">{escape(note)}</p>'
+        rows.append(html.row(name, [f"{count:,}", _bar(count, max(counts))]))
+    return f'{html.table(["", "count", ""], rows)}<p class="note">{escape(note)}</p>'
 
 
 def _bar(count: int, most: int) -> str:
