@@ -16,8 +16,8 @@ import pgsrm_plugin
 ROOT = Path(__file__).parents[1]
 FRAMEWORKS = {"verl", "ray", "lightning", "pytorch_lightning", "omegaconf", "hydra", "tensordict", "vllm"}
 """What the core must not import."""
-ENGINES = {("pgsrm_plugin", "parents", "engines", "vllm"): "vllm"}
-"""The one module of the core that runs a framework: it imports it inside a function, when a user asks for it."""
+ENGINES = {("pgsrm_plugin", "parents", "engines", "vllm"): "vllm", ("pgsrm_plugin", "encoders", "vllm"): "vllm"}
+"""The only modules of the core that run a framework: they import it inside a function, when a user asks for it."""
 LAYERS = (
     {"errors", "types", "functional"},
     {"spec", "text", "prepare", "validate", "rowfiles", "records", "endpoint", "shards", "diskcache"},

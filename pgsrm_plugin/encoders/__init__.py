@@ -14,6 +14,7 @@ ENCODERS = {
     "hf": ("pgsrm_plugin.encoders.hf", "HfEncoder"),
     "static": ("pgsrm_plugin.encoders.static", "StaticEncoder"),
     "http": ("pgsrm_plugin.encoders.http", "HttpEncoder"),
+    "vllm": ("pgsrm_plugin.encoders.vllm", "VllmEncoder"),
     "hashing": ("pgsrm_plugin.encoders.hashing", "HashingEncoder"),
 }
 
