@@ -17,3 +17,10 @@ def demo(ctx: typer.Context) -> None:
     from pgsrm_lightning.demo import run
 
     run.main(ctx.args)
+
+
+def reproduce(ctx: typer.Context) -> None:
+    """Run the experiments of the PGSRM paper, with seeds and intervals, and write what came out."""
+    from pgsrm_lightning.reproduce import app
+
+    app.main(ctx.args)

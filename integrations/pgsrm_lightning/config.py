@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pgsrm_plugin.errors import SpecError
 
@@ -95,6 +95,35 @@ class GRPOConfig:
         _at_least(self, 1, "epochs", "minibatches", "micro_batch_size")
         _above(self, 0.0, "clip", "grad_norm", "lr_actor")
         _at_least(self, 0.0, "noise", "entropy_coef")
+
+
+@dataclass(frozen=True)
+class ReinforceConfig:
+    """REINFORCE with a learned baseline, as in the PGSRM authors' public code: one optimizer step a batch.
+
+    Its KL term stands in the loss and has zero expected gradient there; see :mod:`~pgsrm_lightning.reinforce`.
+
+    Attributes:
+        group_size, micro_batch_size, entropy_coef, value_coef, grad_norm, lr_actor, lr_critic: as in
+            :class:`PPOConfig`.
+        kl: the coefficient of the KL term in the loss.
+    """
+
+    epochs: ClassVar[int] = 1
+    minibatches: ClassVar[int] = 1
+    group_size: int = 1
+    micro_batch_size: int | None = None
+    entropy_coef: float = 0.01
+    value_coef: float = 0.5
+    grad_norm: float = 1.0
+    lr_actor: float = 1e-5
+    lr_critic: float = 1e-4
+    kl: KLConfig = field(default_factory=KLConfig)
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "group_size", "micro_batch_size")
+        _above(self, 0.0, "grad_norm", "lr_actor", "lr_critic")
+        _at_least(self, 0.0, "entropy_coef", "value_coef")
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,15 @@ def is_clipped(logp_BT: Tensor, old_logp_BT: Tensor, advantages_BT: Tensor, clip
     return too_high_BT | too_low_BT
 
 
+def reinforce_loss(logp_BT: Tensor, advantages_BT: Tensor) -> Tensor:
+    r"""The score-function surrogate :math:`-A \log \pi` (Williams, 1992), per token, to be minimised.
+
+    >>> reinforce_loss(torch.tensor([-0.5]), torch.tensor([2.0]))
+    tensor([1.])
+    """
+    return -advantages_BT * logp_BT
+
+
 def clipped_value_loss(values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float) -> Tensor:
     r"""Half the larger squared error of the value and of the value kept within ``clip`` of the old one, per token:
 

@@ -15,15 +15,14 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from pgsrm_lightning import checkpoint as ckpt
-from pgsrm_lightning.config import GRPOConfig, LoraConfig, PPOConfig, SamplingConfig
+from pgsrm_lightning.algorithms import AlgorithmConfig, build_algorithm
+from pgsrm_lightning.config import LoraConfig, PPOConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.distributed import rank
 from pgsrm_lightning.experience import look_back, split_rows
-from pgsrm_lightning.grpo import GRPO
 from pgsrm_lightning.losses import adapt_kl_coef
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.ppo import PPO
 from pgsrm_lightning.rollout import encode_prompt, generate, keyed_seed
 from pgsrm_lightning.scoring import Answers, measure_answers, measure_rewards, measure_rollout, register_answers, score
 from pgsrm_lightning.update import Updater
@@ -43,7 +42,7 @@ INTENDED = (
 
 
 class RLModule(LightningModule):
-    """Trains a child with PPO or GRPO on a semantic reward.
+    """Trains a child with PPO, GRPO or REINFORCE on a semantic reward.
 
     One ``training_step`` is a whole step: rollout, reward, epochs of minibatches. ``trainer.global_step`` counts these,
     so ``max_steps`` and ``every_n_train_steps`` do too. All randomness of step t is a function of (seed, t, rank), so a
@@ -64,7 +63,7 @@ class RLModule(LightningModule):
         self,
         child: str,
         spec: Spec,
-        algorithm: PPOConfig | GRPOConfig | None = None,
+        algorithm: AlgorithmConfig | None = None,
         sampling: SamplingConfig | None = None,
         seed: int = 0,
         *,
@@ -80,7 +79,7 @@ class RLModule(LightningModule):
         self._specs = {"train": train_spec, "val": train_spec if val_spec is None else _read(val_spec)}
         self._rewards: dict[str, SemanticReward] = {}
         config = algorithm or PPOConfig()
-        self.algorithm = PPO(config) if isinstance(config, PPOConfig) else GRPO(config)
+        self.algorithm = build_algorithm(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
             self.policy = Policy(child, revision, lora, value_head=self.algorithm.uses_values)
@@ -189,7 +188,7 @@ class RLModule(LightningModule):
         """AdamW without weight decay: the language model at ``lr_actor``, the value head at ``lr_critic``."""
         config = self.algorithm.config
         groups = [{"params": [p for p in self.policy.lm.parameters() if p.requires_grad], "lr": config.lr_actor}]
-        if isinstance(config, PPOConfig):
+        if self.algorithm.uses_values:
             groups.append({"params": list(self.policy.value_head.parameters()), "lr": config.lr_critic})
         return torch.optim.AdamW(groups, weight_decay=0.0)
 

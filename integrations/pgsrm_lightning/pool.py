@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import lightning.pytorch  # noqa: F401 - it sets its loggers' levels when it is imported; settle() comes after
 import torch
 import transformers
 
@@ -45,12 +46,13 @@ def tell(beat: Any) -> None:
 
 
 def heard(beats: Any, patience: float = 0.2) -> Iterator[Any]:
-    """What the workers told, until they have been silent for so many seconds."""
-    while True:
-        try:
-            yield beats.get(timeout=patience)
-        except queue.Empty:
-            return
+    """What the workers have told by now; waits so many seconds for a first word."""
+    try:
+        yield beats.get(timeout=patience)
+        while True:
+            yield beats.get_nowait()
+    except queue.Empty:
+        return
 
 
 def stopped() -> bool:

@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from pgsrm_lightning.config import GRPOConfig, LoraConfig, PPOConfig, SamplingConfig
+from pgsrm_lightning.config import GRPOConfig, LoraConfig, PPOConfig, ReinforceConfig, SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
 from pgsrm_plugin.errors import SpecError
@@ -28,9 +28,10 @@ PROGRAM = "pgsrm train"
 def rl_module(
     child: str,
     spec: str,
-    algorithm: Literal["ppo", "grpo"] = "ppo",
+    algorithm: Literal["ppo", "grpo", "reinforce"] = "ppo",
     ppo: PPOConfig = PPOConfig(),  # noqa: B008 (frozen)
     grpo: GRPOConfig = GRPOConfig(),  # noqa: B008
+    reinforce: ReinforceConfig = ReinforceConfig(),  # noqa: B008
     sampling: SamplingConfig = SamplingConfig(),  # noqa: B008
     lora: LoraConfig | None = None,
     val_spec: str | None = None,
@@ -42,19 +43,23 @@ def rl_module(
     Args:
         child: folder or hub id of a causal language model.
         spec: reward spec file.
-        algorithm: which of the two sections below counts.
+        algorithm: which of the three sections below counts.
         ppo: settings of PPO.
         grpo: settings of GRPO.
+        reinforce: settings of REINFORCE with a baseline, the PGSRM authors' update rule.
         sampling: how prompts are presented and responses drawn.
         lora: train low-rank adapters instead of all weights.
         val_spec: reward spec file for validation; default: that of training.
         revision: commit of the child's hub repository.
         seed: of all randomness.
     """
-    chosen, other = (ppo, grpo) if algorithm == "ppo" else (grpo, ppo)
-    if other != type(other)():
-        name = "grpo" if algorithm == "ppo" else "ppo"
-        raise SpecError(f"model.{name} is set, but model.algorithm is {algorithm}; remove it, or set algorithm: {name}")
+    sections = {"ppo": ppo, "grpo": grpo, "reinforce": reinforce}
+    chosen = sections.pop(algorithm)
+    for name, other in sections.items():
+        if other != type(other)():
+            raise SpecError(
+                f"model.{name} is set, but model.algorithm is {algorithm}; remove it, or set algorithm: {name}"
+            )
     return RLModule(child, spec, chosen, sampling, seed, val_spec=val_spec, lora=lora, revision=revision)
 
 

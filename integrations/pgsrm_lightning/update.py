@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pgsrm_lightning.algorithms import Algorithm
 from pgsrm_lightning.distributed import sum_gradients, total
 from pgsrm_lightning.experience import Experience, split_rows
-from pgsrm_lightning.grpo import GRPO
 from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.ppo import PPO
 from pgsrm_plugin.errors import PgsrmError
 
 
@@ -30,7 +29,7 @@ class Updater:
     """
 
     def __init__(
-        self, policy: Policy, algorithm: PPO | GRPO, optimizer: Optimizer, backward: Callable[[Tensor], None]
+        self, policy: Policy, algorithm: Algorithm, optimizer: Optimizer, backward: Callable[[Tensor], None]
     ) -> None:
         self._policy, self._algorithm, self._optimizer, self._backward = policy, algorithm, optimizer, backward
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]

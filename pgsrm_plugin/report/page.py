@@ -51,8 +51,11 @@ def write_report(runs: Sequence[Run], out: str | Path, page: Page) -> Path:
     Raises:
         DataError: there are no runs, a run lacks an outcome's metric, or runs of one label differ in length.
     """
-    out = Path(out)
-    content = render(by_label(runs), page)
+    return write_whole(Path(out), render(by_label(runs), page))
+
+
+def write_whole(out: Path, content: str) -> Path:
+    """Writes a page; the file appears whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
     try:
@@ -68,7 +71,6 @@ def write_report(runs: Sequence[Run], out: str | Path, page: Page) -> Path:
 
 def render(groups: Groups, page: Page) -> str:
     """The page as text."""
-    style = resources.files("pgsrm_plugin.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "\n".join(
         [
             f"<h1>{escape(page.title)}</h1>",
@@ -86,10 +88,16 @@ def render(groups: Groups, page: Page) -> str:
             _provenance(groups, page.command),
         ]
     )
+    return document(page.title, body)
+
+
+def document(title: str, body: str) -> str:
+    """A whole HTML file around a body: style and plotly.js are inlined. ``title`` gets escaped, ``body`` is HTML."""
+    style = resources.files("pgsrm_plugin.report").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(page.title)}</title>\n<style>\n{style}</style>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n"
         f"<script>{plotly_script()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 

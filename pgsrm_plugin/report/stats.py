@@ -79,16 +79,21 @@ def last(runs: Sequence[Run], metric: str) -> list[float]:
     return [run.metric(metric).values[-1] for run in runs]
 
 
+def area(steps: Sequence[int], values: Sequence[float]) -> float:
+    """The mean height of a curve over its steps (trapezoids).
+
+    >>> area([0, 10, 20], [0.0, 1.0, 1.0])
+    0.75
+    """
+    x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
+    width = np.diff(x)
+    return float((width * (y[1:] + y[:-1]) / 2).sum() / width.sum()) if len(x) > 1 else float(y[0])
+
+
 def along(runs: Sequence[Run], metric: str) -> list[float]:
-    """The mean of the metric over each run's course (trapezoids over steps): high for a run that learns early."""
-    means = []
-    for run in runs:
-        series = run.metric(metric)
-        steps, values = np.array(series.steps, dtype=float), np.array(series.values)
-        width = np.diff(steps)
-        area = float((width * (values[1:] + values[:-1]) / 2).sum())
-        means.append(area / float(width.sum()) if len(steps) > 1 else float(values[0]))
-    return means
+    """The mean of the metric over each run's course: high for a run that learns early."""
+    series = [run.metric(metric) for run in runs]
+    return [area(one.steps, one.values) for one in series]
 
 
 def interval(values: Sequence[float]) -> Interval:

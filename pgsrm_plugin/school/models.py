@@ -132,15 +132,18 @@ def teach(
     max_steps: int = 2000,
     batch: int = 32,
     every: int = 3,
+    seed: int = 0,
 ) -> int:
     """Supervised steps on random rows until ``until()`` holds, which is asked every so many steps; returns how many.
+
+    The rows' order is a function of ``seed``.
 
     Raises:
         PgsrmError: it does not hold after ``max_steps``.
     """
     ids_BT, mask_BT, labels_BT = data
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     for step in range(1, max_steps + 1):
         model.train()
         rows = torch.randperm(len(ids_BT), generator=generator)[:batch]
