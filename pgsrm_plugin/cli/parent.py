@@ -146,7 +146,7 @@ def merge(
         for other in others:
             with ParentStore.open(other, writable=False) as source:
                 taken = maintenance.merge(target, source)
-                rows = keep_rows(target.folder, [*kept_rows(target.folder), *kept_rows(source.folder)])
+                rows = keep_rows(target.folder, kept_rows(source.folder))
             typer.echo(f"{taken} answers and {rows} rows of prompts taken over from {other}")
         typer.echo(f"{store} has {len(target)} answers")
 
