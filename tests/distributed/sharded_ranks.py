@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from pgsrm_plugin.encoders.sharded import ShardedEncoder
 from pgsrm_plugin.errors import ScorerError
@@ -39,6 +40,38 @@ def run_case(case: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     }
 
 
+def run_beside(case: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
+    """An encoder on the first two ranks, used between the forward and the backward pass of a model on all three.
+
+    The last rank takes no part in the encoder's work: a collective call outside the encoder's own group would wait for
+    it until the time limit.
+    """
+    everyone, pair = init_device_mesh("cpu", (world,)), DeviceMesh("cpu", [0, 1])
+    torch.manual_seed(5)
+    policy = torch.nn.Sequential(torch.nn.Linear(6, 9), torch.nn.Tanh(), torch.nn.Linear(9, 1))
+    fully_shard(policy, mesh=everyone)
+    encoder = ShardedEncoder(HfEncoderSpec(**case["spec"]), pair) if rank < 2 else None
+    groups = dict(distributed.distributed_c10d._world.pg_names)
+    facts: dict[str, Any] = {}
+    for _ in range(2):
+        loss = policy(case_inputs(rank)).square().sum()
+        if encoder is not None:
+            drawn, graph = torch.random.get_rng_state(), torch.is_grad_enabled()
+            facts["embeddings"] = encoder.encode(case["texts"][rank])
+            encoder.offload()
+            encoder.onload()
+            facts["undisturbed"] = torch.equal(drawn, torch.random.get_rng_state()) and graph == torch.is_grad_enabled()
+        loss.backward()
+    facts["gradients"] = [p.grad.full_tensor() for p in policy.parameters()]
+    facts["groups_unchanged"] = dict(distributed.distributed_c10d._world.pg_names) == groups
+    return facts
+
+
+def case_inputs(rank: int) -> torch.Tensor:
+    """What a rank's policy is given."""
+    return torch.linspace(-1, 1, 24, dtype=torch.float32).reshape(4, 6) * (rank + 1)
+
+
 def run_rank(job: dict[str, Any], rank: int) -> None:
     torch.set_num_threads(1)
     world = job["world"]
@@ -47,7 +80,8 @@ def run_rank(job: dict[str, Any], rank: int) -> None:
     )
     if not job["agree"]:
         ShardedEncoder._agree = lambda self, rounds: rounds  # type: ignore[method-assign]
-    facts = {name: run_case(case, rank, world) for name, case in job["cases"].items()}
+    run = run_beside if job.get("beside") else run_case
+    facts = {name: run(case, rank, world) for name, case in job["cases"].items()}
     torch.save(facts, f"{job['folder']}/rank{rank}.pt")
     distributed.destroy_process_group()
 

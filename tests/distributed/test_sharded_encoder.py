@@ -86,6 +86,7 @@ def ran(request, specs, tmp_path_factory) -> list[dict[str, dict]]:
     """What every rank reports of every case."""
     world = request.param
     cases = {name: {"spec": spec, "placement": "shard", "calls": split(world)} for name, spec in specs.items()}
+    cases["bfloat16"] = {"spec": specs["tiny"] | {"dtype": "bfloat16"}, "placement": "shard", "calls": split(world)}
     cases["replicate"] = {"spec": specs["tiny"], "placement": "replicate", "calls": split(world)}
     folder = tmp_path_factory.mktemp(f"ranks{world}")
     assert start(folder, {"world": world, "agree": True, "cases": cases}, limit_s=240) == 0
@@ -111,6 +112,16 @@ def test_every_rank_gets_what_the_unsharded_encoder_gives(ran, specs, case):
         for state_TD, expected_TD in zip(facts[case]["states"], whole.token_states(calls[0][rank]), strict=True):
             torch.testing.assert_close(state_TD, expected_TD, atol=2e-6, rtol=2e-6)
         assert facts[case]["identity"] == whole.identity
+
+
+def test_in_bfloat16_it_equals_the_unsharded_encoder_to_the_tolerance_of_the_dtype(ran, specs):
+    whole = HfEncoder(HfEncoderSpec(**specs["tiny"], dtype="bfloat16"))
+    for rank, facts in enumerate(ran):
+        for embeddings, parts in zip(facts["bfloat16"]["embeddings"], split(len(ran)), strict=True):
+            expected_ND = whole.encode(parts[rank]).vectors_ND
+            length_N1 = expected_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            assert embeddings.vectors_ND.shape == expected_ND.shape
+            assert bool(((embeddings.vectors_ND - expected_ND).abs() <= 8e-3 * length_N1).all())
 
 
 def test_offload_refuses_work_and_the_round_trip_changes_nothing(ran):
@@ -147,3 +158,28 @@ def test_without_the_agreement_on_rounds_the_ranks_fall_out_of_step(specs, tmp_p
         "cases": {"tiny": {"spec": specs["tiny"], "placement": "shard", "calls": calls}},
     }
     assert start(tmp_path, job, limit_s=45) != 0
+
+
+def test_another_models_groups_and_gradients_are_left_alone(specs, tmp_path):
+    """The encoder is on two of three ranks, and works between the forward and the backward of a model on all three."""
+    texts = [TEXTS, TEXTS[:3]]
+    job = {"world": 3, "agree": True, "beside": True, "cases": {"tiny": {"spec": specs["tiny"], "texts": texts}}}
+    assert start(tmp_path, job, limit_s=120) == 0
+    ran = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False)["tiny"] for rank in range(3)]
+    whole = HfEncoder(HfEncoderSpec(**specs["tiny"]))
+    for facts, part in zip(ran, texts, strict=False):
+        assert_same(facts["embeddings"], whole.encode(part))
+        assert facts["undisturbed"]
+    torch.manual_seed(5)
+    alone = torch.nn.Sequential(torch.nn.Linear(6, 9), torch.nn.Tanh(), torch.nn.Linear(9, 1))
+    for _ in range(2):  # FSDP averages over the ranks
+        (sum(alone(case_inputs(rank)).square().sum() for rank in range(3)) / 3).backward()
+    for facts in ran:
+        assert facts["groups_unchanged"]
+        for got, parameter in zip(facts["gradients"], alone.parameters(), strict=True):
+            torch.testing.assert_close(got, parameter.grad, atol=1e-5, rtol=1e-5)
+
+
+def case_inputs(rank: int) -> torch.Tensor:
+    """As in sharded_ranks.py."""
+    return torch.linspace(-1, 1, 24, dtype=torch.float32).reshape(4, 6) * (rank + 1)
