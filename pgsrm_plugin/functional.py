@@ -105,6 +105,15 @@ def softmax_mean(values_M: torch.Tensor, scores_M: torch.Tensor, temperature: fl
     return (torch.softmax(scores_M / temperature, dim=-1) * values_M).sum(-1)
 
 
+def softmax_share(scores_M: torch.Tensor, temperature: float) -> float:
+    r"""The first of the weights :math:`\mathrm{softmax}(s / \tau)`, in [0, 1].
+
+    >>> softmax_share(torch.tensor([0.5, 0.5, 0.5, 0.5]), temperature=0.1)
+    0.25
+    """
+    return float(torch.softmax(scores_M / temperature, dim=-1)[0])
+
+
 def zscore(values: Sequence[float], eps: float = 1e-6) -> list[float]:
     r"""Standard scores :math:`(x - \mu) / \sigma`, all 0 where :math:`\sigma \le` ``eps``.
 

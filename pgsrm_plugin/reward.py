@@ -17,7 +17,7 @@ from pgsrm_plugin.encoders import build_encoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.prepare import PreparedBatch, prepare_batch
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.spec.terms import NEEDS_ENCODER, LengthSpec, SemanticSpec
+from pgsrm_plugin.spec.terms import NEEDS_ENCODER, ContrastSpec, LengthSpec, SemanticSpec
 from pgsrm_plugin.terms import build_term
 from pgsrm_plugin.text import ScoredText
 from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample, Term
@@ -59,6 +59,7 @@ class SemanticReward:
         self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
         self._terms = {name: build_term(term) for name, term in spec.terms.items()}
         _check_gates(spec, self._terms)
+        self._others = [t for term in spec.terms.values() if isinstance(term, ContrastSpec) for t in term.others]
         self._compares = any(uses_references(term) for term in spec.terms.values())
         self._embeds = any(
             term.kind in NEEDS_ENCODER or (isinstance(term, LengthSpec) and term.unit == "tokens")
@@ -85,7 +86,7 @@ class SemanticReward:
         samples = list(samples)
         check_samples(samples, self.spec, label)
         batch = prepare_batch(samples, self.spec.text, self._compares)
-        embedder = BatchEmbedder(self._cached if self._embeds else None, batch.texts())
+        embedder = BatchEmbedder(self._cached if self._embeds else None, [*batch.texts(), *self._others])
         self._check_references(batch, embedder, label)
         unscorable = torch.tensor(
             [text.unscorable is not None or not embedder.has_representation(text.text) for text in batch.responses],
@@ -121,6 +122,9 @@ class SemanticReward:
         return term.bounds[0] if low_is_worst else term.bounds[1]
 
     def _check_references(self, batch: PreparedBatch, embedder: BatchEmbedder, label: Callable[[int], str]) -> None:
+        for text in self._others:
+            if not embedder.has_representation(text):
+                raise SpecError(f"contrast: the encoder has no representation of {text[:60]!r}; remove it from others")
         for sample, row in zip(batch.first, batch.rows, strict=True):
             for reference in row.references:
                 if not embedder.has_representation(reference):

@@ -46,7 +46,7 @@ def uses_references(term: TermSpec) -> bool:
         return term.against == "references"
     if isinstance(term, LengthSpec):
         return term.mode == "relative"
-    return term.kind in ("semantic", "bleu", "rouge", "bertscore")
+    return term.kind in ("semantic", "contrast", "bleu", "rouge", "bertscore")
 
 
 def uses_ground_truth(term: TermSpec) -> bool:

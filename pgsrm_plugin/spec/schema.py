@@ -69,7 +69,9 @@ class RewardSpec(Section):
 
     name: str = Field("", description="shown in logs and reports")
     description: str = ""
-    encoder: EncoderSpec | None = Field(None, description="needed by semantic, bertscore and length in tokens")
+    encoder: EncoderSpec | None = Field(
+        None, description="needed by semantic, contrast, bertscore and length in tokens"
+    )
     text: TextSpec = TextSpec()
     terms: dict[str, TermSpec] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
     weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")

@@ -59,6 +59,14 @@ class SemanticSpec(Section):
         return self
 
 
+class ContrastSpec(Section):
+    """How clearly the response is nearer to its reference than to the answers of other prompts."""
+
+    kind: Literal["contrast"] = "contrast"
+    others: tuple[str, ...] = Field(min_length=1, description="answers to other prompts, embedded as they are written")
+    temperature: float = Field(0.1, ge=1e-4, description="of the softmax over the cosines; lower: closer to 0 or 1")
+
+
 class ExactMatchSpec(Section):
     """1 if the response equals a reference (or the ground truth), else 0: the binary baseline."""
 
@@ -172,6 +180,7 @@ class BertScoreSpec(Section):
 
 TermSpec = Annotated[
     SemanticSpec
+    | ContrastSpec
     | ExactMatchSpec
     | CorrectnessSpec
     | FormatSpec
@@ -186,5 +195,5 @@ TermSpec = Annotated[
 
 PENALTIES = frozenset({"repetition", "prompt_copy"})
 """Kinds that measure a fault."""
-NEEDS_ENCODER = frozenset({"semantic", "bertscore"})
+NEEDS_ENCODER = frozenset({"semantic", "contrast", "bertscore"})
 """Kinds that cannot work without an encoder (``length`` does only for tokens)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgsrm_plugin.terms.bertscore import BertScore
 from pgsrm_plugin.terms.bleu import Bleu
+from pgsrm_plugin.terms.contrast import Contrast
 from pgsrm_plugin.terms.correctness import Correctness
 from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TERMS: dict[str, Callable[[Any], Term]] = {
     "semantic": Semantic,
+    "contrast": Contrast,
     "exact_match": ExactMatch,
     "correctness": Correctness,
     "format": Format,

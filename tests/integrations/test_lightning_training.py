@@ -15,6 +15,7 @@ from pgsrm_lightning import (
     LoraConfig,
     PPOConfig,
     PromptData,
+    ReinforceConfig,
     RLModule,
     RolloutLog,
     SamplingConfig,
@@ -31,7 +32,9 @@ SAMPLING = SamplingConfig(max_new_tokens=3)
 SHARED = {"epochs": 2, "minibatches": 3, "lr_actor": 1e-3}
 PPO = PPOConfig(group_size=2, lr_critic=1e-2, kl=KLConfig(0.05, target=10.0), **SHARED)
 GRPO = GRPOConfig(group_size=4, **SHARED)
+REINFORCE = ReinforceConfig(group_size=2, lr_actor=1e-3, lr_critic=1e-2, kl=KLConfig(0.05, target=10.0))
 ALGORITHMS = pytest.mark.parametrize("algorithm", [PPO, GRPO], ids=["ppo", "grpo"])
+EVERY_ALGORITHM = pytest.mark.parametrize("algorithm", [PPO, GRPO, REINFORCE], ids=["ppo", "grpo", "reinforce"])
 
 
 class Spy(Callback):
@@ -99,7 +102,7 @@ def test_the_first_minibatchs_ratio_is_exactly_one(algorithm, tiny_child, colour
     assert max(drift) > 0.0
 
 
-@ALGORITHMS
+@EVERY_ALGORITHM
 def test_accumulated_gradients_are_those_of_the_whole_minibatch(algorithm, tiny_child, colour_file, quiet_trainer):
     import dataclasses
 
@@ -118,7 +121,7 @@ def test_accumulated_gradients_are_those_of_the_whole_minibatch(algorithm, tiny_
             torch.testing.assert_close(other[name], value, atol=1e-6, rtol=1e-5)
 
 
-@ALGORITHMS
+@EVERY_ALGORITHM
 @pytest.mark.parametrize(("steps", "epochs"), [(4, 1), (3, 2)], ids=["within an epoch", "over epochs"])
 def test_resuming_takes_the_very_same_steps(algorithm, steps, epochs, tiny_child, colour_file, quiet_trainer, tmp_path):
     def run(resume=None):

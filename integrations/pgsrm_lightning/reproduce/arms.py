@@ -32,7 +32,8 @@ class Arm:
     Attributes:
         name: on pages and in files.
         role: what it is compared for.
-        body: its spec without the encoder; ``{floor}`` stands for a floor as ``pgsrm calibrate`` writes it.
+        body: its spec without the encoder; ``{floor}`` stands for a floor as ``pgsrm calibrate`` writes it,
+            ``{others}`` for the task's answers.
         about: what it is, in a few words.
         encoder: whether its spec has one.
     """
@@ -82,26 +83,40 @@ ARMS = {
         Arm("clipped-alpha2", "alpha", _clipped(2), "max(0, cos)^2: the shipped recipe `pgsrm`"),
         Arm("clipped-alpha4", "alpha", _clipped(4), "max(0, cos)^4"),
         Arm("clipped-alpha8", "alpha", _clipped(8), "max(0, cos)^8"),
-        Arm("calibrated", "improved", _calibrated(1), "cosine above that of unrelated answers, rescaled to [0, 1]"),
-        Arm("calibrated-alpha2", "improved", _calibrated(2), "the same, squared"),
+        Arm("calibrated-alpha2", "improved", _calibrated(2), "squared cosine above that of unrelated answers"),
         Arm(
-            "semantic+exact",
+            "calibrated+exact",
             "improved",
             f"{_calibrated(2)}{_EXACT}{_HALVES}",
             "half calibrated-alpha2, half binary: an exact match is worth more than a near one",
+        ),
+        Arm(
+            "clipped+exact",
+            "improved",
+            f"{_clipped(2)}{_EXACT}{_HALVES}",
+            "half max(0, cos)^2, half binary: the same without calibration",
+        ),
+        Arm(
+            "contrast",
+            "improved",
+            "terms:\n  contrast:\n    others: {others}\n    temperature: 0.1\n",
+            "softmax share of the parent's answer among the task's other answers",
         ),
     )
 }
 
 
-def spec_text(arm: Arm, floor: Floor | None) -> str:
-    """The arm's spec as YAML, with the task's floor filled in where it needs one."""
+def spec_text(arm: Arm, floor: Floor | None, answers: Sequence[str]) -> str:
+    """The arm's spec as YAML, with the task's floor and its answers filled in where it needs them."""
     text = f"name: {arm.name}\n" + (ENCODER if arm.encoder else "") + arm.body
-    if not arm.needs_floor:
-        return text
-    assert floor is not None
-    block = yaml.safe_load(floor.yaml())["floor"]
-    return text.replace("{floor}", yaml.safe_dump(block, default_flow_style=True, width=1000).strip())
+    if arm.needs_floor:
+        assert floor is not None
+        text = text.replace("{floor}", _inline(yaml.safe_load(floor.yaml())["floor"]))
+    return text.replace("{others}", _inline(sorted(set(answers))))
+
+
+def _inline(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6).strip()
 
 
 def of_role(*roles: Role) -> Sequence[str]:

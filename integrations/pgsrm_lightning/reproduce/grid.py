@@ -33,13 +33,15 @@ class Protocol:
         child: ``tiny``, or a folder or hub id of a causal language model, which starts as it is.
         size: of the tiny child.
         goal: the tiny child's supervised run stops once it samples the right answer with this probability.
+        supervised_steps: that run's, at most; a goal that is not reached by then is an error.
         steps, prompts_per_step: of a run.
         validate_every: steps between two measurements of accuracy.
     """
 
     child: str = TINY
     size: Size = field(default_factory=lambda: Size(layers=2, width=128))
-    goal: float = 0.05
+    goal: float = 0.1
+    supervised_steps: int = 3000
     steps: int = 60
     prompts_per_step: int = 128
     validate_every: int = 5

@@ -18,7 +18,6 @@ from pgsrm_plugin.school import models
 from pgsrm_plugin.tasks import Task, load_task
 
 VAL_SETS = ("train", "held_out")
-MAX_STEPS = 3000
 
 
 def prepare(job: Job) -> None:
@@ -59,7 +58,8 @@ def _teach(task: Task, job: Job, folder: Path) -> int:
         return models.sampled_accuracy(model, tokenizer, prompts, answers) >= job.protocol.goal
 
     data = models.encode_pairs(tokenizer, prompts, answers)
-    steps = models.teach(model, data, lr=1e-3, until=knows_enough, max_steps=MAX_STEPS, every=1, seed=job.seed)
+    most = job.protocol.supervised_steps
+    steps = models.teach(model, data, lr=1e-3, until=knows_enough, max_steps=most, every=1, seed=job.seed)
     models.save(model, tokenizer, folder)
     return steps
 

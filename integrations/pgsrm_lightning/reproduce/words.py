@@ -37,7 +37,7 @@ REINFORCE = (
 PASSES = (
     "Wrong greedy answers to training prompts at the end of `pgsrm-clipped` runs, those with the highest cosine first. "
     "A cosine near 1 means that the reward can hardly tell the answer from the parent's, so little is to be gained by "
-    "mending it. An exact-match bonus (`semantic+exact`) pays for that last step; a calibrated floor and a higher "
+    "mending it. An exact-match bonus (`clipped+exact`) pays for that last step; a calibrated floor and a higher "
     "alpha widen it."
 )
 LIMITS = """\

@@ -84,7 +84,8 @@ def run(job: Job) -> None:
     yardstick, started = _yardstick(), time.perf_counter()
     folder = job.warm_start
     records = {name: read_records(folder / f"{name}.jsonl", responses=False) for name in VAL_SETS if _rows(job, name)}
-    text = spec_text(ARMS[job.arm], _floor(job, records["train"], yardstick))
+    answers = [record.references[0] for record in records["train"]]
+    text = spec_text(ARMS[job.arm], _floor(job, records["train"], yardstick), answers)
     spec = parse_spec(text)
     reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     module = RLModule(
@@ -203,7 +204,9 @@ def _wrong(module: RLModule, split: str, records: list[Record]) -> list[dict[str
 
 
 def _rows(job: Job, split: str) -> bool:
-    return (job.warm_start / f"{split}.jsonl").stat().st_size > 0
+    """Whether the task has prompts of a split."""
+    path = job.warm_start / f"{split}.jsonl"
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _yardstick() -> SemanticReward:
