@@ -2,8 +2,8 @@
 
 One optimizer step a batch, no ratio, no clipping, no GAE, no whitening. The KL term stands in the loss with the k1
 estimate, as it does there, where it has zero expected gradient on-policy: only its noise acts. It is here so that a
-reward and an optimiser are not confused; :mod:`~pgsrm_lightning.ppo` learns better. Unlike there, end-of-text is
-learned and no pads stand between prompt and response.
+reward and an optimiser are not confused. Unlike there, the baseline of a token is the value before it (a value that has
+read the response would bias the gradient), end-of-text is learned, and no pads stand between prompt and response.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -21,8 +21,9 @@ from rich.console import Console
 from pgsrm_lightning.reproduce.app import build_app, make_protocol
 from pgsrm_lightning.reproduce.collect import collect
 from pgsrm_lightning.reproduce.files import is_finished
-from pgsrm_lightning.reproduce.grid import Protocol, plan
+from pgsrm_lightning.reproduce.grid import Job, Protocol, plan
 from pgsrm_lightning.reproduce.run import run_grid
+from pgsrm_lightning.reproduce.worker import Outcome
 from pgsrm_plugin.cli import main as pgsrm
 from pgsrm_plugin.rowfiles import read_rows
 from pgsrm_plugin.school import Size
@@ -35,12 +36,34 @@ def grid(out, protocol=TINY, seeds=1, arms=("pgsrm-clipped", "binary")):
     return plan(["colours"], list(arms), ("ppo",), seeds, protocol, out)
 
 
+@dataclass(frozen=True)
+class Ran:
+    """One pool ran all of these: what ended well, and what was to fail."""
+
+    jobs: list[Job]
+    again: Job
+    own_child: Job
+    bad: Job
+    unready: Job
+    failed: list[Outcome]
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def ran(tmp_path_factory):
+    first, second = tmp_path_factory.mktemp("grid"), tmp_path_factory.mktemp("again")
+    jobs = grid(first)
+    (again,) = grid(second, arms=["binary"])
+    (own_child,) = grid(first, replace(TINY, child=str(jobs[0].warm_start / "child"), steps=2), arms=["binary"])
+    (bad,) = grid(first, replace(TINY, ppo=replace(TINY.ppo, lr_actor=1e30)), arms=["binary"])
+    (unready,) = grid(second, replace(TINY, goal=0.99, supervised_steps=3), arms=["binary"])
+    failed = run_grid([bad, unready, *jobs, again, own_child], 2, QUIET)
+    return Ran(jobs, again, own_child, bad, unready, failed)
+
+
+@pytest.fixture
+def finished(ran):
     """Two rewards, one seed."""
-    jobs = grid(tmp_path_factory.mktemp("grid"))
-    assert run_grid(jobs, 2, QUIET) == []
-    return jobs
+    return ran.jobs
 
 
 def content(job):
@@ -76,10 +99,8 @@ def test_a_file_that_is_cut_short_is_no_finished_run(finished, tmp_path):
     assert not is_finished(job)
 
 
-def test_a_run_repeats_to_the_bit(finished, tmp_path):
-    again = replace(finished[1], out=tmp_path)
-    assert run_grid([again], 1, QUIET) == []
-    assert content(again)["curves"] == content(finished[1])["curves"]
+def test_a_run_repeats_to_the_bit(ran):
+    assert content(ran.again)["curves"] == content(ran.jobs[1])["curves"]
 
 
 def test_tables_and_examples(finished):
@@ -94,26 +115,25 @@ def test_tables_and_examples(finished):
     assert all(row["response"].strip().lower() != row["reference"] for row in examples)
 
 
-def test_a_failing_run_is_reported_and_the_others_go_on(tmp_path):
-    jobs = grid(tmp_path, arms=["binary"])
-    bad = replace(jobs[0], protocol=replace(TINY, ppo=replace(TINY.ppo, lr_actor=1e30)))
-    (failed,) = run_grid([bad, *jobs], 1, QUIET)
-    assert failed.job == bad
-    assert "gradient is not finite" in failed.error
-    assert "Traceback" in failed.trace
-    assert not bad.file.exists()
-    assert is_finished(jobs[0])
+def test_failing_runs_are_reported_and_the_others_go_on(ran):
+    failed = {outcome.job: outcome for outcome in ran.failed}
+    assert set(failed) == {ran.bad, ran.unready}
+    assert "gradient is not finite" in failed[ran.bad].error
+    assert "Traceback" in failed[ran.bad].trace
+    assert "its warm start failed: the supervised run did not reach its goal in 3 steps" in failed[ran.unready].error
+    assert not ran.bad.file.exists()
+    assert not ran.unready.warm_start.exists()
+    assert all(map(is_finished, [*ran.jobs, ran.again, ran.own_child]))
 
 
-def test_a_warm_start_out_of_reach_fails_its_runs_only(tmp_path):
-    unreachable = grid(tmp_path, replace(TINY, goal=0.99, supervised_steps=3), arms=["binary"])
-    (failed,) = run_grid(unreachable, 1, QUIET)
-    assert "its warm start failed" in failed.error
-    assert not list((tmp_path / "warm").iterdir())
+def test_a_child_of_ones_own_starts_as_it_is(ran):
+    tiny, own = content(ran.jobs[1])["curves"], content(ran.own_child)["curves"]
+    assert own["val/train/chance"]["values"][0] == pytest.approx(tiny["val/train/chance"]["values"][0])
+    assert not (ran.own_child.warm_start / "child").exists()
 
 
 PGSRM = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()"]
-COMMAND = ["reproduce", "pgsrm", "--tasks", "colours", "--arms", "binary", "--steps", "30", "--prompts", "16"]
+COMMAND = ["reproduce", "pgsrm", "--tasks", "colours", "--arms", "binary", "--steps", "20", "--prompts", "16"]
 
 
 def test_a_killed_grid_goes_on_where_it_was(tmp_path):
@@ -155,16 +175,6 @@ def test_a_child_of_ones_own_gets_the_papers_learning_rates():
     assert (theirs.ppo.lr_actor, theirs.ppo.lr_critic) == (1e-5, 1e-4)
     assert ours.ppo.lr_actor > theirs.ppo.lr_actor
     assert make_protocol("gpt2", 10, 8, 2e-5).reinforce.lr_actor == 2e-5
-
-
-def test_a_hugging_face_child_starts_as_it_is(finished, tmp_path):
-    protocol = replace(TINY, child=str(finished[0].warm_start / "child"), steps=2)
-    (job,) = grid(tmp_path, protocol, arms=["binary"])
-    assert run_grid([job], 1, QUIET) == []
-    assert content(job)["curves"]["val/train/chance"]["values"][0] == pytest.approx(
-        content(finished[0])["curves"]["val/train/chance"]["values"][0]
-    )
-    assert not (job.warm_start / "child").exists()
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def _task(results: Results, task: str) -> str:
         f"Less {BASELINE}, paired by seed:",
         _table(["reward", *heads], against),
         _table(["reward", *(MEASURES[name].title for name in STEADY)], steady),
-        words.runs(results, task),
+        _table(words.FACTS, [[arm, *words.run_facts(results.of(task, arm))] for arm in results.arms(task)]),
     ]
     return "\n\n".join(parts)
 

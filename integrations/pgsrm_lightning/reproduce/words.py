@@ -12,6 +12,7 @@ from pgsrm_lightning.reproduce.summary import (
     LEAST_SEEDS,
     Comparison,
     Results,
+    Row,
     across_tasks,
     compare,
     recommended,
@@ -34,6 +35,14 @@ REINFORCE = (
     "clipping, no GAE, and a KL term of zero expected gradient. With it the reward can be judged without our PPO. "
     "Accuracy on training prompts, mean over the run:"
 )
+FACTS = (
+    "reward",
+    f"reached the {100 * SHARE:.0f} % mark",
+    "collapsed",
+    "cosine of wrong answers",
+    "seconds",
+    "of them scoring",
+)
 PASSES = (
     "Wrong greedy answers to training prompts at the end of `pgsrm-clipped` runs, those with the highest cosine first. "
     "A cosine near 1 means that the reward can hardly tell the answer from the parent's, so little is to be gained by "
@@ -49,7 +58,8 @@ LIMITS = """\
 - A percentile bootstrap over five values is narrower than its name says (it covers the true mean in clearly less than
   95 % of cases), and many comparisons are made, so a single verdict is weak evidence; the sign-flip p stands beside.
 - Variance of KL, entropy and value loss contains the trend of learning: a run that learns more moves more. The row
-  "KL from step to step" leaves the trend out.
+  "KL from step to step" leaves the trend out. KL is the k3 estimate on the sampled tokens, where single rare tokens
+  make spikes.
 - The cosine is MiniLM's; the paper used Numberbatch for words and text-embedding-3-large for sentences.
 """
 
@@ -116,22 +126,19 @@ def start(results: Results, task: str) -> str:
     )
 
 
-def runs(results: Results, task: str) -> str:
-    """Collapses, thresholds, wrong answers and time."""
-    parts = []
-    for arm in results.arms(task):
-        rows = results.of(task, arm)
-        broke = sum(bool(row["collapsed"]) for row in rows)
-        reached = sum(bool(row["reached_90"]) for row in rows)
-        parts.append(
-            f"{arm}: {reached} of {len(rows)} reached the {SHARE:.0%} mark, {broke} collapsed, "
-            f"{_mean(r['seconds'] for r in rows):.0f} s, {_mean(r['reward_share'] for r in rows):.0%} of it scoring, "
-            f"mean cosine of wrong answers {_mean(r['wrong_cosine'] for r in rows):.2f}"
-        )
-    return "\n".join(f"- {part}" for part in parts)
+def run_facts(rows: Sequence[Row]) -> list[str]:
+    """Of the runs of an arm on a task: marks reached, collapses, wrong answers and time."""
+    count = len(rows)
+    return [
+        f"{sum(bool(row['reached_90']) for row in rows)} of {count}",
+        f"{sum(bool(row['collapsed']) for row in rows)} of {count}",
+        f"{_mean(row['wrong_cosine'] for row in rows):.2f}",
+        f"{_mean(row['seconds'] for row in rows):.0f}",
+        f"{100 * _mean(row['reward_share'] for row in rows):.0f} %",
+    ]
 
 
-def method(row: Mapping[str, Any]) -> str:
+def method(row: Row) -> str:
     """The protocol, versions and machine of the runs."""
     settings, versions, machine = (json.loads(row[name]) for name in ("settings", "versions", "machine"))
     child = settings["child"]
@@ -146,7 +153,7 @@ def method(row: Mapping[str, Any]) -> str:
     kl = ", ".join(f"{k} {v}" for k, v in settings["ppo"]["kl"].items())
     return (
         f"Child: {who}. {settings['steps']} steps of {settings['prompts_per_step']} sampled answers, temperature 1. "
-        f"PPO, the same for all rewards: {ppo}; KL {kl}. The first {WARM_UP:.0%} of the steps are left out of "
+        f"PPO, the same for all rewards: {ppo}; KL {kl}. The first {100 * WARM_UP:.0f} % of the steps are left out of "
         "variances. A run collapsed if it ended below its warm start, below half of its own best accuracy, or with a "
         f"number that is not finite.\n\nVersions: {_listed(versions)}. Machine: {_listed(machine)}."
     )
