@@ -274,11 +274,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--burst", type=float, default=50.0)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--retry-after", default="0.05")
     parser.add_argument("--faults", default="")
     parser.add_argument("--every", type=int, default=0)
     given = parser.parse_args()
     faults = tuple(name for name in given.faults.split(",") if name)
-    behaviour = Behaviour(given.latency, given.rate, given.burst, faults, given.every)
+    behaviour = Behaviour(given.latency, given.rate, given.burst, faults, given.every, retry_after=given.retry_after)
     asyncio.run(_serve(ParentServer(behaviour, given.port, keep_bodies=False)))
 
 

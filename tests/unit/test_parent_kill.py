@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from parent_rate import counts, serving
 from parent_server import expected
 
 from pgsrm_plugin.parents.engines import build_engine
@@ -22,26 +21,9 @@ from pgsrm_plugin.parents.generate import generate
 from pgsrm_plugin.parents.records import ParentConfig, Request
 from pgsrm_plugin.parents.store import ParentStore
 
-SERVER = Path(__file__).parents[1] / "parent_server.py"
+TESTS = Path(__file__).parents[1]
 CONCURRENCY = 8
 KILLS = 20
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[str]:
-    """The fault server in a process of its own; gives its address."""
-    command = [sys.executable, str(SERVER), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
-
-
-def asked(url: str) -> dict[str, dict[str, int]]:
-    with urllib.request.urlopen(url.removesuffix("/v1") + "/counts", timeout=10) as answer:
-        return json.load(answer)
 
 
 def run(folder: Path, url: str, count: int) -> None:
@@ -66,7 +48,7 @@ def forked(folder: Path, url: str, count: int) -> int:
 def started(folder: Path, url: str, count: int) -> int:
     """Runs it in a new Python, as a user does; its pid, once the run has begun."""
     code = (
-        f"import sys; sys.path[:0] = {[str(SERVER.parent), str(Path(__file__).parent)]!r}\n"
+        f"import sys; sys.path[:0] = {[str(TESTS), str(Path(__file__).parent)]!r}\n"
         f"from pathlib import Path; import test_parent_kill as t\n"
         f"print(flush=True); t.run(Path({str(folder)!r}), {url!r}, {count})"
     )
@@ -107,7 +89,7 @@ def kill_and_go_on(folder: Path, url: str, count: int, start: Callable[[Path, st
         now = contents(folder) if (folder / "manifest.json").exists() else {}
         assert now.items() >= before.items()
         # What the endpoint answered is in the store, but for the calls in flight at each kill.
-        assert len(asked(url)["answers"]) - len(now) <= CONCURRENCY
+        assert len(counts(url)["answers"]) - len(now) <= CONCURRENCY
         kept.append(len(now))
         before = now
     pid = start(folder, url, count)
@@ -120,9 +102,9 @@ def test_twenty_kills(tmp_path, start):
     count = 800
     with serving("--latency", "0.015", "--faults", "429,500,garbage,cut", "--every", "25") as url:
         kept = kill_and_go_on(tmp_path / "killed", url, count, start)
-        counts = asked(url)
-        assert len(counts["answers"]) == count
-        twice = sum(counts["answers"].values()) - count
+        answers = counts(url)["answers"]
+        assert len(answers) == count
+        twice = sum(answers.values()) - count
         assert twice <= KILLS * CONCURRENCY
         print(f"{count} prompts, kept after each kill {kept}, answered twice {twice}")
         # It was killed at work, not only at the door.
@@ -133,3 +115,14 @@ def test_twenty_kills(tmp_path, start):
     assert sorted(text for _, _, text, _, _ in killed.values()) == sorted(
         expected(f"prompt {i}", 0) for i in range(count)
     )
+
+
+@pytest.mark.slow
+def test_ten_thousand_prompts_at_the_rate_that_the_endpoint_allows():
+    command = [sys.executable, str(TESTS / "parent_rate.py"), "--prompts", "10000"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    figures = json.loads(ran.stdout)
+    print(figures)
+    assert figures["stored"] == figures["answered"] == 10_000
+    assert figures["resident_growth_mb"] < 50
+    assert figures["share_of_allowed"] > 0.9

@@ -13,6 +13,7 @@ import httpx
 from pgsrm_plugin.endpoint import api_token, endpoint_url, redact
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.engines.base import Completion
+from pgsrm_plugin.parents.engines.lines import Lines
 from pgsrm_plugin.parents.engines.openai_answer import BadAnswerError, parse_answer, request_body
 from pgsrm_plugin.parents.engines.openai_refusal import CallError, Refusal, TransientError, judge
 from pgsrm_plugin.parents.engines.pacing import Gate, backoff_s
@@ -30,7 +31,7 @@ class _Session:
     """What is bound to one event loop."""
 
     loop: asyncio.AbstractEventLoop
-    client: httpx.AsyncClient
+    lines: Lines
     gate: Gate
     opened: float
 
@@ -110,7 +111,7 @@ class OpenAIEngine:
         """Closes the connections that are kept open."""
         session, self._session = self._session, None
         if session is not None:
-            await session.client.aclose()
+            await session.lines.aclose()
 
     def _too_late(self, trouble: TransientError, attempts: int) -> Completion:
         if trouble.wait_s >= self._spec.deadline_s:
@@ -125,26 +126,22 @@ class OpenAIEngine:
         """The session of the running event loop."""
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.loop is not loop:
-            self._session = _Session(loop, self._client(), Gate(self._spec.concurrency), time.monotonic())
+            self._session = _Session(loop, self._lines(), Gate(self._spec.concurrency), time.monotonic())
         return self._session
 
-    def _client(self) -> httpx.AsyncClient:
+    def _lines(self) -> Lines:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        calls = self._spec.concurrency
-        return httpx.AsyncClient(
-            headers=headers,
-            follow_redirects=False,
-            limits=httpx.Limits(max_connections=calls, max_keepalive_connections=calls),
-            timeout=httpx.Timeout(self._spec.timeout_s, connect=min(_FIRST_CONTACT_S, self._spec.timeout_s)),
-        )
+        timeout_s = self._spec.timeout_s
+        return Lines(headers, httpx.Timeout(timeout_s, connect=min(_FIRST_CONTACT_S, timeout_s)))
 
     async def _post(self, session: _Session, content: bytes, began: float, until: float) -> bytes:
         """The body of one answer with status 200."""
         allowed = max(0.0, min(self._spec.timeout_s, until - time.monotonic()))
         try:
-            response, body = await asyncio.wait_for(self._send(session.client, content), allowed)
+            async with session.lines.line() as client:
+                response, body = await asyncio.wait_for(self._send(client, content), allowed)
         except asyncio.TimeoutError:
             raise TransientError(f"did not answer within {allowed:.1f} s") from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
