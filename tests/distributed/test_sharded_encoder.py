@@ -110,7 +110,7 @@ def test_every_rank_gets_what_the_unsharded_encoder_gives(ran, specs, case):
         for embeddings, parts in zip(facts[case]["embeddings"], calls, strict=True):
             assert_same(embeddings, whole.encode(parts[rank]))
         for state_TD, expected_TD in zip(facts[case]["states"], whole.token_states(calls[0][rank]), strict=True):
-            torch.testing.assert_close(state_TD, expected_TD, atol=2e-6, rtol=2e-6)
+            torch.testing.assert_close(state_TD, expected_TD, atol=5e-6, rtol=0)
         assert facts[case]["identity"] == whole.identity
 
 
