@@ -7,6 +7,8 @@ placements alternate, and the time of a round is that of its slower rank. Memory
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import multiprocessing
 import resource
@@ -88,22 +90,20 @@ def time_rank(rank: int, folder: str, spec: dict[str, Any], work: list[int], rou
 
 
 def weigh_rank(rank: int, folder: str, spec: dict[str, Any], placement: Placement, results: Any) -> None:
-    """Parameter bytes of a rank, and its peak resident memory in MiB after loading and after some work."""
+    """Parameter bytes of a rank, and its resident memory in MiB: after loading, after some work, and the peak."""
     encoder = ShardedEncoder(HfEncoderSpec(**spec), join_group(rank, folder, placement), placement)
-    loaded = resident_mib()
+    facts = {"bytes": encoder.parameter_bytes[0], "loaded_mib": resident_mib()}
     encoder.encode(texts(16, rank))
-    results.put(
-        (
-            rank,
-            {"bytes": encoder.parameter_bytes[0], "resident_mib": loaded, "after_work_mib": resident_mib()}
-            | {"peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024},
-        )
-    )
+    facts["held_mib"] = resident_mib()
+    facts["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    results.put((rank, facts))
     distributed.destroy_process_group()
 
 
 def resident_mib() -> int:
-    """What the process holds now."""
+    """What the process holds now, once the C library has given back what is free."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * resource.getpagesize() // 2**20
 
@@ -156,13 +156,11 @@ def main() -> None:
             f"| {count} | {row['tokens_a_rank']:,} | {row['replicate']:.2f} s | {row['shard']:.2f} s "
             f"| {row['ratio']:.2f} |"
         )
-    print("\n| placement | parameter bytes a rank | resident, loaded | after work | peak |\n|---|---|---|---|---|")
+    print("\n| placement | parameter bytes a rank | resident: loaded | after work | peak |\n|---|---|---|---|---|")
     for placement, ranks in found["memory"].items():
         own = ranks[0]
-        print(
-            f"| {placement} | {own['bytes']:,} | {own['resident_mib']} MiB | {own['after_work_mib']} MiB "
-            f"| {own['peak_mib']} MiB |"
-        )
+        memory = " | ".join(f"{own[name]} MiB" for name in ("loaded_mib", "held_mib", "peak_mib"))
+        print(f"| {placement} | {own['bytes']:,} | {memory} |")
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
