@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 DEMO_ARGS ?=
+BENCH_ARGS ?= --dtype both
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl test check test-slow test-vllm docs format clean
+.PHONY: help demo demo-verl test check test-slow test-vllm bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +34,12 @@ test-slow: $(VENV)/.installed-dev ## the tests that take minutes; with vLLM: mak
 
 test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
 	$(VENV)-vllm/bin/python -m pytest -m slow -k vllm
+
+bench: $(VENV)/.installed-demo ## the encoder against sentence-transformers on this machine; minutes
+	$(BIN)/pgsrm bench $(BENCH_ARGS)
+
+bench-docs: $(VENV)/.installed-demo ## docs/benchmarks.md from docs/benchmarks.json
+	$(BIN)/python -m pgsrm_plugin.bench.docs docs/benchmarks.json --out docs/benchmarks.md
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

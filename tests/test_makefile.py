@@ -111,10 +111,14 @@ def test_help_is_the_default_and_lists_every_target() -> None:
     declared = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert declared is not None
     assert listed == declared[1].split()
-    assert {"demo", "demo-verl", "test", "check", "test-slow", "docs", "format", "clean"} < set(listed)
+    assert {"demo", "demo-verl", "test", "check", "test-slow", "bench", "bench-docs", "docs", "format", "clean"} < set(
+        listed
+    )
 
 
-@pytest.mark.parametrize("target", ["demo", "demo-verl", "test", "check", "test-slow", "docs", "format"])
+@pytest.mark.parametrize(
+    "target", ["demo", "demo-verl", "test", "check", "test-slow", "bench", "bench-docs", "docs", "format"]
+)
 def test_every_target_says_what_is_missing(tmp_path: Path, target: str) -> None:
     checkout = bare_checkout(tmp_path)
     ran = make(checkout, target, PYTHON="no-such-python")

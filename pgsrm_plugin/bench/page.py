@@ -12,6 +12,7 @@ from pgsrm_plugin.report import html
 from pgsrm_plugin.report.figures import COLOURS, plotly_script
 
 _INK = "#8a8f98"
+_STYLE = "th::first-letter { text-transform: none; } .facts { margin-top: 1.2rem; }"
 _NOTE = (
     "Pairs a second, median of {rounds} rounds in which every bar had its turn; the whiskers reach from the slowest "
     "round to the fastest. The dotted line is what the machine would reach if it did nothing but multiply the "
@@ -35,7 +36,7 @@ def render(result: dict[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Encoder benchmark: {escape(model)}</title>\n<style>{style}</style>\n"
+        f"<title>Encoder benchmark: {escape(model)}</title>\n<style>{style}\n{_STYLE}</style>\n"
         f"<script>{plotly_script()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -44,9 +45,13 @@ def _section(run: dict[str, Any], number: int) -> str:
     rows = [html.row(bar_title(name, run), [escape(cell) for cell in cells(run, name)]) for name in run["pairs_per_s"]]
     notes = "".join(f"<p>{escape(text)}</p>" for text in facts(run)[1:])
     caption = f"<figcaption>{escape(_NOTE.format(rounds=run['rounds']))}</figcaption>"
-    return (
-        f"<h2>{escape(run['dtype'])} on {escape(run['device'])}</h2>\n"
-        f"<figure>{_bars(run, f'bars-{number}')}{caption}</figure>\n{html.table(['', *HEADINGS], rows)}\n{notes}"
+    return "\n".join(
+        [
+            f"<h2>{escape(run['dtype'])} on {escape(run['device'])}</h2>",
+            f"<figure>{_bars(run, f'bars-{number}')}{caption}</figure>",
+            html.table(["", *HEADINGS], rows),
+            f'<div class="facts">{notes}</div>',
+        ]
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from pgsrm_plugin.bench.workload import Pairs
 
@@ -71,6 +71,11 @@ def identical_spread(pairs: Pairs, cosines: Sequence[float]) -> float:
     """The greatest difference between the cosines of two identical pairs; 0 for an encoder that is exact."""
     kept = first_of_identical(pairs, cosines)
     return max((abs(one - other) for one, other in zip(cosines, kept, strict=True)), default=0.0)
+
+
+def group_std(pairs: Pairs, cosines: Sequence[float]) -> float:
+    """The standard deviation of the cosines within a group, mean over the groups."""
+    return fmean(pstdev([cosines[row] for row in rows]) for rows in _group_rows(pairs))
 
 
 def share_below(pairs: Pairs, cosines: Sequence[float], noise: float) -> float:

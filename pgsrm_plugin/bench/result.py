@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from pgsrm_plugin.bench.bars import Lineup
-from pgsrm_plugin.bench.ranking import compare_ranking, first_of_identical, identical_spread, share_below
+from pgsrm_plugin.bench.ranking import compare_ranking, first_of_identical, group_std, identical_spread, share_below
 from pgsrm_plugin.bench.roofline import Work
 from pgsrm_plugin.bench.rounds import Track
 from pgsrm_plugin.bench.workload import Pairs
@@ -75,6 +75,7 @@ def one_result(scene: Scene, measured: Measured) -> dict[str, Any]:
         "kendall_tau_mean": ours.mean,
         "kendall_tau_min": ours.least,
         "ranking": {name: asdict(ranking) for name, ranking in rankings.items() if name != "default"},
+        "group_std": group_std(pairs, reference),
         "groups_within_noise": share_below(pairs, tracks["ours"].cosines, errors["ours"]["max"]),
         "cosine_error": errors,
         "identical_pairs_differ_by": {name: identical_spread(pairs, track.cosines) for name, track in whole.items()},

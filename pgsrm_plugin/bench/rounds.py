@@ -50,7 +50,7 @@ class Track:
         seconds: of each round.
         cosines: of the last round.
         padding: padding's share of the tokens it computed; None where it is not known.
-        peak_mb: the most memory beyond the start in the first round (giving memory back before costs time).
+        peak_mb: the most memory beyond the start in the untimed round; None where it is not known.
     """
 
     pairs: int
@@ -68,9 +68,15 @@ class Track:
 def play(
     bars: Sequence[Bar], pairs: Pairs, gauges: Mapping[str, Callable[[], float]], rounds: int, say: Say
 ) -> tuple[list[Track], dict[str, list[float]]]:
-    """Every bar's track, and every gauge's readings, one a round. Each round begins with another bar."""
+    """Every bar's track, and every gauge's readings, one a round. Each round begins with another bar.
+
+    A first round is not timed: it warms up, and measures memory and padding.
+    """
     work = [pairs if bar.rows is None else pairs.take(bar.rows) for bar in bars]
     tracks = [Track(len(rows)) for rows in work]
+    for bar, rows, track in zip(bars, work, tracks, strict=True):
+        say(f"warming up: {bar.name}, {bar.dtype}")
+        _weigh(bar, rows, track)
     readings: dict[str, list[float]] = {name: [] for name in gauges}
     for number in range(rounds):
         for name, read in gauges.items():
@@ -78,22 +84,26 @@ def play(
         for i in range(len(bars)):
             turn = (i + number) % len(bars)
             say(f"round {number + 1} of {rounds}: {bars[turn].name}, {bars[turn].dtype}")
-            _take_turn(bars[turn], work[turn], tracks[turn], weighed=number == 0)
+            _time(bars[turn], work[turn], tracks[turn])
     return tracks, readings
 
 
-def _take_turn(bar: Bar, pairs: Pairs, track: Track, weighed: bool) -> None:
-    device = torch.device(bar.device)
-    memory = PeakMemory(device) if weighed and bar.measures_memory else None
+def _weigh(bar: Bar, pairs: Pairs, track: Track) -> None:
+    memory = PeakMemory(torch.device(bar.device)) if bar.measures_memory else None
     if bar.padding is not None:
         bar.padding.open()
+    bar.cosines(pairs)
+    if bar.padding is not None:
+        track.padding = bar.padding.close()
+    if memory is not None:
+        track.peak_mb = memory.read_mb()
+
+
+def _time(bar: Bar, pairs: Pairs, track: Track) -> None:
+    device = torch.device(bar.device)
     synchronise(device)
     started = time.perf_counter()
     cosines = bar.cosines(pairs)
     synchronise(device)
     track.seconds.append(time.perf_counter() - started)
     track.cosines = cosines.double().tolist()
-    if bar.padding is not None:
-        track.padding = bar.padding.close()
-    if memory is not None:
-        track.peak_mb = memory.read_mb()

@@ -16,7 +16,7 @@ from pgsrm_plugin.bench.bars import CACHE_MB, Lineup, cosines_of, make_lineup, s
 from pgsrm_plugin.bench.baseline import Baseline
 from pgsrm_plugin.bench.result import Measured, Scene, one_result
 from pgsrm_plugin.bench.roofline import Gemm, Work, token_counts, work_of
-from pgsrm_plugin.bench.rounds import Bar, Say, Track, play
+from pgsrm_plugin.bench.rounds import Say, Track, play
 from pgsrm_plugin.bench.streaming import Window, poisson_arrivals, stream
 from pgsrm_plugin.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.cache import CachedEncoder
@@ -25,8 +25,8 @@ from pgsrm_plugin.report.machine import machine, versions
 from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Encoder
 
-SAMPLE_GROUPS, WARM_SHARE, REPEAT_ROUNDS = 16, 4, 3
-"""Groups compared with float64; the part of the groups scored before the clock runs; rounds of the cache's test."""
+SAMPLE_GROUPS, REPEAT_SHARE, REPEAT_ROUNDS = 16, 4, 3
+"""Groups compared with float64; the part of the groups that the cache is tried on, and how often."""
 STREAM_LOAD, STREAM_S = 0.5, 8.0
 """Arrivals a second, as a share of the throughput; about how long they go on."""
 
@@ -75,7 +75,6 @@ def run_bench(settings: BenchSettings, say: Say = lambda _: None) -> dict[str, A
     lineups = {dtype: make_lineup(_with_dtype(settings.spec, dtype), pairs, say) for dtype in settings.dtypes}
     shared = shared_bars(plain, sample)
     bars = [*shared, *(bar for lineup in lineups.values() for bar in lineup.bars.values())]
-    _warm_up(bars, pairs, say)
     gauges = _gauges(work, settings.dtypes, plain.model.device, say)
     tracks, rates = play(bars, pairs, gauges, settings.rounds, say)
     by_bar = {(bar.name, bar.dtype): track for bar, track in zip(bars, tracks, strict=True)}
@@ -142,7 +141,7 @@ def _extras(
     lineup: Lineup, pairs: Pairs, lengths: dict[str, int], ours: Track, seed: int, say: Say
 ) -> dict[str, dict[str, float]]:
     say("half of the texts known, then arrivals one by one")
-    part = pairs.take(pairs.spread_groups(max(2, len(set(pairs.groups)) // WARM_SHARE)))
+    part = pairs.take(pairs.spread_groups(max(2, len(set(pairs.groups)) // REPEAT_SHARE)))
     return {
         "repeats": measure_repeats(lineup.encoder, part, lengths),
         "streaming": measure_streaming(lineup.encoder, pairs, STREAM_LOAD * ours.pairs_per_s, seed),
@@ -153,13 +152,6 @@ def _seconds(cached: CachedEncoder, texts: Sequence[str]) -> float:
     started = time.perf_counter()
     cached.embed(texts)  # returns vectors on the CPU, so the device is done
     return time.perf_counter() - started
-
-
-def _warm_up(bars: Sequence[Bar], pairs: Pairs, say: Say) -> None:
-    part = pairs.take(pairs.spread_groups(max(1, len(set(pairs.groups)) // WARM_SHARE)))
-    for bar in bars:
-        say(f"warming up: {bar.name}, {bar.dtype}")
-        bar.cosines(part if bar.rows is None else part.take(range(2)))
 
 
 def _gauges(work: Work, dtypes: Sequence[str], device: torch.device, say: Say) -> dict[str, Any]:

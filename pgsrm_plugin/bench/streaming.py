@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class Streamed:
     def percentile_ms(self, share: float) -> float:
         """The latency that ``share`` of the rows do not exceed (nearest rank)."""
         ordered = sorted(self.latencies_s)
-        return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return 1000 * ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def poisson_arrivals(count: int, per_s: float, seed: int) -> list[float]:

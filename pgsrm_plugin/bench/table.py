@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pgsrm_plugin.bench.wording import facts, runs_of, spread
 
-HEADINGS = ("pairs/s", "range", "ours", "padding", "MiB", "error", "tau")
+HEADINGS = ("pairs/s", "range", "ours is", "padding", "MiB", "error", "tau")
 
 
 def show(result: dict[str, Any], console: Console) -> None:

@@ -58,11 +58,11 @@ def exactness_fact(run: dict[str, Any]) -> str:
     spreads = run["identical_pairs_differ_by"]
     left_out = f", {ours['left_out']} without an order left out" if ours["left_out"] else ""
     return (
-        f"Its cosines differ from float64's by at most {error['max']:.1e} ({error['pairs']} pairs). Within groups "
-        f"Kendall's tau against float32 is {ours['mean']:.4f} on average and {ours['least']:.3f} at least "
-        f"({ours['groups']} groups{left_out}); in {run['groups_within_noise']:.1%} of them two different responses are "
-        f"closer together than that error. Identical pairs differ by {spreads['ours']:.1e} "
-        f"(by default encode: {spreads['default']:.1e})."
+        f"pgsrm-plugin's cosines differ from float64's by at most {error['max']:.1e} ({error['pairs']} pairs). Within "
+        f"groups, whose cosines have a standard deviation of {run['group_std']:.3f} on average, Kendall's tau against "
+        f"float32 is {ours['mean']:.4f} on average, {ours['least']:.3f} at least ({ours['groups']} groups{left_out}); "
+        f"in {run['groups_within_noise']:.1%} of them two different responses are closer together than that error. "
+        f"Identical pairs differ by {spreads['ours']:.1e} (by default encode: {spreads['default']:.1e})."
     )
 
 

@@ -1,8 +1,8 @@
 """The workload: groups of responses to one prompt, each compared with the prompt's one reference, as GRPO scores them.
 
 Texts are made of common words by a seeded generator, so nothing is downloaded and the same settings give the same
-texts on every machine. A response takes some sentences from the reference, some about the same things and some about
-others, so that cosines differ within a group as they do in training.
+texts on every machine. A response takes some sentences from the reference, some about the same things and a few about
+others, about as many as the other responses of its group: the cosines of a group lie close together, as in training.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ TOKENS_PER_WORD = 1.12
 """Of these texts under BERT's tokenizer; full stops are tokens too."""
 TOPIC_WORDS = 12
 """Words of each kind that the texts of one prompt draw on."""
+LIKENESS_SIGMA = 0.1
+"""How far the responses of a group differ in the share of sentences that they take from the reference."""
 _ALL = (NOUNS, VERBS, ADJECTIVES)
 
 
@@ -117,17 +119,19 @@ class _Writer:
         self._rng = rng
         self._mean_words = mean_tokens / TOKENS_PER_WORD
         self._topic = tuple(rng.sample(words, TOPIC_WORDS) for words in _ALL)
+        self._likeness = rng.uniform(0.3, 0.9)
         self._sentences = self._fill(lambda: self._sentence(self._topic))
         self.reference = _prose(self._sentences)
 
     def response(self) -> str:
         """A text between the reference's own sentences and something else altogether."""
-        likeness, rng = self._rng.random(), self._rng
+        rng = self._rng
+        likeness = rng.gauss(self._likeness, LIKENESS_SIGMA)
 
         def sentence() -> list[str]:
             if rng.random() < likeness:
                 return self._reworded(rng.choice(self._sentences))
-            return self._sentence(self._topic if rng.random() < 0.5 else _ALL)
+            return self._sentence(self._topic if rng.random() < 0.7 else _ALL)
 
         return _prose(self._fill(sentence))
 
