@@ -8,6 +8,7 @@ import threading
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
+from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.asking import complete_batch, complete_one
 from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine
 from pgsrm_plugin.parents.interrupts import ask_to_stop
@@ -32,7 +33,8 @@ def generate(
 
     An answer is in the store, durably, before its place in flight is given to another request: killed at any moment,
     the next run asks again at most what was in flight. A call that fails is recorded as failed and the run goes on;
-    Ctrl-C and SIGTERM (in the main thread) let the calls in flight finish for ``limits.drain_s`` and return.
+    Ctrl-C and SIGTERM (in the main thread) let the calls in flight finish for ``limits.drain_s``, or a batch to its
+    end, and return; a second one is a KeyboardInterrupt at once.
 
     Args:
         requests: an iterator will do; it is read as places in flight become free.
@@ -58,7 +60,13 @@ def generate(
 
 def _generate_batches(work: Worklist, engine: BatchEngine, store: ParentStore, report: OnProgress) -> None:
     while batch := _take(work, store, engine.batch_size):
-        completions = complete_batch(engine, batch)
+        try:
+            completions = complete_batch(engine, batch)
+        except ScorerError:
+            # Ctrl-C reaches an engine's own processes too: the batch is lost, and that is no error.
+            if work.tally.stopped == "interrupted":
+                return
+            raise
         answers = [work.answer(request, completion) for request, completion in zip(batch, completions, strict=True)]
         store.extend(answers)
         try:

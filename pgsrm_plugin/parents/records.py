@@ -70,7 +70,7 @@ class ParentConfig:
     Attributes:
         engine: ``"hf"``, ``"vllm"`` or ``"openai"``; provenance only, not part of a key.
         model: a folder, a hub id or the endpoint's name for it.
-        revision: commit or tag on the hub.
+        revision: commit or tag on the hub; of a folder or an endpoint, a label of your own that tells versions apart.
         sampling: see :class:`Sampling`.
         system: system prompt; it takes the place of a prompt's own.
         extract: the rule that finds the reference in the answer, e.g. ``"json:OUTPUT"``; None: all of it.

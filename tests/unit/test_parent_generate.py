@@ -278,6 +278,18 @@ def test_a_signal_ends_a_run_of_batches_after_its_batch(store):
     assert (tally.stopped, len(store), engine.batches) == ("interrupted", 8, [8])
 
 
+def test_a_batch_that_the_signal_itself_broke_is_no_error(store):
+    class Dying(Brittle):
+        def complete_batch(self, batch: Sequence[Request]) -> list[Completion]:
+            if self.batches:
+                os.kill(os.getpid(), signal.SIGINT)
+                raise ScorerError("the engine's process is gone")
+            return super().complete_batch(batch)
+
+    tally = generate(requests(1000), Dying(), store)
+    assert (tally.stopped, len(store), store.counts()["failed"]) == ("interrupted", 8, 0)
+
+
 # --- transformers --------------------------------------------------------------------------------------------------
 
 PAIRS = {"mix red and blue": "purple", "mix red and yellow": "orange", "mix blue and yellow": "green ish"}

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
-from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines.base import Completion
 from pgsrm_plugin.parents.engines.render import joined
 from pgsrm_plugin.parents.engines.settings import VllmSettings
 from pgsrm_plugin.parents.records import ParentConfig, Request
+
+_DEAD = "EngineDeadError"
+"""Raised by every call once vLLM's own process is gone, also by Ctrl-C; its module moves between versions."""
 
 
 class VllmEngine:
@@ -58,13 +61,25 @@ class VllmEngine:
         return {"vllm": version(distributions[0]), "engine_args": arguments}
 
     def complete_batch(self, requests: Sequence[Request]) -> list[Completion]:
-        """One completion a request. What vLLM raises over one prompt (too long) it raises over the whole batch."""
+        """One completion a request. What vLLM raises over one prompt (too long) it raises over the whole batch.
+
+        Raises:
+            ScorerError: the engine itself failed or died; it has to be started anew.
+        """
         params = [self._params(request) for request in requests]
         messages = [request.messages(self.config) for request in requests]
-        if self._has_template:
-            outputs = self._llm.chat(messages, params, use_tqdm=False)
-        else:
-            outputs = self._llm.generate([joined(turns) for turns in messages], params, use_tqdm=False)
+        try:
+            if self._has_template:
+                outputs = self._llm.chat(messages, params, use_tqdm=False)
+            else:
+                outputs = self._llm.generate([joined(turns) for turns in messages], params, use_tqdm=False)
+        except Exception as error:
+            if isinstance(error, (RuntimeError, OSError)) or type(error).__name__ == _DEAD:
+                raise ScorerError(
+                    f"vLLM failed: {type(error).__name__}: {str(error)[:400]}; what was answered is kept, run the same "
+                    "command again"
+                ) from error
+            raise
         return [_completion(output) for output in outputs]
 
     def _params(self, request: Request) -> Any:
