@@ -44,6 +44,8 @@ class WriterLock:
     def release(self) -> None:
         if self._fd >= 0:
             os.ftruncate(self._fd, 0)
+            # A forked child has a copy of the descriptor: closing this one alone would leave the lock with the child.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -398,6 +399,19 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path):
             repair(tmp_path)
     with opened(tmp_path):
         pass
+
+
+def test_a_forked_child_does_not_keep_the_lock(tmp_path):
+    with opened(tmp_path):
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+    try:
+        with opened(tmp_path):
+            pass
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
 def test_a_reader_sees_what_a_writer_adds_and_changes_nothing(tmp_path):
