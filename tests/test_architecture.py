@@ -118,7 +118,7 @@ def test_each_kind_of_violation_is_seen(tmp_path: Path, path: str, code: str, co
     for folder in ("pgsrm_plugin", "integrations/pgsrm_a", "integrations/pgsrm_b"):
         (tmp_path / folder).mkdir(parents=True)
     assert violations(tmp_path) == []
-    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / path).write_text(code)
     (found,) = violations(tmp_path)
     assert found.startswith(f"{path} imports ")
