@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pgsrm_lightning.config import PPOConfig
+from pgsrm_lightning.config import PPOConfig, ReinforceConfig
 from pgsrm_lightning.reproduce.grid import TINY, Protocol, plan
 from pgsrm_plugin.errors import PgsrmError
 
@@ -99,17 +99,19 @@ def page(
 
 
 def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> Protocol:
-    """The default protocol with the given changes; a child that is not tiny gets the paper's learning rates."""
+    """The default protocol with the given changes; a child that is not tiny gets the library's PPO settings.
+
+    Those have the paper's learning rates, KL and entropy coefficients.
+    """
     protocol = Protocol(child=child, steps=steps, prompts_per_step=prompts)
-    if child != TINY and lr is None:
-        lr = PPOConfig.lr_actor
+    if child != TINY:
+        protocol = dataclasses.replace(protocol, ppo=PPOConfig(), reinforce=ReinforceConfig())
     if lr is None:
         return protocol
-    rates = {"lr_actor": lr, "lr_critic": 10 * lr if child != TINY else protocol.ppo.lr_critic}
     return dataclasses.replace(
         protocol,
-        ppo=dataclasses.replace(protocol.ppo, **rates),
-        reinforce=dataclasses.replace(protocol.reinforce, **rates),
+        ppo=dataclasses.replace(protocol.ppo, lr_actor=lr),
+        reinforce=dataclasses.replace(protocol.reinforce, lr_actor=lr),
     )
 
 
