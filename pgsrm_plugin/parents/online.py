@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -54,14 +54,24 @@ class OnlineParent:
         engine: the parent.
         budget: the most calls that this object may make; a hard bound.
         samples: references wanted of each prompt.
+        known: further stores that are only read. Processes that train together each need a store of their own to write
+            to, and can share one that was generated beforehand; merge theirs into it afterwards.
 
     Attributes:
         counts: see :class:`OnlineCounts`.
     """
 
-    def __init__(self, store: ParentStore, engine: AnyEngine, budget: int, samples: int = 1) -> None:
+    def __init__(
+        self,
+        store: ParentStore,
+        engine: AnyEngine,
+        budget: int,
+        samples: int = 1,
+        known: Sequence[ParentStore] = (),
+    ) -> None:
         self.counts = OnlineCounts()
         self._store = store
+        self._known = (store, *known)
         self._engine = engine
         self._budget = budget
         self._samples = samples
@@ -126,10 +136,7 @@ class OnlineParent:
             if key in self._under_way:
                 self._count(shared=1)
                 return self._under_way[key]
-            found = self._store.get(key)
-            if found is None and (earlier := self._store.by_call(request.call(config))) is not None:
-                found = extract_again(request, config, earlier, self._extract)
-                self._store.append(found)
+            found = self._find(request, key)
             future: Future[Answer] = Future()
             if found is not None:
                 self._count(hits=1)
@@ -141,6 +148,20 @@ class OnlineParent:
             self._under_way[key] = future
         asyncio.run_coroutine_threadsafe(self._answer(request, key, future), self._loop)
         return future
+
+    def _find(self, request: Request, key: str) -> Answer | None:
+        """What the stores have: an ok answer before a failure, and what another extraction rule can still use."""
+        answers = [answer for store in self._known if (answer := store.get(key)) is not None]
+        if answers:
+            return next((answer for answer in answers if answer.ok), answers[0])
+        config = self._engine.config
+        for store in self._known:
+            earlier = store.by_call(request.call(config))
+            if earlier is not None:
+                found = extract_again(request, config, earlier, self._extract)
+                self._store.append(found)
+                return found
+        return None
 
     def _spend(self) -> None:
         if self.counts.calls >= self._budget:

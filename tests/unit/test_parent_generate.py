@@ -443,6 +443,26 @@ def test_an_online_parent_asks_what_the_store_lacks_within_its_budget(store, ser
     assert sum(server.seen.calls.values()) == 4
 
 
+def test_an_online_parent_reads_stores_that_it_does_not_write(store, server, tmp_path):
+    generate([*requests(2), Request("fault:blank")], engine_of(server), store)
+    with (
+        ParentStore.open(store.folder, writable=False) as known,
+        ParentStore.open(tmp_path / "own", create=True) as own,
+    ):
+        tagged = replace(CONFIG, extract="regex:^answer (.)")
+        for config, kept in ((CONFIG, expected("prompt 0", 0)), (tagged, expected("prompt 0", 0)[7])):
+            with OnlineParent(own, engine_of(server, config), budget=0, known=[known]) as parent:
+                assert parent.references("prompt 0") == (kept,)
+                assert parent.counts.hits == 1
+        with (
+            OnlineParent(own, engine_of(server), budget=0, known=[known]) as parent,
+            pytest.raises(ScorerError, match="empty, the answer is blank"),
+        ):
+            parent.references("fault:blank")
+        assert [one.reference for one in own] == [expected("prompt 0", 0)[7]]
+    assert len(store) == 3
+
+
 def test_an_online_parent_from_threads_and_event_loops_asks_once(store):
     with ParentServer(Behaviour(latency_s=0.2)) as server, OnlineParent(store, engine_of(server), budget=1) as parent:
         found = []
