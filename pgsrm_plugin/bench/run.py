@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from pgsrm_plugin import functional
 from pgsrm_plugin.bench.bars import CACHE_MB, Lineup, cosines_of, make_lineup, shared_bars
 from pgsrm_plugin.bench.baseline import Baseline
 from pgsrm_plugin.bench.result import Measured, Scene, one_result
 from pgsrm_plugin.bench.roofline import Gemm, Work, token_counts, work_of
 from pgsrm_plugin.bench.rounds import Say, Track, play
 from pgsrm_plugin.bench.streaming import Window, poisson_arrivals, stream
+from pgsrm_plugin.bench.tuned import cosines_between
 from pgsrm_plugin.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.cache import CachedEncoder
 from pgsrm_plugin.errors import SpecError
@@ -95,10 +95,7 @@ def true_cosines(spec: HfEncoderSpec, pairs: Pairs) -> torch.Tensor:
     baseline = Baseline(_with_dtype(spec, "float32"))
     baseline.model.double()
     texts = pairs.distinct_texts()
-    vectors_ND = baseline.encode(texts, convert_to_tensor=True).cpu()
-    place = {text: row for row, text in enumerate(texts)}
-    left_B, right_B = ([place[text] for text in side] for side in (pairs.responses, pairs.references))
-    return functional.cosine(vectors_ND[left_B], vectors_ND[right_B])
+    return cosines_between(pairs, texts, baseline.encode(texts, convert_to_tensor=True).cpu())
 
 
 def measure_repeats(encoder: Encoder, pairs: Pairs, lengths: dict[str, int]) -> dict[str, float]:

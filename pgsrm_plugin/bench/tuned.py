@@ -63,11 +63,14 @@ class Tuned:
             sorted_ND = torch.cat(parts).float()
             vectors_ND = torch.empty_like(sorted_ND)
             vectors_ND[order] = sorted_ND
-        place = {text: row for row, text in enumerate(texts)}
-        left_B = [place[text] for text in pairs.responses]
-        right_B = [place[text] for text in pairs.references]
-        vectors_ND = vectors_ND.cpu()
-        return functional.cosine(vectors_ND[left_B], vectors_ND[right_B])
+        return cosines_between(pairs, texts, vectors_ND.cpu())
+
+
+def cosines_between(pairs: Pairs, texts: Sequence[str], vectors_ND: torch.Tensor) -> torch.Tensor:
+    """(B,) float64 cosines of pairs whose texts have these vectors."""
+    place = {text: row for row, text in enumerate(texts)}
+    left_B, right_B = ([place[text] for text in side] for side in (pairs.responses, pairs.references))
+    return functional.cosine(vectors_ND[left_B], vectors_ND[right_B])
 
 
 def token_batches(lengths: Sequence[int], budget: int) -> Iterator[range]:
