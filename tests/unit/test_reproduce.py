@@ -184,6 +184,13 @@ def test_comparisons_are_paired_by_seed(table):
     }
 
 
+def test_a_seed_that_one_arm_lacks_is_no_pair(table):
+    results = summary.Results.read(table)
+    kept = [row for row in results.rows if (row["arm"], row["seed"]) != ("binary", 1)]
+    found = summary.compare(replace(results, rows=kept), "colours", "pgsrm-clipped", "final_train")
+    assert (found.pairs, found.gap.mean) == (2, pytest.approx(0.2))
+
+
 def test_two_seeds_decide_nothing(table):
     results = summary.Results.read(table)
     two = replace(results, rows=[row for row in results.rows if row["seed"] < 2])
