@@ -160,6 +160,25 @@ def test_another_extraction_rule_costs_no_call(store, server):
     assert store.get(Request("prompt 0").key(none)).status == "unextracted"
 
 
+def test_no_place_in_flight_is_given_on_before_its_answer_is_on_the_disk(store, server, monkeypatch):
+    disk, extend = threading.Event(), store.extend
+
+    def slow(answers) -> None:
+        assert disk.wait(30)
+        extend(answers)
+
+    monkeypatch.setattr(store, "extend", slow)
+    run = threading.Thread(target=generate, args=(requests(50), engine_of(server, concurrency=4), store))
+    run.start()
+    while sum(server.seen.answers.values()) < 4:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert sum(server.seen.answers.values()) == 4
+    disk.set()
+    run.join()
+    assert len(store) == 50
+
+
 # --- stops ---------------------------------------------------------------------------------------------------------
 
 
