@@ -73,9 +73,9 @@ def pgsrm(
     updates = () if update is None else (update.value,)
     grid = plan(_listed(tasks), _listed(arms), updates, seeds, protocol, out)
     failed = run_grid(grid, jobs, console)
-    rows = collect(grid)
-    report = write_html(out)
-    console.print(f"{len(rows)} runs. Tables and page: [bold]{report}[/]", highlight=False)
+    if len(failed) < len(grid):
+        rows = collect(grid)
+        console.print(f"{len(rows)} runs. Tables and page: [bold]{write_html(out)}[/]", highlight=False)
     if failed:
         raise PgsrmError(
             f"{len(failed)} of {len(grid)} runs failed, the first: {failed[0].job.name}: {failed[0].error}; "

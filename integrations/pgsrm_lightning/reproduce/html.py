@@ -44,7 +44,11 @@ def write_html(out: Path) -> Path:
     runs = _runs(out / CURVES)
     parts = [f"<h1>{TITLE}</h1>", _text(words.intro(results)), _text(words.rule(results))]
     for number, claim in enumerate(CLAIMS):
-        parts += [f"<h2>{escape(claim)}</h2>", _forest(results, claim, f"claim-{number}"), _verdicts(results, claim)]
+        parts += [
+            f"<h2>{escape(claim[0].upper() + claim[1:])}</h2>",
+            _forest(results, claim, f"claim-{number}"),
+            _verdicts(results, claim),
+        ]
         for task in results.tasks:
             figures = _curves(runs, results, task, claim, f"curves-{number}-{task}")
             parts.append(f"<details><summary>{escape(task)}: curves</summary>{figures}</details>")
@@ -61,7 +65,7 @@ def _forest(results: Results, claim: str, name: str) -> str:
         if drawn:
             measure = MEASURES[column]
             side = "right" if measure.better == "higher" else "left"
-            note = f"{measure.about or measure.title}. PGSRM is claimed to lie to the {side} of 0."
+            note = f"In per cent of {BASELINE}'s mean; claimed to lie to the {side} of 0. Measured as {measure.about}."
             figures.append(
                 f"<figure><h3>{escape(measure.title)}, less {BASELINE}'s</h3>{drawn}"
                 f"<figcaption>{escape(note)}</figcaption></figure>"
@@ -101,7 +105,9 @@ def _forest_panel(results: Results, column: str, name: str) -> str:
         scattermode="group",
         legend={"orientation": "h", "y": 1.15},
     )
-    figure.update_xaxes(tickformat="+.0%", gridcolor="rgba(138,143,152,0.18)", zerolinecolor="#8a8f98")
+    figure.update_xaxes(
+        tickformat="+.0%", rangemode="tozero", gridcolor="rgba(138,143,152,0.18)", zerolinecolor="#8a8f98"
+    )
     figure.update_yaxes(autorange="reversed")
     config = {"displayModeBar": False, "responsive": True}
     drawn: str = figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name)

@@ -73,14 +73,22 @@ MEASURES = {
             about="standard deviation of the first differences of the batch reward, in units of its range over the run",
         ),
         Measure(
-            "kl_variance", "variance of KL", "lower", about="of the step's mean KL (k3, nats a token), after warm-up"
+            "kl_variance",
+            "variance of KL",
+            "lower",
+            about="variance of the step's mean KL (k3, nats a token) after warm-up",
         ),
-        Measure("entropy_variance", "variance of entropy", "lower", about="of the step's mean entropy, after warm-up"),
+        Measure(
+            "entropy_variance",
+            "variance of entropy",
+            "lower",
+            about="variance of the step's mean entropy (nats a token) after warm-up",
+        ),
         Measure(
             "value_loss_variance",
             "variance of value loss",
             "lower",
-            about="after warm-up, over the squared mean value loss, because its unit is the squared reward's",
+            about="variance after warm-up over the squared mean value loss, because its unit is the squared reward's",
         ),
         Measure(
             "kl_jitter",

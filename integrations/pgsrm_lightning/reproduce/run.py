@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pgsrm_lightning.pool import heard, settle, workers
@@ -18,6 +20,7 @@ from pgsrm_lightning.reproduce import worker
 from pgsrm_lightning.reproduce.files import is_finished
 from pgsrm_lightning.reproduce.grid import Job
 from pgsrm_lightning.reproduce.worker import Outcome
+from pgsrm_plugin.cli import DEBUG
 
 
 def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outcome]:
@@ -84,7 +87,11 @@ class _Follower:
     def _say(self, outcome: Outcome, ended: int, total: int, seconds: float) -> None:
         """A plain line where there is no terminal to draw bars on; a failure always gets one."""
         if outcome.error:
-            self._progress.console.print(f"[red]failed:[/] {outcome.job.name}: {outcome.error}", highlight=False)
+            self._progress.console.print(
+                f"[red]failed:[/] {outcome.job.name}: {escape(outcome.error)}", highlight=False
+            )
+            if os.environ.get(DEBUG) == "1":
+                self._progress.console.print(escape(outcome.trace), highlight=False)
         elif not self._progress.console.is_terminal:
             left = seconds / ended * (total - ended)
             self._progress.console.print(

@@ -70,7 +70,7 @@ def intro(results: Results) -> str:
     episodes = results.rows[0]["episodes"]
     return (
         f"{len(results.rows)} runs: {len(results.tasks)} tasks ({', '.join(results.tasks)}), the rewards {arms}, "
-        f"{results.seeds} seeds, {episodes:,} sampled answers each. A seed's warm start is the same for all rewards; "
+        f"{_seeds(results.seeds)}, {episodes:,} sampled answers each. A seed's warm start is the same for all rewards; "
         "seeds vary the child's initial weights, its warm start and the sampling. "
         "How to run it yourself: [the guide](../guides/reproduce.md)."
     )
@@ -84,7 +84,7 @@ def rule(results: Results) -> str:
         "seeds (10,000 resamples). *Supported*: the interval lies on the claimed side of 0. *Not supported*: it lies "
         "on the other side. *Undecided*: it includes 0"
         + (f", or there are fewer than {LEAST_SEEDS} seeds" if n < LEAST_SEEDS else "")
-        + f". The paired sign-flip test beside it cannot give less than p = {least_p(n):.3g} with {n} seeds, so by "
+        + f". The paired sign-flip test beside it cannot give less than p = {least_p(n):.3g} with {_seeds(n)}, so by "
         "itself it can call nothing significant at 0.05 unless there are six or more."
     )
 
@@ -189,6 +189,10 @@ def spread(value: Interval | None, column: str) -> str:
 def counts(found: Mapping[Verdict, int]) -> str:
     """supported 3, not supported 1, undecided 1."""
     return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed" + ("" if number == 1 else "s")
 
 
 def _plain(value: float, percent: bool) -> str:
