@@ -86,6 +86,7 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
     named = {path.split(".")[0] for path in (reader.reference_field, reader.ground_truth_field) if path}
     columns = {prompt_column, "reward_model", "extra_info", "data_source"} | named
     labels: dict[str, str] = {}
+    asked: set[str] = set()
     for path in files:
         if not _is_readable(path):
             logger.warning("%s is not checked for references: no .parquet or .jsonl file on this machine", path)
@@ -95,6 +96,9 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
                 raise DataError(f"{label}: field {prompt_column!r} is missing")
             # A rollout has groups of its own: no row needs to name one.
             sample = replace(reader.sample(row, row[prompt_column], _STAND_IN, label), group=label)
+            if reader.online and not sample.references:
+                asked.add(prompt_key(sample.prompt))
+                sample = replace(sample, references=(_STAND_IN,))
             lacks_references = not sample.references and any(map(uses_references, spec.terms.values()))
             try:
                 check_samples([sample], spec, label=lambda i, label=label: label)  # type: ignore[misc]
@@ -102,4 +106,8 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
                 hint = f"; {WHERE_REFERENCES_STAND}" if lacks_references else ""
                 raise DataError(f"{error}{hint}") from None
             labels.setdefault(prompt_key(sample.prompt), label)
+    if asked:
+        logger.warning(
+            "%d prompts of %s have no references; pgsrm.parent is asked for them", len(asked), ", ".join(files)
+        )
     return labels

@@ -19,6 +19,7 @@ from pgsrm_plugin.validate import check_samples
 from pgsrm_verl.batcher import MicroBatcher, Scored
 from pgsrm_verl.columns import row_numbers
 from pgsrm_verl.compat import RewardManagerBase
+from pgsrm_verl.online import open_parent
 from pgsrm_verl.preflight import make_plan
 from pgsrm_verl.rows import Convention, prompt_key
 from pgsrm_verl.settings import Settings
@@ -41,7 +42,8 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
     keys: ``pgsrm/<term>``, ``pgsrm/<term>/weighted``, ``pgsrm/<diagnostic>`` (``unscorable``, ``truncated`` ...),
     ``pgsrm/batch_rows``, ``pgsrm/queue_ms``, ``pgsrm/score_ms``, and ``acc``: the term ``correctness`` or
     ``exact_match`` if the spec has one, else whether the response equals the ground truth (or, without one, a
-    reference), case and white space aside.
+    reference), case and white space aside. With ``pgsrm.parent`` also ``pgsrm/parent_calls``, ``parent_hits``,
+    ``parent_failures``, ``parent_tokens`` and ``parent_budget_left``: totals of the run so far.
 
     Raises:
         SpecError: a setting or a spec is wrong, or asks for what cannot be done response by response.
@@ -73,6 +75,7 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
         self._val = self._train
         if plan.val_spec is not None:
             self._val = build_reward(plan.val_spec, plan.settings, like=self._train)
+        self._parent = None if plan.settings.parent is None else open_parent(plan.settings.parent)
         self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, plan.settings.micro_batch)
         _warn_of_copies(config["reward"], plan.settings)
 
@@ -91,10 +94,13 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
         label = f"the response to {prompt_text(prompt)[:60]!r}"
         response = await asyncio.get_running_loop().run_in_executor(None, self._decode, item.batch)
         sample = self._reader.sample(columns, prompt, response, label)
+        if self._parent is not None:
+            sample = await self._parent.with_references(sample)
         question = _Question(prompt_key(sample.prompt) in self._validation_prompts, sample)
         check_samples([sample], self._reward_of(question).spec, label=lambda i: label)
         scored = await self._batcher.submit(question)
-        return {"reward_score": scored.value["reward"], "reward_extra_info": _extra_info(scored)}
+        online = {} if self._parent is None else self._parent.numbers()
+        return {"reward_score": scored.value["reward"], "reward_extra_info": {**_extra_info(scored), **online}}
 
     @classmethod
     def assemble_rm_scores(cls, data: Any, scores: Sequence[float]) -> torch.Tensor:

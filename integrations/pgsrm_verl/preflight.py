@@ -11,6 +11,7 @@ from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_verl.colocated.checks import refuse_colocated_settings
 from pgsrm_verl.datafiles import check_data
+from pgsrm_verl.online import check_parent
 from pgsrm_verl.rows import Convention, RowReader
 from pgsrm_verl.settings import Settings, read_settings
 
@@ -44,6 +45,8 @@ def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
     settings = read_settings(config)
     refuse_colocated_settings(config)
     refuse_other_rewards(config["reward"])
+    if settings.parent is not None:
+        check_parent(settings.parent, config["reward"])
     spec = streaming_spec(settings.spec)
     val_spec = streaming_spec(settings.val_spec) if settings.val_spec is not None else None
     reader = RowReader.from_settings(settings, convention)

@@ -6,10 +6,11 @@ References are the first of these that a row has:
 2. ``reward_model.references`` or ``reward_model.reference``;
 3. ``extra_info.references`` or ``extra_info.reference``;
 4. the entry of its prompt in the file ``pgsrm.references``;
-5. ``reward_model.ground_truth``, as verl's stock data sets have it.
+5. the online parent's, where ``pgsrm.parent`` is set;
+6. without it ``reward_model.ground_truth``, as verl's stock data sets have it.
 
 The correct answer is the column that ``pgsrm.ground_truth_field`` names, else ``reward_model.ground_truth``. Under the
-convention ``semantic`` a ground truth that serves as the reference (5) is the expert's explanation, and the correct
+convention ``semantic`` a ground truth that serves as the reference (6) is the expert's explanation, and the correct
 answer is then ``extra_info.answer``.
 """
 
@@ -35,12 +36,14 @@ class RowReader:
 
     Attributes:
         references: by the prompt's text; see :func:`read_references`.
+        online: an online parent will be asked for the references of samples that have none.
     """
 
     convention: Convention = "pgsrm"
     reference_field: str | None = None
     ground_truth_field: str | None = None
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    online: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings, convention: Convention = "pgsrm") -> RowReader:
@@ -50,7 +53,8 @@ class RowReader:
             DataError: the file of references cannot be read, or one of its rows has none.
         """
         references = read_references(settings.references) if settings.references else {}
-        return cls(convention, settings.reference_field, settings.ground_truth_field, references)
+        online = settings.parent is not None
+        return cls(convention, settings.reference_field, settings.ground_truth_field, references, online)
 
     def sample(self, row: Mapping[str, Any], prompt: Any, response: str, label: str = "row") -> RewardSample:
         """The sample of one response.
@@ -84,7 +88,7 @@ class RowReader:
             truth = parse_row(answer, label, responses=False)[0].ground_truth
         elif truth is None:
             truth = stock
-        if not references and stock is not None:
+        if not references and stock is not None and not self.online:
             references = (stock,)
         return RewardSample(record.prompt, response, references, truth, data_source=record.data_source)
 

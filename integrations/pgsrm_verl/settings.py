@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -33,6 +33,27 @@ class EncoderSettings(Section):
     deadline_s: float = Field(120.0, gt=0, description="for one call, restarts of a killed actor included")
 
 
+class ParentSettings(Section):
+    """A parent that is asked during training for the references of prompts that have none (streaming)."""
+
+    store: str = Field(min_length=1, description="the store's folder; what it has is not asked again")
+    engine: Literal["openai", "hf"] = Field("openai", description="a server, or transformers in the reward worker")
+    model: str = Field(min_length=1, description="the endpoint's name for it, a folder or a hub id")
+    revision: str | None = None
+    budget: int = Field(ge=0, description="the most calls of a run; 0: the store alone")
+    samples: int = Field(1, ge=1, description="references of a prompt")
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(256, ge=1)
+    seed: int = 0
+    system: str | None = Field(None, description="a file with the system prompt")
+    extract: str | None = Field(None, description="json:KEY, tag:NAME or regex:PATTERN")
+    base_url: str | None = Field(None, description="openai: the endpoint, e.g. http://127.0.0.1:8000/v1")
+    api_key_env: str | None = Field(None, description="openai: the environment variable that holds the key")
+    concurrency: int = Field(16, ge=1, description="openai: calls at the same time")
+    deadline_s: float = Field(100.0, gt=0, description="openai: seconds for one answer, retries included")
+
+
 class Settings(Section):
     """All keys of ``pgsrm:``.
 
@@ -47,6 +68,7 @@ class Settings(Section):
     ground_truth_field: str | None = Field(None, description="where rows keep the answer, e.g. extra_info.answer")
     micro_batch: MicroBatchSettings = MicroBatchSettings()
     encoder: EncoderSettings = EncoderSettings()
+    parent: ParentSettings | None = Field(None, description="asked for missing references while training (streaming)")
     placement: Literal["shard", "replicate", "cpu"] = "shard"
     offload: bool = Field(False, description="keep the encoder's weights off the GPU between reward phases")
     memory_budget_gb: float | None = Field(None, gt=0, description="GPU memory the encoder may take on each rank")
@@ -89,6 +111,8 @@ def _model_at(loc: list[str]) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for part in loc:
         annotation = model.model_fields[part].annotation
+        named = [one for one in get_args(annotation) if one is not type(None)]
+        annotation = named[0] if named else annotation
         assert isinstance(annotation, type)
         assert issubclass(annotation, BaseModel)
         model = annotation

@@ -68,9 +68,10 @@ def generate(  # each parameter is an option of the command
     Exit status 1: some answers have no reference, and standard error says what to do; 2: a setting or a row is wrong;
     3: the parent as a whole failed.
     """
-    from pgsrm_plugin.cli.parent_run import EngineOptions, key_values, read_system
+    from pgsrm_plugin.cli.parent_run import EngineOptions, key_values
     from pgsrm_plugin.parents.engines import ENGINES
     from pgsrm_plugin.parents.extract import build_extractor
+    from pgsrm_plugin.parents.prompts import read_system
     from pgsrm_plugin.parents.records import ParentConfig, Sampling
     from pgsrm_plugin.spec.suggest import did_you_mean
 

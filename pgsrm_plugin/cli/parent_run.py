@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pgsrm_plugin.errors import DataError, SpecError
+from pgsrm_plugin.errors import SpecError
 
 if TYPE_CHECKING:
     from pgsrm_plugin.parents.plan import Plan
@@ -70,23 +70,6 @@ def key_values(arguments: Sequence[str], option: str) -> dict[str, Any]:
         except yaml.YAMLError:
             found[name.strip()] = value
     return found
-
-
-def read_system(path: Path | None) -> str | None:
-    """The system prompt of a file, without the white space around it.
-
-    Raises:
-        DataError: it cannot be read, or is empty.
-    """
-    if path is None:
-        return None
-    try:
-        text = path.expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--system {path} cannot be read: {error}") from None
-    if not text:
-        raise DataError(f"--system {path} is empty")
-    return text
 
 
 @contextmanager

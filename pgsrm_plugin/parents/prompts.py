@@ -73,6 +73,23 @@ def read_prompts(source: str | Path) -> Iterator[PromptRow]:
         yield prompt_row(row, label)
 
 
+def read_system(path: str | Path | None) -> str | None:
+    """The system prompt that a file holds, without the white space around it; None for None.
+
+    Raises:
+        DataError: the file cannot be read, or is empty.
+    """
+    if path is None:
+        return None
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"system prompt {path} cannot be read: {error}") from None
+    if not text:
+        raise DataError(f"system prompt {path} is empty")
+    return text
+
+
 def distinct(rows: Iterable[PromptRow], limit: int | None = None) -> Iterator[PromptRow]:
     """The first row of each prompt, of at most ``limit`` prompts."""
     seen: set[bytes] = set()

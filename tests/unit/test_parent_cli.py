@@ -147,7 +147,7 @@ def test_the_key_is_written_nowhere(ask, server, tmp_path, monkeypatch):
         (("--extract", "xml:a"), "is no rule"),
         (("--engine-arg", "x"), "is not key=value"),
         (("--engine-arg", "retriez=1"), "retriez"),
-        (("--system", "nowhere.txt"), "--system nowhere.txt cannot be read"),
+        (("--system", "nowhere.txt"), "system prompt nowhere.txt cannot be read"),
         (("--engine", "hf"), "--base-url is for --engine openai, not hf"),
         (("--api-key-env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE is not set"),
     ],

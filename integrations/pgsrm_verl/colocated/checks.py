@@ -34,6 +34,11 @@ def check_config(config: Mapping[str, Any]) -> None:
             f"trainer.v1.trainer_mode={MODE} scores them afterwards; use trainer_mode=sync with "
             "reward.reward_manager.name=pgsrm"
         )
+    if (config.get("pgsrm") or {}).get("parent") is not None:
+        raise SpecError(
+            f"pgsrm.parent asks a parent while responses come in, and trainer.v1.trainer_mode={MODE} scores a step at "
+            "once; answer the prompts beforehand with `pgsrm parent generate` and `export`, or use trainer_mode=sync"
+        )
     if config["actor_rollout_ref"].get("hybrid_engine") is False:
         raise SpecError(
             f"actor_rollout_ref.hybrid_engine is false, and trainer.v1.trainer_mode={MODE} needs rollout and training "
