@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -164,7 +165,7 @@ def _with_provenance(results: list[dict[str, Any]], settings: BenchSettings, dev
     host = machine() | {"torch_threads": str(torch.get_num_threads())}
     if device == "cpu":
         host.pop("gpu", None)
-        host["instructions"] = torch.backends.cpu.get_cpu_capability()
+        host["instructions"] = _instructions()
     found = versions()
     about = {
         "machine": host,
@@ -176,3 +177,11 @@ def _with_provenance(results: list[dict[str, Any]], settings: BenchSettings, dev
         "rounds": settings.rounds,
     }
     return {**results[0], **about} if len(results) == 1 else {"runs": [r | about for r in results], **about}
+
+
+def _instructions() -> str:
+    """What torch uses, and what the CPU has for bfloat16: it decides what that dtype is worth."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace").split() if info.is_file() else []
+    found = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *found])
