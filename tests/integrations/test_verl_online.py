@@ -143,16 +143,19 @@ def test_verl_trains_with_a_parent_that_is_asked_on_the_way(server, tmp_path):
     settings = json.dumps(online(tmp_path, server)["parent"]).replace('"', "")
     overrides = [*support.small_overrides(assets, steps=2), "reward.reward_manager.name=pgsrm", "reward.num_workers=1"]
     overrides += [f"+pgsrm.spec={spec}", f"+pgsrm.parent={settings}", "trainer.rollout_data_dir=rollouts"]
+    overrides += ["trainer.test_freq=2"]
     environment = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     run = support.run_verl(overrides, tmp_path / "run", seconds=240, environment=environment)
     assert run.status == 0, run.tail()
     assert len(run.metrics) == 2
     questions = {question for question, _ in support.FACTS}
-    assert set(server.seen.calls) <= questions
+    assert set(server.seen.calls) == questions, "validation has them all"
     assert set(server.seen.calls.values()) == {1}
     dumped = support.dump_rows(tmp_path / "run")
     assert len(dumped) == 2 * 8 * 4
     for row in dumped:
         (question,) = [question for question in questions if question in row["input"]]
         assert row["score"] == pytest.approx(reward(row["output"], expected(question, 0)), abs=1e-6)
-        assert row["pgsrm/parent_calls"] <= len(questions)
+    counted = run.metrics[-1]["val-aux/test/facts/pgsrm/parent_calls/mean@1"]
+    assert 0 < counted <= len(questions) == len(server.seen.calls)
+    assert "the online parent was asked" in run.output
