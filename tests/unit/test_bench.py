@@ -134,6 +134,7 @@ def test_groups_whose_different_responses_are_within_the_noise() -> None:
 
 def test_token_batches_stay_within_the_budget() -> None:
     assert list(token_batches([2, 3, 3, 5], 9)) == [range(3), range(3, 4)]
+    assert list(token_batches([3, 3, 3, 3], 9)) == [range(3), range(3, 4)]
     assert list(token_batches([4, 20, 20], 10)) == [range(1), range(1, 2), range(2, 3)]
     assert list(token_batches([], 10)) == []
 
