@@ -85,16 +85,10 @@ ARMS = {
         Arm("clipped-alpha8", "alpha", _clipped(8), "max(0, cos)^8"),
         Arm("calibrated-alpha2", "improved", _calibrated(2), "squared cosine above that of unrelated answers"),
         Arm(
-            "calibrated+exact",
-            "improved",
-            f"{_calibrated(2)}{_EXACT}{_HALVES}",
-            "half calibrated-alpha2, half binary: an exact match is worth more than a near one",
-        ),
-        Arm(
             "clipped+exact",
             "improved",
             f"{_clipped(2)}{_EXACT}{_HALVES}",
-            "half max(0, cos)^2, half binary: the same without calibration",
+            "half max(0, cos)^2, half binary: the shipped recipe `pgsrm-exact`",
         ),
         Arm(
             "contrast",
