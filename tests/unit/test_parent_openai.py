@@ -7,6 +7,7 @@ import contextlib
 import email.utils
 import json
 import logging
+import random
 import socket
 import time
 
@@ -15,7 +16,7 @@ from parent_server import Behaviour, ParentServer, expected
 
 from pgsrm_plugin.endpoint import retry_after
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.parents.engines import build_engine, pacing
 from pgsrm_plugin.parents.engines.base import AsyncEngine, Completion
 from pgsrm_plugin.parents.engines.openai_answer import BadAnswerError, parse_answer
 from pgsrm_plugin.parents.engines.pacing import Gate, backoff_s
@@ -335,11 +336,11 @@ def test_waits_are_jittered_below_an_exponential_ceiling_and_no_sooner_than_aske
     assert all(3.0 <= backoff_s(1, 3.0) <= 3.3 for _ in range(100))
 
 
-def test_the_gate_halves_once_a_round_and_grows_by_one_a_round():
+def test_the_gate_halves_once_a_round_grows_back_fast_and_then_by_one_a_round():
     async def run() -> list[float]:
-        gate = Gate(16)
+        gate = Gate(20)
         limits = []
-        began = [await gate.enter() for _ in range(16)]
+        began = [await gate.enter() for _ in range(20)]
         for one in began:
             gate.slow_down(one, 0.0)
             gate.leave()
@@ -347,17 +348,76 @@ def test_the_gate_halves_once_a_round_and_grows_by_one_a_round():
         await asyncio.sleep(0.001)
         gate.slow_down(await gate.enter(), 0.0)
         limits.append(gate.limit)
-        for _ in range(4):
-            gate.succeeded()
-        limits.append(gate.limit)
-        for _ in range(500):
-            gate.succeeded()
-        return [*limits, gate.limit]
+        for successes in (4, 4, 500):
+            for _ in range(successes):
+                gate.succeeded()
+            limits.append(gate.limit)
+        return limits
 
-    halved, again, grown, full = asyncio.run(run())
-    assert (halved, again, full) == (8.0, 4.0, 16.0)
-    # 4 + 1/4 + 1/4.25 + 1/4.485 + 1/4.708
-    assert grown == pytest.approx(4.9207, abs=1e-4)
+    halved, again, back, grown, full = asyncio.run(run())
+    # Nine tenths of 10 are 9: so far by one a success.
+    assert (halved, again, back, full) == (10.0, 5.0, 9.0, 20.0)
+    # 9 + 1/9 + 1/9.111 + 1/9.221 + 1/9.329
+    assert grown == pytest.approx(9.4365, abs=1e-4)
+
+
+class VirtualTime(asyncio.SelectorEventLoop):
+    """An event loop that does not wait: its clock jumps to what comes next."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:
+            self.now = max(self.now, self._scheduled[0]._when)
+        super()._run_once()
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency_s", "concurrency"), [(600.0, 0.05, 128), (400.0, 0.05, 64), (100.0, 2.0, 512)]
+)
+def test_the_gate_comes_within_a_tenth_of_what_an_endpoint_allows(monkeypatch, rate, latency_s, concurrency):
+    """A token bucket that says 429 and "wait 1 s", in virtual time; with the halving alone it is four fifths."""
+    draws = random.Random(1)
+    monkeypatch.setattr(pacing.random, "uniform", draws.uniform)
+    calls, burst = 8000, 50.0
+
+    async def run() -> float:
+        loop, gate = asyncio.get_running_loop(), Gate(concurrency)
+        tokens, filled_at, left = burst, 0.0, calls
+
+        async def call() -> bool:
+            nonlocal tokens, filled_at
+            began = await gate.enter()
+            await asyncio.sleep(latency_s * draws.uniform(0.8, 1.2))
+            tokens, filled_at = min(burst, tokens + (loop.time() - filled_at) * rate), loop.time()
+            allowed = tokens >= 1
+            tokens -= allowed
+            gate.leave()
+            if not allowed:
+                gate.slow_down(began, 1.0)
+                await asyncio.sleep(backoff_s(1, 1.0))
+                return False
+            gate.succeeded()
+            return True
+
+        async def worker() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                while not await call():
+                    pass
+
+        await asyncio.gather(*(worker() for _ in range(concurrency)))
+        return calls / loop.time()
+
+    loop = VirtualTime()
+    try:
+        assert 0.9 * rate < loop.run_until_complete(run()) < 1.02 * rate
+    finally:
+        loop.close()
 
 
 def test_the_gate_lets_in_as_many_as_its_limit_and_survives_those_that_give_up():

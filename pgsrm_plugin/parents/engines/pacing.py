@@ -8,6 +8,7 @@ from collections import deque
 
 _BACKOFF_S = 0.25
 _BACKOFF_LIMIT_S = 20.0
+_BEARABLE = 0.9
 _PAUSE_FROM_S = 2.0
 """A ``Retry-After`` of at least this holds back every call: the server speaks of a quota, not of a burst. A server that
 counts in whole seconds cannot say less than 1."""
@@ -16,8 +17,9 @@ counts in whole seconds cannot say less than 1."""
 class Gate:
     """Additive increase, multiplicative decrease of the calls in flight, as TCP does with packets.
 
-    Each success raises the limit by ``1 / limit``, so by one a round trip; a 429 halves it, once for all the calls that
-    were under way at the time. Bound to the event loop that uses it.
+    A 429 halves the limit, once for all the calls that were under way at the time. Each success raises it: by one up to
+    nine tenths of where it was, which is about what the endpoint bears (TCP's slow start), then by ``1 / limit``, so by
+    one a round trip. Bound to the event loop that uses it.
 
     Attributes:
         limit: calls allowed at the same time, in [1, maximum].
@@ -28,6 +30,7 @@ class Gate:
         self.limit = float(maximum)
         self.throttled = 0
         self._maximum = maximum
+        self._bearable = 1.0
         self._active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._halved_at = self._open_from = 0.0
@@ -54,7 +57,8 @@ class Gate:
 
     def succeeded(self) -> None:
         """A call got an answer."""
-        self.limit = min(self._maximum, self.limit + 1 / self.limit)
+        step = 1.0 if self.limit + 1.0 <= self._bearable else 1 / self.limit
+        self.limit = min(self._maximum, self.limit + step)
 
     def slow_down(self, began: float, wait_s: float) -> None:
         """A call that began at ``began`` was answered 429 and, or so, asked to wait."""
@@ -62,6 +66,7 @@ class Gate:
         now = loop.time()
         self.throttled += 1
         if began >= self._halved_at:
+            self._bearable = _BEARABLE * self.limit
             self.limit = max(1.0, self.limit / 2)
             self._halved_at = now
         if wait_s >= _PAUSE_FROM_S and now + wait_s > self._open_from:
