@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +78,7 @@ def load_model(source: ModelSource, spec: HfEncoderSpec) -> SentenceTransformer:
     device = spec.device if spec.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         with _quiet():
-            model = SentenceTransformer(
-                source.location,
-                revision=source.revision,
-                device=device,
-                trust_remote_code=False,
-                local_files_only=source.offline or source.revision is None,
-                model_kwargs={"use_safetensors": True, "dtype": getattr(torch, spec.dtype)},
-            )
+            model = _load(source, device, spec.dtype)
     except Exception as error:
         raise SpecError(
             f"encoder.model {spec.model!r} cannot be loaded by sentence-transformers on {device}: "
@@ -92,6 +86,27 @@ def load_model(source: ModelSource, spec: HfEncoderSpec) -> SentenceTransformer:
         ) from error
     model.requires_grad_(False)
     return model.eval()
+
+
+def _load(source: ModelSource, device: str, dtype: str) -> SentenceTransformer:
+    """With FlashAttention-2, which needs no padding, where it is installed and the model and dtype allow it."""
+    settings: dict[str, Any] = {"use_safetensors": True, "dtype": getattr(torch, dtype)}
+    flash = {"attn_implementation": "flash_attention_2"}
+    wanted = device.startswith("cuda") and dtype != "float32" and find_spec("flash_attn") is not None
+    for extra in [flash, {}] if wanted else [{}]:
+        try:
+            return SentenceTransformer(
+                source.location,
+                revision=source.revision,
+                device=device,
+                trust_remote_code=False,
+                local_files_only=source.offline or source.revision is None,
+                model_kwargs=settings | extra,
+            )
+        except (ValueError, ImportError):  # what transformers says of a model without FlashAttention-2
+            if not extra:
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def position_limit(model: SentenceTransformer) -> int | None:

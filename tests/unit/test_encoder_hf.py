@@ -242,11 +242,12 @@ def test_vectors_do_not_depend_on_the_callers_order_through_the_cache(tmp_path):
 
 def test_no_batch_is_over_the_token_budget(tmp_path, monkeypatch):
     encoder = build(make_model(tmp_path), batch_tokens=64)
+    encoder._collective = True  # batches, as on a GPU
     seen = []
     forward = encoder._forward
 
-    def watched(texts: list[str], pooled: bool) -> dict:
-        features = forward(texts, pooled)
+    def watched(texts: list[str], pooled: bool, ids: list[list[int]]) -> dict:
+        features = forward(texts, pooled, ids)
         seen.append(tuple(features["input_ids"].shape))
         return features
 
@@ -339,12 +340,12 @@ def test_the_identity_follows_the_content_not_the_place(tmp_path):
 
 def test_the_self_test_sees_a_wrong_batching(tmp_path, monkeypatch):
     folder = make_model(tmp_path)
-    forward = HfEncoder._forward
+    run = HfEncoder._run
 
-    def careless(self: HfEncoder, texts: list[str], pooled: bool) -> dict:
-        return forward(self, [text.upper() + " red" for text in texts], pooled)
+    def careless(self: HfEncoder, texts: list[str], pooled: bool) -> tuple:
+        return run(self, [text.upper() + " red" for text in texts], pooled)
 
-    monkeypatch.setattr(HfEncoder, "_forward", careless)
+    monkeypatch.setattr(HfEncoder, "_run", careless)
     with pytest.raises(
         ScorerError, match=r"failed its self-test: its vectors differ by \d.\d\de-0\d from those of sentence-"
     ):
