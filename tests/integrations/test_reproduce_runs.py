@@ -104,6 +104,10 @@ def test_a_run_repeats_to_the_bit(ran):
 
 
 def test_tables_and_examples(finished):
+    stale = finished[0].file.with_name("stale.json")
+    stale.write_text(json.dumps(content(finished[0]) | {"digest": "of a reward that has changed since"}))
+    gone = finished[0].file.with_name("gone.json")
+    gone.write_text(json.dumps(content(finished[0]) | {"arm": "of an arm that is no more"}))
     rows = collect(finished)
     assert [(row["arm"], row["seed"]) for row in rows] == [("pgsrm-clipped", 0), ("binary", 0)]
     out = finished[0].out

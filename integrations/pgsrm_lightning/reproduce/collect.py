@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pgsrm_lightning.reproduce.files import read_runs, write_tables
 from pgsrm_lightning.reproduce.grid import Job
 from pgsrm_lightning.reproduce.measure import SHARE, episodes_to, row_of
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.tasks import TASKS
 
 Row = Mapping[str, Any]
 
@@ -18,11 +20,13 @@ Row = Mapping[str, Any]
 def collect(jobs: Sequence[Job]) -> list[Row]:
     """Reads every finished run of the jobs' protocol in their folder, writes the tables, and returns the rows.
 
+    Runs of a task or reward that has changed since, or is no more, are left out.
+
     Raises:
         DataError: nothing is finished.
     """
-    out, protocol = jobs[0].out, jobs[0].protocol.digest
-    runs = read_runs(out, protocol)
+    out, protocol = jobs[0].out, jobs[0].protocol
+    runs = [run for run in read_runs(out, protocol.digest) if _is_current(run, jobs[0])]
     if not runs:
         raise DataError(f"{out}: no run is finished")
     rows = add_episodes([row_of(run) for run in runs], runs)
@@ -33,6 +37,13 @@ def collect(jobs: Sequence[Job]) -> list[Row]:
     )
     write_tables(out, [row for row, _ in pairs], [run for _, run in pairs])
     return [row for row, _ in pairs]
+
+
+def _is_current(run: Row, like: Job) -> bool:
+    if run["task"] not in TASKS or run["arm"] not in ARMS:
+        return False
+    job = replace(like, **{name: run[name] for name in ("task", "arm", "update", "seed")})
+    return run["digest"] == job.digest
 
 
 def add_episodes(rows: Sequence[dict[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -135,6 +136,7 @@ def _default_arms(task: str) -> Sequence[str]:
     return [name for name, arm in ARMS.items() if arm.role != "alpha" or task in ALPHA_TASKS]
 
 
+@functools.cache
 def task_digest(name: str) -> str:
     """Of a task's prompts, split and answers."""
     task = load_task(name)
