@@ -11,7 +11,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
+from pgsrm_plugin.encoders.engine import CpuEngine
 from pgsrm_plugin.encoders.hf import HfEncoder
+from pgsrm_plugin.encoders.sharded_packed import StreamedEngine, can_stream
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
@@ -26,7 +28,9 @@ class ShardedEncoder(HfEncoder):
     With ``shard`` a forward pass gathers the parameters of one layer after the other, so every rank must run equally
     many: ``encode`` and ``token_states`` are collective calls. All ranks make them together, each with its own texts,
     any number, none included. They agree on the greatest number of batches, and a rank out of work runs a batch of one
-    idle text. With ``replicate`` every rank has all parameters and works alone.
+    idle text. On a CPU, models of BERT's family gather each layer once for many batches
+    (:class:`~pgsrm_plugin.encoders.sharded_packed.StreamedEngine`). With ``replicate`` every rank has all parameters
+    and works alone.
 
     The whole model is loaded, and passes its self-test, on each rank before it is sharded. Modules after the
     transformer (pooling, dense layers) stay whole. Only the group of ``mesh`` is used, never the default group or
@@ -46,12 +50,18 @@ class ShardedEncoder(HfEncoder):
         self.placement = placement
         self._mesh = mesh
         self._in_step = self._offloaded = False
+        self._streamed: StreamedEngine | None = None
+        self._collective = placement == "shard"  # replicated, a rank works alone, with the fastest engine there is
         super().__init__(spec.model_copy(update={"device": mesh.device_type}))
         if placement == "shard":
+            streams = self._can_stream()
             # The model inside the first module: sentence-transformers' own class cannot be made an FSDP one.
             for network in self._model[0].children():
                 _shard(network, mesh)
             self._in_step = True
+            if streams:
+                assert self._network is not None
+                self._streamed = StreamedEngine(self._network, self._tail, spec.batch_tokens, self._agree)
 
     @property
     def parameter_bytes(self) -> tuple[int, int]:
@@ -81,13 +91,31 @@ class ShardedEncoder(HfEncoder):
                 self._model.to(device)
                 self._offloaded = offloaded
 
+    @property
+    def _network(self) -> nn.Module | None:
+        network: nn.Module | None = getattr(self._model[0], "model", None)
+        return network
+
+    def _can_stream(self) -> bool:
+        """Whether all ranks can run the network layer by layer on a CPU: they must do the same."""
+        network = self._network
+        able = self._mesh.device_type == "cpu" and network is not None and can_stream(network, self._spec.batch_tokens)
+        return self._agree(int(not able)) == 0
+
+    def _engine(self) -> CpuEngine | StreamedEngine | None:  # type: ignore[override]
+        self._refuse_if_offloaded()
+        return self._streamed or super()._engine()
+
     def _rounds(self, batches: list[list[int]]) -> Iterator[list[int]]:
-        if self._offloaded:
-            raise ScorerError(f"encoder {self.identity} is offloaded; call onload() before it is used")
+        self._refuse_if_offloaded()
         agreed = self._agree(len(batches)) if self._in_step else len(batches)
         yield from batches
         for _ in range(agreed - len(batches)):
             self._forward([_IDLE_TEXT], pooled=False)
+
+    def _refuse_if_offloaded(self) -> None:
+        if self._offloaded:
+            raise ScorerError(f"encoder {self.identity} is offloaded; call onload() before it is used")
 
     def _agree(self, rounds: int) -> int:
         """The greatest number of rounds that any rank needs."""
