@@ -192,7 +192,7 @@ def test_a_useless_parent_stops_the_run_and_keeps_what_was_answered(store, serve
 
 def test_calls_that_all_fail_stop_the_run(store, server):
     asked = (Request(f"fault:400 {i}") for i in range(1000))
-    with pytest.raises(ScorerError, match=r"7 calls in a row failed, the last with: answered 400 .*retry-failed"):
+    with pytest.raises(ScorerError, match=r"[78] calls in a row failed, the last with: answered 400 .*retry-failed"):
         generate(asked, engine_of(server, concurrency=2), store, limits=Limits(failures_in_a_row=7))
     assert 7 <= store.counts()["failed"] <= 9
 

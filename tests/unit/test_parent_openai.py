@@ -155,7 +155,8 @@ def test_being_told_to_wait_is_no_failed_attempt(serve):
 
 def test_a_429_that_never_ends_ends_at_the_calls_deadline(server):
     (completion,) = ask(server, "fault:429", deadline_s=0.5)
-    assert "answered 429" in completion.error
+    # On a busy machine the last attempt may be cut short.
+    assert completion.error.startswith(("answered 429", "did not answer within"))
     assert "no time for another attempt within 0.5 s" in completion.error
 
 

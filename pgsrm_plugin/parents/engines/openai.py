@@ -103,9 +103,11 @@ class OpenAIEngine:
             wait_s = backoff_s(attempts, trouble.wait_s)
             if failures > self._spec.retries:
                 return Completion(error=f"{trouble} ({attempts} attempts)", attempts=attempts)
-            if time.monotonic() + wait_s >= until:
-                return self._too_late(trouble, attempts)
-            await asyncio.sleep(wait_s)
+            if time.monotonic() + wait_s < until:
+                await asyncio.sleep(wait_s)
+                if time.monotonic() < until:
+                    continue
+            return self._too_late(trouble, attempts)
 
     async def aclose(self) -> None:
         """Closes the connections that are kept open."""
