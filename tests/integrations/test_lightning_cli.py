@@ -122,7 +122,7 @@ def test_a_run_logs_writes_rollouts_and_resumes(config_file, tmp_path):
             "there is no setting 'trainer.callbacks.evry'; did you mean 'trainer.callbacks.every'?",
         ),
         ({"data__steps": "many"}, [], "data.steps: expected int or null, not 'many'"),
-        ({}, ["--model.algorithm=pop"], "model.algorithm: expected one of 'ppo', 'grpo', not 'pop'"),
+        ({}, ["--model.algorithm=pop"], "model.algorithm: expected one of 'ppo', 'grpo', 'reinforce', not 'pop'"),
         ({"model__ppo": {"clip": -1}}, [], "PPOConfig.clip must be above 0, not -1"),
         ({"model__child": "./nowhere"}, [], "child './nowhere': there is no such folder"),
         ({"model__spec": "./nowhere.yaml"}, [], "nowhere.yaml: there is no such spec file"),
