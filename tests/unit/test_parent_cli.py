@@ -12,14 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from parent_answers import answer
+from parent_answers import CONFIG, answer
 from parent_server import Behaviour, ParentServer, expected
 
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.cli.parent_run import EngineOptions
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.agreement import NAME
-from pgsrm_plugin.parents.references import settings_in
+from pgsrm_plugin.parents.plan import make_plan
+from pgsrm_plugin.parents.prompts import PromptRow
+from pgsrm_plugin.parents.references import settings_id, settings_in
+from pgsrm_plugin.parents.runs import keep_run, load_runs
 from pgsrm_plugin.parents.store import ParentStore
 from pgsrm_plugin.records import read_records
 
@@ -340,3 +343,17 @@ def test_the_commands_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_may_be_a_secret_is_not_kept_of_a_run(tmp_path):
+    arguments = {"tensor_parallel_size": 2, "hf_token": SECRET}
+    given = {"base_url": f"http://x/v1?key={SECRET}", "api_key_env": "NAME", "retries": 3, "engine_args": arguments}
+    keep_run(tmp_path, CONFIG, given)
+    kept = {"api_key_env": "NAME", "retries": 3, "engine_args": {"tensor_parallel_size": 2}}
+    assert load_runs(tmp_path) == {settings_id(CONFIG): kept}
+
+
+def test_a_plan_counts_each_sample():
+    plan = make_plan([PromptRow("12345678"), PromptRow("12345678")], 2, CONFIG, None)
+    assert (plan.prompts, plan.calls, plan.prompt_tokens, plan.most_tokens) == (1, 2, 2 * (4 + 2), 2 * 32)
+    assert plan.cost(1e6, 1e6) == (12 + 64, None)
