@@ -19,7 +19,12 @@ class HfEncoderSpec(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the weights")
     prompt: str | None = Field(None, description="text put before every input; default: the model's own default prompt")
     max_tokens: int | None = Field(None, ge=8, description="truncation length; default: the model's own")
-    batch_tokens: int = Field(8192, ge=64, description="padded tokens in one forward pass")
+    batch_tokens: int = Field(
+        8192, ge=64, description="most tokens in one forward pass, padding included; on a CPU passes are smaller anyway"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="worker threads on a CPU, one core each; default: torch.get_num_threads()"
+    )
     self_test: bool = Field(True, description="at load, compare with sentence-transformers' own encode()")
 
     @field_validator("model", mode="before")
