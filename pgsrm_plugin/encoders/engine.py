@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from pgsrm_plugin.encoders.engine_linear import ROWS, is_supported
-from pgsrm_plugin.encoders.engine_packed import LARGEST, PackedNetwork, can_pack
+from pgsrm_plugin.encoders.engine_packed import KEYS, LARGEST, PackedNetwork, can_pack
 from pgsrm_plugin.encoders.engine_threads import submit
 
 Input: TypeAlias = "list[int] | dict[str, Any]"
@@ -93,7 +93,7 @@ class CpuEngine:
         rows = [row for row, length in enumerate(lengths_N) if length]
         share = sum(lengths_N[row] for row in rows) // (2 * self._threads)
         budget = max((size for size in ROWS if size <= min(share, self._largest)), default=ROWS[0])
-        passes = fill([lengths_N[row] for row in rows], budget)
+        passes = fill([lengths_N[row] for row in rows], budget - KEYS + 1)
         work = [[rows[i] for i in one] for one in passes]
         return [(one, submit(self._threads, self._run, [inputs[row] for row in one], pooled)) for one in work]
 

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import layer_norm, scaled_dot_product_attention
+from torch.nn.functional import layer_norm, pad, scaled_dot_product_attention
 from transformers import BertModel, MPNetModel, RobertaModel, XLMRobertaModel
 
 from pgsrm_plugin.encoders.engine_linear import PackedLinear, fit_rows
 
 LARGEST = {torch.float32: 1024, torch.bfloat16: 2048}
 """Rows of one pass by dtype, where MiniLM was measured fastest. Fixed, not measured on the spot: see PackedLinear."""
+
+KEYS = 16
+"""Attention has a multiple of so many keys, a vector register of scores: torch's kernel is much faster then."""
+
+_GROUP_TOKENS = 256
+"""The most tokens of texts that share an attention call: beyond, a call saves nothing and leaves the core's cache."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Texts of equal length, end to end, from row ``start`` on; ``mask`` is None where nothing is to be added."""
+
+    start: int
+    count: int
+    length: int
+    mask: torch.Tensor | None = None
+
+    @property
+    def keys(self) -> int:
+        """Keys of each text. Those past its length are rows of its neighbour; the mask gives them a weight of 0."""
+        return -(-self.length // KEYS) * KEYS
+
+    @property
+    def end(self) -> int:
+        """One past the last row that is read."""
+        return self.start + (self.count - 1) * self.length + self.keys
 
 
 @dataclass(frozen=True)
@@ -63,21 +90,20 @@ class PackedNetwork:
 
         Texts of equal length that stand side by side share an attention call.
         """
-        x_MD = self._embed(ids)
-        runs = list(_runs([len(text) for text in ids]))
-        biases = [self._bias(length) for _, _, length in runs]
+        lengths = [len(text) for text in ids]
+        runs = [replace(run, mask=self._mask(run)) for run in _runs(lengths)]
+        x_MD = self._embed(ids, fit_rows(max(run.end for run in runs), self.largest))
         for layer in self._layers:
-            x_MD = self._run(layer, x_MD, runs, biases)
-        return list(x_MD[: sum(len(text) for text in ids)].split([len(text) for text in ids]))
+            x_MD = self._run(layer, x_MD, runs)
+        return list(x_MD[: sum(lengths)].split(lengths))
 
-    def _embed(self, ids: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Words and positions, added and normalised in float32; rows of zeros fill up to one of the layers' sizes."""
+    def _embed(self, ids: Sequence[torch.Tensor], rows: int) -> torch.Tensor:
+        """Words and positions, added and normalised in float32; zeros fill up to ``rows``."""
         ids_M = torch.cat(list(ids))
         positions_M = torch.cat([self._positions(text) for text in ids])
         sum_MD = self._words_VD[ids_M].float().add_(self._positions_LD[positions_M])
         norm = self._norm
         assert norm.weight is not None
-        rows = fit_rows(len(ids_M), self.largest)
         x_MD = torch.zeros(rows, sum_MD.shape[1], dtype=self.dtype)
         x_MD[: len(ids_M)] = layer_norm(sum_MD, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
         return x_MD
@@ -89,30 +115,36 @@ class PackedNetwork:
         counted_T = ids_T.ne(self._padding).long()
         return counted_T.cumsum(0) * counted_T + self._padding
 
-    def _bias(self, length: int) -> torch.Tensor | None:
-        """MPNet's relative positions as (1, H, T, T) to add to the scores; None for the others."""
+    def _mask(self, run: _Run) -> torch.Tensor | None:
+        """What is added to the scores: (1, 1, 1, K), or (1, H, T, K) with MPNet's relative positions; None for none."""
+        beyond = (0, run.keys - run.length)
         if self._bias_HR is None:
-            return None
+            return (
+                pad(torch.zeros(1, 1, 1, run.length, dtype=self.dtype), beyond, value=-math.inf) if beyond[1] else None
+            )
         centre = self._bias_HR.shape[1] // 2
-        around_HR = self._bias_HR[:, centre - length + 1 : centre + length]
-        return around_HR.unfold(1, length, 1).flip(1)[None]
+        around_HR = self._bias_HR[:, centre - run.length + 1 : centre + run.length]
+        return pad(around_HR.unfold(1, run.length, 1).flip(1)[None], beyond, value=-math.inf)
 
-    def _run(
-        self,
-        layer: _Layer,
-        x_MD: torch.Tensor,
-        runs: Sequence[tuple[int, int, int]],
-        biases: Sequence[torch.Tensor | None],
-    ) -> torch.Tensor:
-        qkv_M3D = layer.qkv(x_MD)
-        context_MD = torch.zeros_like(x_MD)
-        for (start, count, length), bias in zip(runs, biases, strict=True):
-            rows = slice(start, start + count * length)
-            query, key, value = qkv_M3D[rows].view(count, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
-            mixed_NHTC = scaled_dot_product_attention(query, key, value, attn_mask=bias)
-            context_MD[rows].view(count, length, self._heads, -1).copy_(mixed_NHTC.transpose(1, 2))
+    def _run(self, layer: _Layer, x_MD: torch.Tensor, runs: Sequence[_Run]) -> torch.Tensor:
+        qkv_ME = layer.qkv(x_MD)
+        mixed = [self._attend(qkv_ME, run) for run in runs]
+        context_MD = torch.cat([*mixed, x_MD.new_zeros(len(x_MD) - sum(map(len, mixed)), x_MD.shape[1])])
         x_MD = _normalised(layer.out(context_MD, x_MD), layer.attention_norm)
         return _normalised(layer.down(layer.up(x_MD), x_MD), layer.norm)
+
+    def _attend(self, qkv_ME: torch.Tensor, run: _Run) -> torch.Tensor:
+        """The context (count * length, D) of a run's texts, from rows of queries, keys and values side by side."""
+        row = qkv_ME.shape[1]
+        width = row // 3
+        channels = width // self._heads
+        strides = (run.length * row, channels, row, 1)
+        query, key, value = (
+            qkv_ME.as_strided((run.count, self._heads, tokens, channels), strides, run.start * row + at * width)
+            for at, tokens in enumerate((run.length, run.keys, run.keys))
+        )
+        mixed_NHTC = scaled_dot_product_attention(query, key, value, attn_mask=run.mask)
+        return mixed_NHTC.transpose(1, 2).reshape(-1, width)
 
     def _pack(self, layer: Any) -> _Layer:
         attention = layer.attention
@@ -149,13 +181,16 @@ def _normalised(x_MD: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return layer_norm(x_MD, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
-def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """First row, number of texts and length of each run of texts of equal length."""
+def _runs(lengths: Sequence[int]) -> Iterator[_Run]:
+    """Texts of equal length that stand side by side, at most :data:`_GROUP_TOKENS` together."""
     start = 0
     for length, group in itertools.groupby(lengths):
-        count = len(list(group))
-        yield start, count, length
-        start += count * length
+        left = len(list(group))
+        while left:
+            count = min(left, max(1, _GROUP_TOKENS // length))
+            yield _Run(start, count, length)
+            start += count * length
+            left -= count
 
 
 def _relative_bias(network: nn.Module) -> torch.Tensor | None:
