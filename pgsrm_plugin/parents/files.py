@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ _FORMAT = "pgsrm parent store"
 _VERSION = 1
 
 
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Makes a StoreError of what the operating system refuses inside the block."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written: {error.strerror or error}; what was answered is kept: mend that, then run the "
+            "same command again"
+        ) from error
+
+
 class WriterLock:
     """The right to write to a folder; it ends with the process at the latest.
 
@@ -26,7 +39,8 @@ class WriterLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with disk_errors(folder / _LOCK):
+            self._fd = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # flock, not lockf: that one would not exclude a second writer of the same process.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,8 +52,10 @@ class WriterLock:
             raise StoreError(
                 f"{folder} is being written by {holder}; wait for it, or generate into a store of its own and merge"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        # The lock holds without the note of its holder, which a full disk does not take.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def release(self) -> None:
         if self._fd >= 0:
@@ -91,22 +107,32 @@ def check_manifest(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Puts a file in place at once and durably: whoever looks sees all of it or the one before."""
+    """Puts a file in place at once and durably: whoever looks sees all of it or the one before.
+
+    Raises:
+        StoreError: the disk is full or broken; the one before is still there.
+    """
     temporary = path.with_name(_temporary(path.name))
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
+    with disk_errors(path):
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
 
 
 def open_segment(path: Path) -> int:
-    """A descriptor that appends; the file exists durably, readable by its owner alone."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    sync_folder(path.parent)
-    return fd
+    """A descriptor that appends; the file exists durably, readable by its owner alone.
+
+    Raises:
+        StoreError: the disk is full or broken.
+    """
+    with disk_errors(path):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        sync_folder(path.parent)
+        return fd
 
 
 def append_all(fd: int, content: bytes, path: Path) -> None:
@@ -117,13 +143,27 @@ def append_all(fd: int, content: bytes, path: Path) -> None:
     """
     before = os.fstat(fd).st_size
     view = memoryview(content)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.ftruncate(fd, before)
-        raise StoreError(f"{path}: an answer could not be written: {error}") from error
+    with disk_errors(path):
+        try:
+            while view:
+                view = view[os.write(fd, view) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, before)
+            raise
+
+
+def cut(path: Path, offset: int) -> int:
+    """Cuts a file off, durably; returns how many bytes went.
+
+    Raises:
+        StoreError: the disk is broken.
+    """
+    with disk_errors(path), path.open("r+b") as file:
+        lost = file.seek(0, os.SEEK_END) - offset
+        file.truncate(offset)
+        os.fsync(file.fileno())
+    return lost
 
 
 def sync_folder(folder: Path) -> None:

@@ -72,6 +72,14 @@ def read_lines(file: BinaryIO, offset: int = 0, number: int = 1) -> Iterator[Lin
         number += 1
 
 
+def is_tail(file: BinaryIO, line: Line) -> bool:
+    """Whether a torn line has nothing intact behind it.
+
+    A line without its end was the last there was. To read it again could find it whole, where a writer is at it.
+    """
+    return not line.content.endswith(b"\n") or not any(after.answer for after in read_lines(file, line.offset))
+
+
 def read_answer(path: Path, offset: int) -> Answer:
     """The answer at a known place.
 

@@ -16,6 +16,7 @@ from pgsrm_plugin.parents.records import Answer, Status
 from pgsrm_plugin.parents.segments import (
     Line,
     encode,
+    is_tail,
     read_answer,
     read_lines,
     segment_number,
@@ -163,8 +164,7 @@ class ParentStore:
         with self._lock:
             if not self.writable or self._broken:
                 raise StoreError(f"{self.folder} is not open for writing")
-            self._written += 1
-            ticket = self._written
+            ticket = self._written = self._written + 1
             self._write(answers, lines)
         self._sync(ticket)
 
@@ -185,7 +185,7 @@ class ParentStore:
         tail = self._tails.setdefault(number, _Tail())
         with path.open("rb") as file:
             for line in read_lines(file, tail.offset, tail.line):
-                if last and line.torn and not any(after.answer for after in read_lines(file, line.offset)):
+                if last and line.torn and is_tail(file, line):
                     self._cut(path, line)
                     return
                 answer = self._intact(line, path)
@@ -201,13 +201,10 @@ class ParentStore:
         return line.answer
 
     def _cut(self, path: Path, line: Line) -> None:
-        if not self.writable:
-            return
-        lost = path.stat().st_size - line.offset
-        with path.open("r+b") as file:
-            file.truncate(line.offset)
-            os.fsync(file.fileno())
-        self.repaired.append(f"{path}, line {line.number}: cut off a record that was not written to its end ({lost} B)")
+        if self.writable:
+            lost = files.cut(path, line.offset)
+            said = f"{path}, line {line.number}: cut off a record that was not written to its end ({lost} B)"
+            self.repaired.append(said)
 
     def _write(self, answers: Sequence[Answer], lines: Sequence[bytes]) -> None:
         number = max(self._tails, default=0)
@@ -227,7 +224,7 @@ class ParentStore:
 
     def _close_segment(self) -> None:
         if self._fd >= 0:
-            os.fsync(self._fd)
+            self._flush(self._fd)
             os.close(self._fd)
             self._fd = -1
 
@@ -236,13 +233,17 @@ class ParentStore:
             if self._synced >= ticket:
                 return
             with self._lock:
-                upto = self._written
-                fd = os.dup(self._fd)
+                upto, fd = self._written, os.dup(self._fd)
             try:
-                os.fsync(fd)
-            except OSError as error:
-                self._broken = True
-                raise StoreError(f"{self.folder}: the disk did not take the last answers: {error}") from error
+                self._flush(fd)
             finally:
                 os.close(fd)
             self._synced = upto
+
+    def _flush(self, fd: int) -> None:
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            # The next fsync would say that all is well.
+            self._broken = True
+            raise StoreError(f"{self.folder}: the disk did not take the last answers: {error}") from error

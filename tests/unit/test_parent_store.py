@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgsrm_plugin.errors import SpecError, StoreError
+from pgsrm_plugin.parents import segments
 from pgsrm_plugin.parents import store as store_module
 from pgsrm_plugin.parents.maintenance import DAMAGED, merge, repair
 from pgsrm_plugin.parents.records import FAILURES, STATUSES, Answer, ParentConfig, Request, Sampling, settings_of
@@ -288,13 +289,53 @@ def test_a_full_disk_takes_nothing_and_the_store_goes_on(tmp_path, monkeypatch):
         before = segment(tmp_path).read_bytes()
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", lambda fd, data: full(fd, bytes(data)[:150]))
-            with pytest.raises(StoreError, match=r"answers-000001\.jsonl: an answer could not be written.*No space"):
+            with pytest.raises(StoreError, match=r"answers-000001\.jsonl cannot be written: No space"):
                 store.append(answer("b"))
         assert segment(tmp_path).read_bytes() == before
         assert answer("b").key not in store
         store.append(answer("c"))
     with opened(tmp_path) as store:
         assert [one.prompt for one in store] == ["a", "c"]
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_a_disk_that_refuses_is_a_store_error_that_says_what_to_do(tmp_path, monkeypatch, call):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(StoreError, match=r"manifest\.json cannot be written: No space left.*run the same command"):
+            opened(tmp_path)
+    opened(tmp_path).close()
+
+
+def test_a_full_disk_does_not_need_to_take_the_note_of_who_writes(tmp_path, monkeypatch):
+    opened(tmp_path).close()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with opened(tmp_path), pytest.raises(StoreError, match="is being written by another process"):
+        opened(tmp_path)
+
+
+def test_a_segment_that_does_not_reach_the_disk_when_the_next_begins_ends_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "SEGMENT_BYTES", 1)
+    store = opened(tmp_path)
+    store.append(answer("a"))
+
+    def broken(fd):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(StoreError, match="did not take the last answers"):
+            store.append(answer("b"))
+    with pytest.raises(StoreError, match="not open for writing"):
+        store.append(answer("c"))
+    store.close()
 
 
 def test_a_failing_sync_ends_writing(tmp_path, monkeypatch):
@@ -426,6 +467,27 @@ def test_a_reader_sees_what_a_writer_adds_and_changes_nothing(tmp_path):
         assert len(reader) == 1
         with pytest.raises(StoreError, match="not open for writing"):
             reader.append(answer("b"))
+
+
+def test_a_record_that_is_finished_while_a_reader_looks_at_it_is_no_damage(tmp_path, monkeypatch):
+    with opened(tmp_path) as writer:
+        writer.append(answer("a"))
+    whole = segments.encode(answer("b"))
+    with segment(tmp_path).open("ab", buffering=0) as file:
+        file.write(whole[:20])
+
+        def lines(*place):
+            for line in segments.read_lines(*place):
+                if line.torn:
+                    file.write(whole[20:])
+                yield line
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store_module, "read_lines", lines)
+            reader = ParentStore.open(tmp_path, writable=False)
+        assert [one.prompt for one in reader] == ["a"]
+        reader.refresh()
+        assert [one.prompt for one in reader] == ["a", "b"]
 
 
 def test_an_iteration_is_not_disturbed_by_what_is_added(tmp_path):
