@@ -61,7 +61,8 @@ def extract_again(request: Request, config: ParentConfig, earlier: Answer, extra
         attempts=0,
     )
     made = make_answer(request, config, completion, extract, earlier.settings)
-    return dataclasses.replace(made, engine=earlier.engine)
+    error = earlier.error if earlier.status == "refused" else made.error
+    return dataclasses.replace(made, engine=earlier.engine, error=error)
 
 
 def _judge(completion: Completion, extract: Extractor) -> tuple[Status, str | None, str | None]:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pgsrm_plugin.errors import StoreError
+from pgsrm_plugin.parents.engines.settings import without_secrets
 from pgsrm_plugin.parents.files import write_whole
 from pgsrm_plugin.parents.records import ParentConfig
 from pgsrm_plugin.parents.references import settings_id
 
 NAME = "runs.json"
-_SECRET = re.compile(r"key|token|secret|password|auth", re.IGNORECASE)
-_HARMLESS = ("api_key_env", "max_tokens_field", "batch_size")
 
 
 def keep_run(folder: Path, config: ParentConfig, settings: Mapping[str, Any]) -> None:
     """Notes the engine's settings under the config's id. What may be a secret is left out: addresses with a query, and
     arguments whose name says so."""
-    kept = {name: value for name, value in settings.items() if name in _HARMLESS or not _SECRET.search(name)}
+    kept = without_secrets(settings)
     if isinstance(kept.get("engine_args"), Mapping):
-        kept["engine_args"] = {k: v for k, v in kept["engine_args"].items() if not _SECRET.search(k)}
+        kept["engine_args"] = without_secrets(kept["engine_args"])
     if "?" in str(kept.get("base_url", "")) or "@" in str(kept.get("base_url", "")):
         del kept["base_url"]
     runs = load_runs(folder)

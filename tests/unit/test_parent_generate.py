@@ -147,6 +147,15 @@ def test_a_failure_that_is_asked_again_becomes_an_answer(store, server):
     assert store.counts()["failed"] == 0
 
 
+def test_a_refusal_keeps_its_words_under_another_extraction(store, server):
+    for rule in (None, "tag:answer"):
+        generate(
+            [Request("fault:refusal"), Request("fault:filter")], engine_of(server, replace(CONFIG, extract=rule)), store
+        )
+    found = {(one.prompt, one.error) for one in store}
+    assert (len(store), len(found)) == (4, 2)
+
+
 def test_another_extraction_rule_costs_no_call(store, server):
     generate(requests(3), engine_of(server), store)
     sixth = replace(CONFIG, extract="regex:^answer (.)")
@@ -515,6 +524,18 @@ def test_an_online_failure_is_an_error_never_an_empty_reference(store, server):
     assert store.counts()["refused"] == 1
     with pytest.raises(ScorerError, match="is closed"):
         parent.references("hello")
+
+
+def test_a_quota_of_a_day_is_everybodys_error_and_nobody_waits_for_it(store, server):
+    parent = OnlineParent(store, engine_of(server, deadline_s=5.0), budget=5)
+    with pytest.raises(ScorerError, match="asks to wait 86400 s, more than deadline_s"):
+        parent.references("fault:429long")
+    found: list[tuple[str, ...]] = []
+    later = threading.Thread(target=lambda: found.append(parent.references("later")), daemon=True)
+    later.start()
+    later.join(20)
+    assert found == [(expected("later", 0),)]
+    parent.close()
 
 
 def test_an_online_parent_gives_every_sample(store, server):

@@ -158,7 +158,8 @@ class OpenAIEngine:
             return self._without_token(body)
         refusal = Refusal(response.status_code, response.headers, self._redact(body.decode("utf-8", "replace")))
         if refusal.status == 429:
-            session.gate.slow_down(began, refusal.wait_s)
+            # A wait that no call outlives is an error, which every call must meet, and not a pause.
+            session.gate.slow_down(began, refusal.wait_s if refusal.wait_s < self._spec.deadline_s else 0.0)
         raise judge(refusal, self._shown, self._spec.api_key_env, self._succeeded)
 
     async def _send(self, client: httpx.AsyncClient, content: bytes) -> tuple[httpx.Response, bytes]:

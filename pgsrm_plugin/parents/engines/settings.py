@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from pgsrm_plugin.spec.base import Section
+
+_SECRET = re.compile(r"key|token(?!s|i)|secret|password|auth", re.IGNORECASE)
+_HARMLESS = ("api_key_env",)
+
+
+def without_secrets(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without those that may be a secret by their name (``hf_token``), for what is written down."""
+    return {name: value for name, value in arguments.items() if name in _HARMLESS or not _SECRET.search(name)}
 
 
 class HfSettings(Section):

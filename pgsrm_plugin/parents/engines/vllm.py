@@ -9,7 +9,7 @@ from typing import Any
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines.base import Completion
 from pgsrm_plugin.parents.engines.render import joined
-from pgsrm_plugin.parents.engines.settings import VllmSettings
+from pgsrm_plugin.parents.engines.settings import VllmSettings, without_secrets
 from pgsrm_plugin.parents.records import ParentConfig, Request
 
 _DEAD = "EngineDeadError"
@@ -57,7 +57,7 @@ class VllmEngine:
     @property
     def settings(self) -> Mapping[str, Any]:
         distributions = packages_distributions().get("vllm", ["vllm"])
-        arguments = {name: str(value) for name, value in self._engine_args.items()}
+        arguments = {name: str(value) for name, value in without_secrets(self._engine_args).items()}
         return {"vllm": version(distributions[0]), "engine_args": arguments}
 
     def complete_batch(self, requests: Sequence[Request]) -> list[Completion]:
