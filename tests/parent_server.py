@@ -28,7 +28,7 @@ FAULTS = (
 
 def expected(text: str, seed: int | None = None) -> str:
     """The answer to a prompt whose last message is ``text``."""
-    return f"answer {hashlib.sha256(f'{text}|{seed}'.encode()).hexdigest()[:12]}"
+    return f"answer {hashlib.sha256(f'{text}|{seed}'.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 @dataclass

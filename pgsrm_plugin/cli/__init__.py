@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -28,6 +30,7 @@ DEBUG = "PGSRM_DEBUG"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits; ``arguments`` default to those of the process."""
+    _print_any_text()
     try:
         build_app()(args=arguments, prog_name="pgsrm")
     except PgsrmError as error:
@@ -35,6 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         typer.echo(f"pgsrm: {error}", err=True)
         raise SystemExit(EXIT_STATUS.get(type(error), 1)) from None
+
+
+def _print_any_text() -> None:
+    """Texts of users and models may hold what the terminal's encoding does not: it is shown escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build_app() -> typer.Typer:

@@ -177,23 +177,24 @@ def retry_failed(
         found = settings_in(opened.answers())
     if settings is not None and settings not in found:
         raise DataError(f"no answer has the settings {settings!r}; the store has {', '.join(found) or 'none'}")
-    remaining: Counter[str] = Counter()
-    stopped = None
+    again: list[str] = []
+    stopped: str | None = None
     for own, (config, counts) in found.items():
         total = sum(counts[one] for one in wanted)
-        if not total or settings not in (None, own):
+        if not total or stopped or settings not in (None, own):
             continue
         given = EngineOptions(base_url, api_key_env, concurrency, tuple(engine_arg or ())).settings(config.engine)
         engine = {**load_runs(folder).get(own, {}), **given}
         if config.engine == "openai" and "base_url" not in engine:
             raise SpecError("the store does not know the endpoint any more; give --base-url")
-        tally = run(folder, config, engine, list(_failed(folder, own, wanted)), total, deadline=deadline, retry=wanted)
+        failed = list(_failed(folder, own, wanted))
+        again += [request.key(config) for request in failed]
+        tally = run(folder, config, engine, failed, total, deadline=deadline, retry=wanted)
         summarise(tally)
         stopped = tally.stopped
     with ParentStore.open(folder, writable=False) as opened:
-        for answer in opened.answers():
-            remaining[answer.status] += 1
-    finish(folder, {one: remaining[one] for one in wanted}, 0, stopped)
+        counts = Counter(opened.status(key) or "missing" for key in again)
+    finish(folder, counts, counts["missing"], stopped)
 
 
 def _check_statuses(wanted: frozenset[str]) -> None:

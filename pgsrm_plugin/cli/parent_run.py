@@ -49,7 +49,7 @@ class EngineOptions:
         if engine != "vllm":
             return given
         own = {name: given.pop(name) for name in ("batch_size",) if name in given}
-        return {**own, "engine_args": given}
+        return {**own, "engine_args": given} if given else own
 
 
 def key_values(arguments: Sequence[str], option: str) -> dict[str, Any]:

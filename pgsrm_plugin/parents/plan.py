@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -71,14 +72,18 @@ class Renderer:
         messages = request.messages(self._config)
         if self._tokenizer is None or self._config.engine == "openai":
             return "\n".join(f"[{turn['role']}] {turn['content']}" for turn in messages)
-        return self._template(messages)
+        try:
+            return self._template(messages)
+        except Exception as error:  # whatever a model's template or tokenizer raises; the run records it as a failure
+            return f"[cannot be rendered, so this call will fail: {type(error).__name__}: {error}]"
 
     def tokens(self, request: Request) -> int:
         messages = request.messages(self._config)
-        if self._tokenizer is None:
-            return sum(_TURN_TOKENS + estimate_tokens(turn["content"]) for turn in messages)
-        special = not self._tokenizer.chat_template
-        return len(self._tokenizer(self._template(messages), add_special_tokens=special)["input_ids"])
+        if self._tokenizer is not None:
+            special = not self._tokenizer.chat_template
+            with contextlib.suppress(Exception):
+                return len(self._tokenizer(self._template(messages), add_special_tokens=special)["input_ids"])
+        return sum(_TURN_TOKENS + estimate_tokens(turn["content"]) for turn in messages)
 
     def _template(self, messages: list[dict[str, str]]) -> str:
         assert self._tokenizer is not None

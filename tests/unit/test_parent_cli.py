@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -346,11 +347,58 @@ def test_the_commands_import_nothing_heavy():
 
 
 def test_what_may_be_a_secret_is_not_kept_of_a_run(tmp_path):
-    arguments = {"tensor_parallel_size": 2, "hf_token": SECRET}
+    plain = {"tensor_parallel_size": 2, "tokenizer": "other", "max_num_batched_tokens": 512}
+    arguments = {**plain, "hf_token": SECRET}
     given = {"base_url": f"http://x/v1?key={SECRET}", "api_key_env": "NAME", "retries": 3, "engine_args": arguments}
     keep_run(tmp_path, CONFIG, given)
-    kept = {"api_key_env": "NAME", "retries": 3, "engine_args": {"tensor_parallel_size": 2}}
+    kept = {"api_key_env": "NAME", "retries": 3, "engine_args": plain}
     assert load_runs(tmp_path) == {settings_id(CONFIG): kept}
+
+
+def test_asking_vllm_again_has_the_arguments_of_the_last_run():
+    assert EngineOptions(concurrency=8).settings("vllm") == {"batch_size": 8}
+    assert EngineOptions().settings("vllm") == {}
+
+
+def test_asking_again_ends_with_what_became_of_what_was_asked(ask, pgsrm, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "a once:400 fault:refusal", "b fault:long")
+    ask(prompts)
+    status, out, err = pgsrm("parent", "retry-failed", tmp_path / "store")
+    assert (status, "1 asked in" in out) == (1, True)
+    assert "1 refused: the parent declined" in err
+    assert "truncated" not in err
+
+
+def test_another_settings_failures_are_none_of_those_named(ask, server, pgsrm, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "a once:400")
+    ask(prompts)
+    ask(jsonl(tmp_path / "q.jsonl", "b fault:400"), "--max-tokens", 9)
+    with ParentStore.open(tmp_path / "store", writable=False) as store:
+        mended = next(own for own, (config, _) in settings_in(store).items() if config.sampling.max_tokens != 9)
+    status, _, err = pgsrm("parent", "retry-failed", tmp_path / "store", "--settings", mended)
+    assert (status, err) == (0, "")
+    assert server.seen.calls["b fault:400"] == 1
+
+
+def test_text_that_no_terminal_can_show_is_shown_escaped(ask, pgsrm, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "half \ud800 a pair")
+    assert "[user] half \\ud800 a pair" in ask(prompts, "--dry-run")[1]
+    assert ask(prompts)[0] == 0
+    status, out, _ = pgsrm("parent", "show", tmp_path / "store")
+    assert (status, "[user] half \\ud800 a pair" in out) == (0, True)
+
+
+def test_a_dry_run_shows_what_a_models_template_refuses(monkeypatch):
+    class Refusing:
+        chat_template = "x"
+
+        def apply_chat_template(self, *_, **__):
+            raise ValueError("roles must alternate")
+
+    monkeypatch.setattr("pgsrm_plugin.parents.plan.load_tokenizer", lambda config: Refusing())
+    plan = make_plan([PromptRow("12345678")], 1, replace(CONFIG, engine="hf"), None)
+    assert plan.rendered == ("[cannot be rendered, so this call will fail: ValueError: roles must alternate]",)
+    assert (plan.calls, plan.prompt_tokens) == (1, 4 + 2)
 
 
 def test_a_plan_counts_each_sample():
