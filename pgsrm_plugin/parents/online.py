@@ -8,6 +8,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,8 @@ from pgsrm_plugin.parents.outcome import extract_again, make_answer
 from pgsrm_plugin.parents.records import Answer, Request
 from pgsrm_plugin.parents.store import ParentStore
 from pgsrm_plugin.types import Prompt
+
+_ASKED_AGAIN_AFTER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class OnlineCounts:
 class OnlineParent:
     """References from the store, else from the parent; each answer is stored before it is used.
 
-    Safe to use from several threads and event loops. The same question asked several times at once is one call. A
-    recorded failure is not asked again: mend it with ``pgsrm parent retry-failed``.
+    Safe to use from several threads and event loops. The same question asked several times at once is one call. A call
+    that failed is asked again, within the budget, when its prompt comes up a minute later or more: an outage must not
+    cost a long run its prompts. What was refused, cut or empty is not: see ``pgsrm parent retry-failed``.
 
     Args:
         store: open for writing; stays open after :meth:`close`.
@@ -138,7 +142,7 @@ class OnlineParent:
                 return self._under_way[key]
             found = self._find(request, key)
             future: Future[Answer] = Future()
-            if found is not None:
+            if found is not None and not (_forgiven(found) and self.counts.calls < self._budget):
                 self._count(hits=1)
                 future.set_result(found)
                 return future
@@ -179,6 +183,7 @@ class OnlineParent:
         except Exception as error:
             with self._lock:
                 del self._under_way[key]
+                self._count(failures=1)
             future.set_exception(error)
             return
         with self._lock:
@@ -199,6 +204,14 @@ class OnlineParent:
 
     def _count(self, **more: int) -> None:
         self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+
+def _forgiven(answer: Answer) -> bool:
+    """Whether it is a call that failed long enough ago to be tried again."""
+    if answer.status != "failed":
+        return False
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(answer.created)
+    return age.total_seconds() >= _ASKED_AGAIN_AFTER_S
 
 
 def _references(answers: list[Answer]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import torch
 from parent_server import Behaviour, ParentServer, expected
 
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, StoreError
+from pgsrm_plugin.parents import online
 from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.engines.base import BatchEngine, Completion
 from pgsrm_plugin.parents.generate import generate
@@ -521,9 +522,29 @@ def test_an_online_failure_is_an_error_never_an_empty_reference(store, server):
         assert (parent.counts.calls, parent.counts.failures) == (1, 1)
         with pytest.raises(ScorerError, match="answered 401"):
             parent.references("fault:401")
+        assert (parent.counts.calls, parent.counts.failures) == (2, 2)
     assert store.counts()["refused"] == 1
     with pytest.raises(ScorerError, match="is closed"):
         parent.references("hello")
+
+
+def test_an_online_call_that_failed_is_asked_again_later_and_within_the_budget(store, server, monkeypatch):
+    with OnlineParent(store, engine_of(server), budget=2) as parent:
+        for _ in range(2):
+            with pytest.raises(ScorerError, match="failed, answered 400"):
+                parent.references("once:400 online")
+        assert (parent.counts.calls, parent.counts.failures) == (1, 1)
+        monkeypatch.setattr(online, "_ASKED_AGAIN_AFTER_S", 0.0)
+        assert parent.references("once:400 online") == (expected("once:400 online", 0),)
+        assert parent.references("once:400 online") == (expected("once:400 online", 0),)
+        assert (parent.counts.calls, parent.counts.failures) == (2, 1)
+    with OnlineParent(store, engine_of(server), budget=1) as parent:
+        for _ in range(2):
+            with pytest.raises(ScorerError, match="failed, answered 400"):
+                parent.references("fault:400 online")
+        with pytest.raises(ScorerError, match="budget of 1 calls is spent"):
+            parent.references("another")
+    assert server.seen.calls["fault:400 online"] == 1
 
 
 def test_a_quota_of_a_day_is_everybodys_error_and_nobody_waits_for_it(store, server):
