@@ -24,7 +24,7 @@ def fit_rows(count: int, largest: int) -> int:
 
 def is_supported(dtype: torch.dtype) -> bool:
     """Whether oneDNN computes in this dtype on this processor."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
 
@@ -59,8 +59,8 @@ class PackedLinear:
         """The layer's output (M, O); ``residual_MO`` is what the fusion ``add`` adds."""
         rows = len(x_MI)
         if rows > self._largest:
-            parts = x_MI.split(self._largest)
-            residuals = (None,) * len(parts) if residual_MO is None else residual_MO.split(self._largest)
+            parts = torch.split(x_MI, self._largest)
+            residuals = (None,) * len(parts) if residual_MO is None else torch.split(residual_MO, self._largest)
             return torch.cat([self(part, residual) for part, residual in zip(parts, residuals, strict=True)])
         if rows < self._least:
             missing = (0, 0, 0, self._least - rows)

@@ -90,15 +90,18 @@ class PackedNetwork:
 
         Texts of equal length that stand side by side share an attention call.
         """
-        lengths = [len(text) for text in ids]
-        runs = [replace(run, mask=self._mask(run)) for run in _runs(lengths)]
-        x_MD = self._embed(ids, fit_rows(max(run.end for run in runs), self.largest))
+        x_MD, runs = self._embed(ids)
         for layer in self._layers:
             x_MD = self._run(layer, x_MD, runs)
-        return list(x_MD[: sum(lengths)].split(lengths))
+        return _split(x_MD, ids)
 
-    def _embed(self, ids: Sequence[torch.Tensor], rows: int) -> torch.Tensor:
-        """Words and positions, added and normalised in float32; zeros fill up to ``rows``."""
+    def _embed(self, ids: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[_Run]]:
+        """The rows before the first layer and their runs: words and positions, added and normalised in float32.
+
+        Rows of zeros fill up to one of the layers' sizes, and to the keys of the last texts.
+        """
+        runs = [replace(run, mask=self._mask(run)) for run in _runs([len(text) for text in ids])]
+        rows = fit_rows(max(run.end for run in runs), self.largest)
         ids_M = torch.cat(list(ids))
         positions_M = torch.cat([self._positions(text) for text in ids])
         sum_MD = self._words_VD[ids_M].float().add_(self._positions_LD[positions_M])
@@ -106,7 +109,7 @@ class PackedNetwork:
         assert norm.weight is not None
         x_MD = torch.zeros(rows, sum_MD.shape[1], dtype=self.dtype)
         x_MD[: len(ids_M)] = layer_norm(sum_MD, norm.normalized_shape, norm.weight.float(), norm.bias.float(), norm.eps)
-        return x_MD
+        return x_MD, runs
 
     def _positions(self, ids_T: torch.Tensor) -> torch.Tensor:
         """BERT counts from 0. RoBERTa and MPNet count from ``padding + 1``, and leave padding tokens in a text out."""
@@ -116,12 +119,10 @@ class PackedNetwork:
         return counted_T.cumsum(0) * counted_T + self._padding
 
     def _mask(self, run: _Run) -> torch.Tensor | None:
-        """What is added to the scores: (1, 1, 1, K), or (1, H, T, K) with MPNet's relative positions; None for none."""
+        """What is added to the scores: (1, 1, 1, K), or (1, H, T, K) with MPNet's relative positions. Float32."""
         beyond = (0, run.keys - run.length)
         if self._bias_HR is None:
-            return (
-                pad(torch.zeros(1, 1, 1, run.length, dtype=self.dtype), beyond, value=-math.inf) if beyond[1] else None
-            )
+            return pad(torch.zeros(1, 1, 1, run.length), beyond, value=-math.inf) if beyond[1] else None
         centre = self._bias_HR.shape[1] // 2
         around_HR = self._bias_HR[:, centre - run.length + 1 : centre + run.length]
         return pad(around_HR.unfold(1, run.length, 1).flip(1)[None], beyond, value=-math.inf)
@@ -181,6 +182,12 @@ def _normalised(x_MD: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return layer_norm(x_MD, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
+def _split(x_MD: torch.Tensor, ids: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The states of each text."""
+    lengths = [len(text) for text in ids]
+    return list(torch.split(x_MD[: sum(lengths)], lengths))
+
+
 def _runs(lengths: Sequence[int]) -> Iterator[_Run]:
     """Texts of equal length that stand side by side, at most :data:`_GROUP_TOKENS` together."""
     start = 0
@@ -202,4 +209,4 @@ def _relative_bias(network: nn.Module) -> torch.Tensor | None:
     distance_R = torch.cat([distance_R, -distance_R.flip(0)[1:]])
     bucket: Callable[[torch.Tensor], torch.Tensor] = encoder.relative_position_bucket
     table: torch.Tensor = encoder.relative_attention_bias.weight.detach()
-    return table[bucket(distance_R)].T.contiguous()
+    return table[bucket(distance_R)].T.float().contiguous()

@@ -10,7 +10,7 @@ from torch import nn
 
 from pgsrm_plugin.encoders.engine import Input, Tail, fill
 from pgsrm_plugin.encoders.engine_linear import ROWS, is_supported
-from pgsrm_plugin.encoders.engine_packed import LARGEST, PackedNetwork, _runs, can_pack
+from pgsrm_plugin.encoders.engine_packed import KEYS, LARGEST, PackedNetwork, _split, can_pack
 
 _PASSES = 4
 """A round has so many times ``batch_tokens``: between layers a token is one row, far smaller than what a pass needs."""
@@ -46,7 +46,9 @@ class StreamedEngine:
         done = []
         for number in range(self._agree(len(rounds))):
             mine = rounds[number] if number < len(rounds) else []
-            passes = [[mine[i] for i in one] for one in fill([lengths_N[row] for row in mine], self._largest)]
+            passes = [
+                [mine[i] for i in one] for one in fill([lengths_N[row] for row in mine], self._largest - KEYS + 1)
+            ]
             ids = [[torch.tensor(inputs[row], dtype=torch.long) for row in one] for one in passes]
             with torch.no_grad(), torch.autocast("cpu", enabled=False):  # FSDP2 cannot gather in inference mode
                 for one, states in zip(passes, self._stream(ids), strict=True):
@@ -57,13 +59,13 @@ class StreamedEngine:
         network = self._network
         network.unshard()
         plan = _LaterPacked(network, self._largest)
-        states = [plan.embed(ids) for ids in passes]
+        states: list[list[Any]] = [list(plan._embed(ids)) for ids in passes]
         network.reshard()
         for layer in network.encoder.layer:
             layer.unshard()
             plan.run_layer(layer, states)
             layer.reshard()
-        return [plan.split(x_MD, ids) for (x_MD, *_), ids in zip(states, passes, strict=True)]
+        return [_split(x_MD, ids) for (x_MD, _), ids in zip(states, passes, strict=True)]
 
 
 class _LaterPacked(PackedNetwork):
@@ -72,21 +74,11 @@ class _LaterPacked(PackedNetwork):
     def _pack(self, layer: Any) -> Any:
         return layer
 
-    def embed(self, ids: Sequence[torch.Tensor]) -> list[Any]:
-        """The rows of a pass before the first layer, the runs of equal lengths in it, and their biases."""
-        runs = list(_runs([len(text) for text in ids]))
-        return [self._embed(ids), runs, [self._bias(length) for _, _, length in runs]]
-
     def run_layer(self, layer: nn.Module, states: Sequence[list[Any]]) -> None:
         """Every pass through a layer that is whole for the moment, in place."""
         packed = super()._pack(layer)
         for state in states:
             state[0] = self._run(packed, *state)
-
-    def split(self, x_MD: torch.Tensor, ids: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The states of each text."""
-        lengths = [len(text) for text in ids]
-        return list(torch.split(x_MD[: sum(lengths)], lengths))
 
 
 def can_stream(network: nn.Module, batch_tokens: int) -> bool:
