@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import math
 import os
+import re
 import time
 
 import httpx
@@ -67,5 +69,16 @@ def retry_after(value: str | None) -> float:
 
 
 def redact(text: str, token: SecretStr | None) -> str:
-    """The text with the token blotted out."""
-    return text if token is None else text.replace(token.get_secret_value(), "[token]")
+    """The text with the token blotted out, also where JSON writes it with escapes (``\\/``, ``\\u002f``)."""
+    return text if token is None else _pattern(token).sub("[token]", text)
+
+
+@functools.lru_cache(maxsize=8)
+def _pattern(token: SecretStr) -> re.Pattern[str]:
+    return re.compile("".join(map(_spelled, token.get_secret_value())))
+
+
+def _spelled(character: str) -> str:
+    """A pattern for a character in plain text, in JSON, and in JSON inside JSON."""
+    escapes = r"\\{0,3}" if character in '"\\/' else ""
+    return rf"(?:{escapes}{re.escape(character)}|\\{{1,2}}u(?i:{ord(character):04x}))"

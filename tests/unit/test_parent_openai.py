@@ -13,8 +13,9 @@ import time
 
 import pytest
 from parent_server import Behaviour, ParentServer, expected
+from pydantic import SecretStr
 
-from pgsrm_plugin.endpoint import retry_after
+from pgsrm_plugin.endpoint import redact, retry_after
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines import build_engine, pacing
 from pgsrm_plugin.parents.engines.base import AsyncEngine, Completion
@@ -251,6 +252,18 @@ def test_the_token_is_sent_and_nowhere_else(serve, monkeypatch, caplog):
     assert completions[1].text == "Bearer [token]"
     shown = [repr(asked), repr(vars(asked)), repr(completions), repr(asked.settings), caplog.text]
     assert not [text for text in shown if TOKEN in text]
+
+
+@pytest.mark.parametrize("token", ["plain", 'sl/ash+and=more.*"\\quoted', "\\u0041"])
+def test_the_token_is_blotted_out_however_json_writes_it(token):
+    plain = f"key {token}, Grüße"
+    spelled = [plain, json.dumps(plain), json.dumps(plain).replace("/", "\\/"), json.dumps(json.dumps(plain))]
+    spelled.append("key " + "".join(f"\\u{ord(c):04X}" for c in token) + ", Grüße")
+    for text in spelled:
+        assert token not in redact(text, SecretStr(token))
+        assert redact(text, SecretStr(token)).count("key [token], Gr") == 1
+    assert redact("nothing in it", SecretStr(token)) == "nothing in it"
+    assert redact("\\" * 200_000, SecretStr(token))
 
 
 def test_a_wrong_token_names_its_variable_and_not_its_value(serve, monkeypatch):

@@ -187,5 +187,6 @@ class OpenAIEngine:
         return redact(text, self._token)
 
     def _without_token(self, body: bytes) -> bytes:
-        token = "" if self._token is None else self._token.get_secret_value()
-        return body.replace(token.encode(), b"[token]") if len(token) >= _SECRET_CHARS else body
+        if self._token is None or len(self._token) < _SECRET_CHARS:
+            return body
+        return self._redact(body.decode("latin-1")).encode("latin-1")
