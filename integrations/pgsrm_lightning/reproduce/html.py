@@ -91,19 +91,20 @@ def _forest_panel(results: Results, column: str, name: str) -> str:
                 "arrayminus": [(gap.mean - gap.low) / scale for gap, scale in zip(gaps, scales, strict=True)],
             },
             mode="markers",
+            orientation="h",
             name=arm,
             marker={"color": colour, "size": 9},
         )
     if not figure.data:
         return ""
     figure.update_layout(
-        height=90 + 42 * len(results.tasks),
-        margin={"l": 80, "r": 10, "t": 8, "b": 36},
+        height=126 + 42 * len(results.tasks),
+        margin={"l": 80, "r": 10, "t": 44, "b": 36},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "inherit", "size": 11, "color": "#8a8f98"},
         scattermode="group",
-        legend={"orientation": "h", "y": 1.15},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )
     figure.update_xaxes(
         tickformat="+.0%", rangemode="tozero", gridcolor="rgba(138,143,152,0.18)", zerolinecolor="#8a8f98"
