@@ -132,3 +132,11 @@ def test_a_goal_out_of_reach_is_an_error(untaught):
     data = models.encode_pairs(tokenizer, ["a"], ["red"])
     with pytest.raises(PgsrmError, match="did not reach its goal in 2 steps"):
         models.teach(model, data, lr=1e-3, until=lambda: False, max_steps=2)
+
+
+@pytest.mark.slow
+def test_a_demo_may_be_shorter_than_the_steps_between_two_validations(tmp_path):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--steps", "2", "--seeds", "1", "--out", str(tmp_path)])
+    assert exit_info.value.code == 0
+    assert (tmp_path / "report.html").exists()

@@ -100,7 +100,7 @@ def train(job: Job) -> Job:
         accelerator="cpu",
         devices=1,
         max_steps=plan.steps,
-        val_check_interval=plan.validate_every,
+        val_check_interval=min(plan.validate_every, plan.steps),
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         logger=CSVLogger(job.folder, name="", version="", flush_logs_every_n_steps=plan.validate_every),
