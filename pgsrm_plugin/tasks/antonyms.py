@@ -6,7 +6,7 @@ this project's choice, and the answers WordNet's (``data/README.md``).
 
 from __future__ import annotations
 
-from pgsrm_plugin.tasks.tables import read_table
+from pgsrm_plugin.tasks.lookup import lookup_task
 from pgsrm_plugin.tasks.task import Task
 
 
@@ -17,21 +17,10 @@ def prompt(word: str) -> str:
 
 def antonym_generation() -> Task:
     """94 prompts to train on; none is held out."""
-    pairs = [(row["word"], row["antonym"]) for row in read_table("antonyms")]
-    prompts = tuple(prompt(word) for word, _ in pairs)
-    return Task(
-        name="antonyms",
-        summary="the opposite of a word",
-        train_prompts=prompts,
-        held_out_prompts=(),
-        held_out_kind=(
-            "None is held out: a child that never saw a word has no way to know its opposite. "
-            "Accuracy on the training prompts is what it learned by heart."
-        ),
-        paper_prompts=prompts,
-        expert={prompt(word): antonym for word, antonym in pairs},
-        source="words: this project, Apache-2.0; answers: WordNet 3.0, WordNet licence",
-        new_tokens=2,
-        mistakes={prompt(word): word for word, _ in pairs},
-        mistake_kind="the word itself",
+    return lookup_task(
+        "antonyms",
+        prompt,
+        ("word", "antonym"),
+        "opposite",
+        "words: this project, Apache-2.0; answers: WordNet 3.0, WordNet licence",
     )
