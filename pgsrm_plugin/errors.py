@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PgsrmError(Exception):
     """Base class of every error this package raises on purpose."""
@@ -28,3 +31,9 @@ class UnscorableError(PgsrmError, ValueError):
 
 class StoreError(PgsrmError, RuntimeError):
     """A store of a parent's answers cannot be used: it is damaged, no store, or written by another process."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the nearest known word, or the empty string."""
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

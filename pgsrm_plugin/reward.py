@@ -11,15 +11,15 @@ import torch
 from typing_extensions import Self
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.cache import CachedEncoder
-from pgsrm_plugin.embedder import BatchEmbedder
 from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
-from pgsrm_plugin.prepare import PreparedBatch, prepare_batch
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, ContrastSpec, LengthSpec, SemanticSpec
 from pgsrm_plugin.terms import build_term
-from pgsrm_plugin.text import ScoredText
+from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
+from pgsrm_plugin.text.clean import ScoredText
 from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample, Term
 from pgsrm_plugin.validate import check_samples, row_label, uses_references
 

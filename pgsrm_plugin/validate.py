@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.spec.terms import CorrectnessSpec, ExactMatchSpec, LengthSpec, TermSpec
-from pgsrm_plugin.text import clean, parse_number, prepare_reference
+from pgsrm_plugin.text.clean import clean, parse_number, prepare_reference
 from pgsrm_plugin.types import RewardSample
 
 

@@ -16,13 +16,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch.profiler import ProfilerActivity, profile
 
-from pgsrm_plugin.bench.roofline import Gemm, work_of
-from pgsrm_plugin.bench.workload import WorkloadSettings, make_workload
-from pgsrm_plugin.encoders import embedded
-from pgsrm_plugin.encoders.engine import Tail, fill
-from pgsrm_plugin.encoders.engine_linear import is_supported
-from pgsrm_plugin.encoders.engine_packed import KEYS, PackedNetwork
-from pgsrm_plugin.encoders.engine_threads import submit
+from pgsrm_lab.bench.roofline import Gemm, work_of
+from pgsrm_lab.bench.workload import WorkloadSettings, make_workload
+from pgsrm_plugin.encoders.hf import offline as embedded
+from pgsrm_plugin.encoders.hf.cpu.engine import Tail, fill
+from pgsrm_plugin.encoders.hf.cpu.linear import is_supported
+from pgsrm_plugin.encoders.hf.cpu.packed import KEYS, PackedNetwork
+from pgsrm_plugin.encoders.hf.cpu.threads import submit
 
 ROUNDS = 5
 PARTS = {

@@ -23,7 +23,7 @@ from torch.distributed.device_mesh import init_device_mesh
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
 from pgsrm_plugin.encoders import build_encoder
-from pgsrm_plugin.encoders.sharded import ShardedEncoder
+from pgsrm_plugin.encoders.hf.sharded import ShardedEncoder
 from pgsrm_plugin.types import Embeddings
 from pgsrm_verl.colocated.memory import measure_size, plan_memory
 

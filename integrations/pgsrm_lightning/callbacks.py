@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from pgsrm_lightning.module import RLModule
-from pgsrm_lightning.scoring import Answers
+from pgsrm_lightning.rollout.scoring import Answers
 
 
 class RolloutLog(Callback):

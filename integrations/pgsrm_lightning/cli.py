@@ -6,21 +6,7 @@ import typer
 
 
 def train(ctx: typer.Context) -> None:
-    """Train a child with PPO or GRPO on a reward spec; --config takes a recipe, e.g. of recipes/lightning."""
+    """Train a child on your data with a reward spec, on one machine (Lightning)."""
     from pgsrm_lightning import trainer_cli
 
     trainer_cli.main(ctx.args)
-
-
-def demo(ctx: typer.Context) -> None:
-    """Watch a small child learn from its parent's answers, and write a report."""
-    from pgsrm_lightning.demo import run
-
-    run.main(ctx.args)
-
-
-def reproduce(ctx: typer.Context) -> None:
-    """Run the experiments of the PGSRM paper, with seeds and intervals, and write what came out."""
-    from pgsrm_lightning.reproduce import app
-
-    app.main(ctx.args)

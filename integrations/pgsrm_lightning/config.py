@@ -101,7 +101,8 @@ class GRPOConfig:
 class ReinforceConfig:
     """REINFORCE with a learned baseline, as in the PGSRM authors' public code: one optimizer step a batch.
 
-    Its KL term stands in the loss and has zero expected gradient there; see :mod:`~pgsrm_lightning.reinforce`.
+    Its KL term stands in the loss and has zero expected gradient there; see
+    :mod:`~pgsrm_lightning.algorithms.reinforce`.
 
     Attributes:
         group_size, micro_batch_size, entropy_coef, value_coef, grad_norm, lr_actor, lr_critic: as in

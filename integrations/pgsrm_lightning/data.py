@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from pgsrm_lightning.distributed import rank, world_size
+from pgsrm_plugin.data.rows import Record, read_records
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.records import Record, read_records
 
 if TYPE_CHECKING:
     from pgsrm_lightning.module import RLModule

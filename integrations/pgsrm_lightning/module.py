@@ -19,15 +19,22 @@ from pgsrm_lightning.algorithms import AlgorithmConfig, build_algorithm
 from pgsrm_lightning.config import LoraConfig, PPOConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.distributed import rank
-from pgsrm_lightning.experience import look_back, split_rows
 from pgsrm_lightning.losses import adapt_kl_coef
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout import encode_prompt, generate, keyed_seed
-from pgsrm_lightning.scoring import Answers, measure_answers, measure_rewards, measure_rollout, register_answers, score
+from pgsrm_lightning.rollout.experience import look_back, split_rows
+from pgsrm_lightning.rollout.generate import encode_prompt, generate, keyed_seed
+from pgsrm_lightning.rollout.scoring import (
+    Answers,
+    measure_answers,
+    measure_rewards,
+    measure_rollout,
+    register_answers,
+    score,
+)
 from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, SpecError, load_spec
-from pgsrm_plugin.records import Record
+from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.validate import check_samples
 
 Spec = str | Path | RewardSpec | SemanticReward

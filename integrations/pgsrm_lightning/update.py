@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 
 from pgsrm_lightning.algorithms import Algorithm
 from pgsrm_lightning.distributed import sum_gradients, total
-from pgsrm_lightning.experience import Experience, split_rows
 from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
+from pgsrm_lightning.rollout.experience import Experience, split_rows
 from pgsrm_plugin.errors import PgsrmError
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError, SpecError
-from pgsrm_plugin.rowfiles import read_rows
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.validate import check_samples, uses_references
 from pgsrm_verl.rows import RowReader, prompt_key

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 def register_managers() -> None:
     """Registers the reward managers."""
-    from pgsrm_verl import manager
+    from pgsrm_verl.streaming import manager
 
     compat.register_reward_manager("pgsrm")(manager.PgsrmRewardManager)
     compat.register_reward_manager("semantic")(manager.SemanticRewardManager)
@@ -36,7 +36,7 @@ def register_trainers() -> None:
 
 def check_runs() -> None:
     """Lets verl's reward loop find out, when it makes its reward workers, whether they can work."""
-    from pgsrm_verl.preflight import checked
+    from pgsrm_verl.streaming.preflight import checked
 
     compat.RewardLoopManager.__init__ = checked(compat.RewardLoopManager.__init__)
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pgsrm_plugin.data.rows import parse_row, read_records
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.records import parse_row, read_records
-from pgsrm_plugin.text import prompt_text
+from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Prompt, RewardSample
 from pgsrm_verl.settings import Settings
 

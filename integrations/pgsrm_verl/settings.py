@@ -8,9 +8,8 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.errors import SpecError, did_you_mean
 from pgsrm_plugin.spec.base import Section
-from pgsrm_plugin.spec.suggest import did_you_mean
 
 HOW_TO_START = "add `+pgsrm.spec=reward.yaml` (a file, or the name of a shipped reward such as pgsrm)"
 

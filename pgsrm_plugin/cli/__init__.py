@@ -10,14 +10,12 @@ from typing import Annotated
 
 import typer
 
-from pgsrm_plugin.cli.bench import bench
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.integrations import add_integration_commands
-from pgsrm_plugin.cli.parent import parent_app
+from pgsrm_plugin.cli.parent.app import parent_app
 from pgsrm_plugin.cli.score import score
 from pgsrm_plugin.cli.spec import spec_app
-from pgsrm_plugin.cli.tasks import tasks_app
 from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, StoreError, UnscorableError
 
 EXIT_STATUS: dict[type[PgsrmError], int] = {
@@ -60,10 +58,8 @@ def build_app() -> typer.Typer:
     app.command()(score)
     app.add_typer(spec_app, name="spec")
     app.add_typer(parent_app, name="parent")
-    app.add_typer(tasks_app, name="tasks")
     app.command()(calibrate)
     app.command()(doctor)
-    app.command()(bench)
     add_integration_commands(app)
     return app
 

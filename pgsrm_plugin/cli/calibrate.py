@@ -15,9 +15,9 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Seed of the choice of pairs.")] = 0,
 ) -> None:
     """Measure the cosine of unrelated references under a spec's encoder, and print the `floor:` to paste."""
-    from pgsrm_plugin.calibrate import encoder_sections, measure_floor
+    from pgsrm_plugin.cli.floor import encoder_sections, measure_floor
+    from pgsrm_plugin.data.rows import read_records
     from pgsrm_plugin.encoders import build_encoder
-    from pgsrm_plugin.records import read_records
     from pgsrm_plugin.spec.shipped import find_spec_file
 
     encoder_spec, text_spec = encoder_sections(find_spec_file(spec))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.doctor import Finding
+    from pgsrm_plugin.cli.checks import Finding
 
 _MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "problem": "[red]problem[/]"}
 
@@ -17,7 +17,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Tell what is installed, what works, and what to do. Exit status 1 if the reward core does not work."""
-    from pgsrm_plugin.doctor import core_works, examine
+    from pgsrm_plugin.cli.checks import core_works, examine
 
     findings = examine()
     works = core_works(findings)

@@ -14,7 +14,7 @@ from pgsrm_plugin.errors import DataError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pgsrm_plugin.records import Record
+    from pgsrm_plugin.data.rows import Record
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.types import RewardSample
 
@@ -29,7 +29,7 @@ def score(
 
     Nothing is written unless every row is scored. Exit status 2: the data or the spec is wrong; 3: the scorer failed.
     """
-    from pgsrm_plugin.records import check_columns, check_output, read_records, write_rows
+    from pgsrm_plugin.data.rows import check_columns, check_output, read_records, write_rows
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.spec import load_spec
     from pgsrm_plugin.validate import check_samples

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from pgsrm_plugin.spec.encoders import EncoderSpec
 
 ENCODERS = {
-    "hf": ("pgsrm_plugin.encoders.hf", "HfEncoder"),
-    "static": ("pgsrm_plugin.encoders.static", "StaticEncoder"),
-    "http": ("pgsrm_plugin.encoders.http", "HttpEncoder"),
-    "vllm": ("pgsrm_plugin.encoders.vllm", "VllmEncoder"),
+    "hf": ("pgsrm_plugin.encoders.hf.encoder", "HfEncoder"),
+    "static": ("pgsrm_plugin.encoders.static.mean", "StaticEncoder"),
+    "http": ("pgsrm_plugin.encoders.http.client", "HttpEncoder"),
+    "vllm": ("pgsrm_plugin.encoders.vllm.pooling", "VllmEncoder"),
     "hashing": ("pgsrm_plugin.encoders.hashing", "HashingEncoder"),
 }
 

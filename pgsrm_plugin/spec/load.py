@@ -10,11 +10,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.errors import SpecError, did_you_mean
 from pgsrm_plugin.spec.encoders import EncoderSpec
 from pgsrm_plugin.spec.schema import TERM_MODELS, DiskCacheSpec, GateSpec, RewardSpec, TextSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
-from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import FloorSpec
 
 ENCODER_MODELS: dict[str, type[BaseModel]] = {

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from pgsrm_plugin.errors import did_you_mean
 from pgsrm_plugin.spec.base import Section, TagName, beside_spec, problem_at
 from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.suggest import did_you_mean
 from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
 
 TERM_MODELS: dict[str, type[Section]] = {

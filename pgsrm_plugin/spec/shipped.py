@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pgsrm_plugin
-from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.suggest import did_you_mean
+from pgsrm_plugin.errors import SpecError, did_you_mean
 
 
 def shipped_specs() -> dict[str, Path]:

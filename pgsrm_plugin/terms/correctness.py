@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from pgsrm_plugin.spec.terms import CorrectnessSpec
-from pgsrm_plugin.text import inside_tag, normalise_space, parse_number
+from pgsrm_plugin.text.clean import inside_tag, normalise_space, parse_number
 from pgsrm_plugin.types import Embedder, PreparedRow
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgsrm_plugin.spec.terms import ExactMatchSpec
-from pgsrm_plugin.text import normalise_space
+from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.types import Embedder, PreparedRow
 
 

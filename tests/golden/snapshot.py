@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from corpus import BROKEN_ROWS, BROKEN_SPECS, REFUSED_REWARDS, SAMPLES, SPECS
 
 from pgsrm_plugin import PgsrmError, RewardSample, SemanticReward, load_spec, parse_spec
-from pgsrm_plugin.diskcache import DiskCache
+from pgsrm_plugin.encoders.cache.disk import DiskCache
 from pgsrm_plugin.spec.jsonschema import json_schema
 from pgsrm_plugin.spec.shipped import shipped_specs
 

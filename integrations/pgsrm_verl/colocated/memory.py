@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsrm_plugin.encoders.hf_load import find_model
+from pgsrm_plugin.encoders.hf.load import find_model
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
@@ -86,7 +86,7 @@ def measure_size(spec: HfEncoderSpec) -> EncoderSize:
     import torch
     from transformers import AutoConfig, AutoModel
 
-    from pgsrm_plugin.encoders.sharded import layers_of
+    from pgsrm_plugin.encoders.hf.sharded import layers_of
 
     source = find_model(spec.model, spec.revision)
     try:

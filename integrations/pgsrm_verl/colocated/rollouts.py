@@ -10,8 +10,8 @@ import torch
 import transfer_queue
 from tensordict import NonTensorData, TensorDict
 
+from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.rowfiles import plain
 from pgsrm_plugin.types import RewardOutput, RewardSample
 from pgsrm_verl import compat
 from pgsrm_verl.rows import RowReader

@@ -1,1 +1,1 @@
-"""The parts of ``pgsrm rehearse``; :mod:`pgsrm_verl.rehearse` puts them together."""
+"""The parts of ``pgsrm rehearse``; :mod:`pgsrm_verl.rehearsal.rehearse` puts them together."""

@@ -17,8 +17,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.suggest import did_you_mean
+from pgsrm_plugin.errors import SpecError, did_you_mean
 
 VERL_CONFIG = "ppo_trainer"
 """verl's own config, for a run that is all command line; also what a recipe builds on."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine, Completion
 from pgsrm_plugin.parents.engines.settings import HfSettings, OpenAISettings, VllmSettings
-from pgsrm_plugin.parents.records import ParentConfig
+from pgsrm_plugin.parents.store.answers import ParentConfig
 from pgsrm_plugin.spec.base import Section
 
 __all__ = ["ENGINES", "AnyEngine", "AsyncEngine", "BatchEngine", "Completion", "build_engine"]
@@ -18,7 +18,7 @@ __all__ = ["ENGINES", "AnyEngine", "AsyncEngine", "BatchEngine", "Completion", "
 ENGINES: dict[str, tuple[type[Section], str, str]] = {
     "hf": (HfSettings, "pgsrm_plugin.parents.engines.hf", "HfEngine"),
     "vllm": (VllmSettings, "pgsrm_plugin.parents.engines.vllm", "VllmEngine"),
-    "openai": (OpenAISettings, "pgsrm_plugin.parents.engines.openai", "OpenAIEngine"),
+    "openai": (OpenAISettings, "pgsrm_plugin.parents.engines.openai.client", "OpenAIEngine"),
 }
 """Name -> its settings, and the module and the class that run it; loaded when asked for."""
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from pgsrm_plugin.parents.records import ParentConfig, Request
+from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What an engine got for one request; see :class:`~pgsrm_plugin.parents.records.Answer` for the fields' meaning.
+    """What an engine got for one request; :class:`~pgsrm_plugin.parents.store.answers.Answer` has the fields.
 
     Attributes:
         refusal: what the model or a filter said when it declined.

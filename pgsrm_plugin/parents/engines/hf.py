@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.engines.hf_sampling import SeededSampling
 from pgsrm_plugin.parents.engines.render import cut_at, joined
+from pgsrm_plugin.parents.engines.sampling import SeededSampling
 from pgsrm_plugin.parents.engines.settings import HfSettings
-from pgsrm_plugin.parents.records import ParentConfig, Request
+from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _EXTRA = {"top_k", "repetition_penalty", "no_repeat_ngram_size", "min_new_tokens"}
 

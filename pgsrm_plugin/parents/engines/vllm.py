@@ -10,7 +10,7 @@ from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines.base import Completion
 from pgsrm_plugin.parents.engines.render import joined
 from pgsrm_plugin.parents.engines.settings import VllmSettings, without_secrets
-from pgsrm_plugin.parents.records import ParentConfig, Request
+from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _DEAD = "EngineDeadError"
 """Raised by every call once vLLM's own process is gone, also by Ctrl-C; its module moves between versions."""

@@ -1,0 +1,1 @@
+"""What proves the reward: tasks, demos, benchmarks and the reproduction. It may import every integration."""

@@ -1,0 +1,148 @@
+"""``pgsrm bench``: how fast, how exact, and against what."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pgsrm_plugin.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from pgsrm_lab.bench.run import BenchSettings
+    from pgsrm_lab.bench.workload import WorkloadSettings
+    from pgsrm_plugin.spec.encoders import HfEncoderSpec
+
+
+class Dtype(str, Enum):
+    """What ``--dtype`` takes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    both = "both"
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command with the given arguments."""
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(name="bench")(bench)
+    app(arguments, prog_name="pgsrm bench")
+
+
+def bench(
+    spec: Annotated[str, typer.Option(help="The spec whose encoder is measured: a YAML file or a shipped name.")] = (
+        "pgsrm"
+    ),
+    model: Annotated[str, typer.Option(help="Measure this model, a folder or hub id, instead of the spec's.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; default: the spec's.")] = "",
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Of the tuned bars and ours; both: float32 and bfloat16. Default: the spec's.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Each bar is timed so often, in turn; the median counts.")] = 5,
+    prompts: Annotated[int, typer.Option(min=1, help="Groups in the workload.")] = 128,
+    group: Annotated[int, typer.Option(min=2, help="Responses to a prompt.")] = 8,
+    mean_tokens: Annotated[int, typer.Option(min=4, help="Mean length of a text.")] = 130,
+    seed: Annotated[int, typer.Option(help="Of the workload.")] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write a page with bars to this file.")] = None,
+) -> None:
+    """Measure the encoder against sentence-transformers (and vLLM, if installed) on a GRPO-shaped workload."""
+    from pgsrm_lab.bench.workload import WorkloadSettings
+
+    for out in (json_out, html_out):
+        _refuse_unwritable(out)
+    if html_out is not None:
+        _refuse_without_plotly()
+    workload = WorkloadSettings(prompts=prompts, group=group, mean_tokens=mean_tokens, seed=seed)
+    settings = _settings(_encoder(spec, model, device), dtype, rounds, workload, spec if not model else "")
+    result = _run(settings)
+
+    from rich.console import Console
+
+    from pgsrm_lab.bench.table import show
+
+    show(result, Console())
+    if json_out is not None:
+        json_out.expanduser().write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if html_out is not None:
+        from pgsrm_lab.bench.page import render
+
+        html_out.expanduser().write_text(render(result), encoding="utf-8")
+
+
+def _encoder(spec: str, model: str, device: str) -> HfEncoderSpec:
+    from pydantic import ValidationError
+
+    from pgsrm_plugin.spec import load_spec
+    from pgsrm_plugin.spec.encoders import HfEncoderSpec
+
+    section = HfEncoderSpec(model=model) if model else load_spec(spec).encoder
+    if section is None:
+        raise SpecError(f"{spec} has no encoder to measure")
+    if not isinstance(section, HfEncoderSpec):
+        raise SpecError(
+            f"pgsrm bench compares with sentence-transformers, so it needs an encoder of kind hf, and {spec} "
+            f"has one of kind {section.kind}; name a model with --model"
+        )
+    try:
+        return HfEncoderSpec.model_validate({**section.model_dump(), **({"device": device} if device else {})})
+    except ValidationError as error:
+        raise SpecError(f"--device {device}: {error.errors()[0]['msg']}") from None
+
+
+def _settings(
+    encoder: HfEncoderSpec, dtype: Dtype | None, rounds: int, workload: WorkloadSettings, spec: str
+) -> BenchSettings:
+    from pgsrm_lab.bench.run import BenchSettings
+    from pgsrm_lab.bench.workload import WorkloadSettings
+
+    chosen = encoder.dtype if dtype is None else dtype.value
+    dtypes = ("float32", "bfloat16") if chosen == "both" else (chosen,)
+    named: dict[str, object] = {"spec": spec} if spec != "pgsrm" else {}
+    options = named if spec else {"model": encoder.model}
+    options |= {"device": encoder.device} if encoder.device != "auto" else {}
+    options |= {"dtype": chosen, "rounds": rounds}
+    usual = WorkloadSettings()
+    for name in ("prompts", "group", "mean_tokens", "seed"):
+        if getattr(workload, name) != getattr(usual, name):
+            options[name.replace("_", "-")] = getattr(workload, name)
+    command = " ".join(["pgsrm bench", *(f"--{name} {value}" for name, value in options.items())])
+    return BenchSettings(encoder, dtypes, rounds, workload, command)
+
+
+def _run(settings: BenchSettings) -> dict[str, object]:
+    from rich.console import Console
+
+    from pgsrm_lab.bench.run import run_bench
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return run_bench(settings)
+    with console.status("") as status:
+        return run_bench(settings, status.update)
+
+
+def _refuse_unwritable(out: Path | None) -> None:
+    """Before minutes of work, not after."""
+    if out is None:
+        return
+    out = out.expanduser()
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; give a file name")
+    if not out.absolute().parent.is_dir():
+        raise DataError(f"there is no folder {out.parent} to write {out.name} to; create it first")
+
+
+def _refuse_without_plotly() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("plotly") is None:
+        raise DataError("--html needs plotly: pip install 'pgsrm-plugin[demo]'")

@@ -1,0 +1,43 @@
+"""The lab's commands, which join `pgsrm` through its entry-point group. Nothing heavy is imported before one runs."""
+
+from __future__ import annotations
+
+import typer
+
+
+def bench(ctx: typer.Context) -> None:
+    """Measure the encoder against sentence-transformers (and vLLM, if installed) on a GRPO-shaped workload."""
+    from pgsrm_lab.bench import command
+
+    command.main(ctx.args)
+
+
+def tasks(ctx: typer.Context) -> None:
+    """The five tasks of the PGSRM paper: list, show, export, measure."""
+    from pgsrm_lab.tasks import command
+
+    command.main(ctx.args)
+
+
+def demo(ctx: typer.Context) -> None:
+    """The main job: a child learns from its parent's answers; writes a report page."""
+    from pgsrm_lab.demo.lightning import run
+
+    run.main(ctx.args)
+
+
+def reproduce(ctx: typer.Context) -> None:
+    """The PGSRM paper's experiments: tasks x rewards x seeds, intervals, a report (minutes to hours)."""
+    from pgsrm_lab.reproduce import app
+
+    app.main(ctx.args)
+
+
+def demo_verl(ctx: typer.Context) -> None:
+    """The colour task with the real verl on this machine's CPU; writes a report page."""
+    from pgsrm_verl.rehearsal.command import require
+
+    require("pgsrm demo-verl", {"verl": "verl", "ray": "verl", "lightning": "demo", "plotly": "demo"})
+    from pgsrm_lab.demo.verl import run
+
+    run.main(ctx.args)

@@ -1,0 +1,1 @@
+"""The demos: a tiny child learns from its parent's answers."""

@@ -1,0 +1,119 @@
+"""`pgsrm reproduce`: the experiments of a paper, and the pages made from their results."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pgsrm_lab.reproduce.grid import TINY, Protocol, plan
+from pgsrm_lightning.config import PPOConfig, ReinforceConfig
+from pgsrm_plugin.errors import PgsrmError
+
+DEFAULT_OUT = Path("runs/reproduce/pgsrm")
+
+
+class UpdateRule(str, Enum):
+    """What ``--update`` takes."""
+
+    ppo = "ppo"
+    reinforce = "reinforce"
+
+
+def build_app() -> typer.Typer:
+    """The command with its subcommands."""
+    app = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Run a paper's experiments, with seeds and intervals, and write what came out.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command()(pgsrm)
+    app.command()(page)
+    return app
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs the command with the given arguments (default: those of the command line)."""
+    build_app()(argv, prog_name="pgsrm reproduce")
+
+
+def pgsrm(
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="Tasks, repeated or comma-separated (default: all five).")
+    ] = None,
+    arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: see the guide).")] = None,
+    update: Annotated[
+        UpdateRule | None, typer.Option(help="Update rule (default: PPO, and REINFORCE beside it on two tasks).")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
+    steps: Annotated[int, typer.Option(min=2, help="Update steps of each run.")] = Protocol.steps,
+    prompts: Annotated[int, typer.Option(min=2, help="Sampled answers of a step.")] = Protocol.prompts_per_step,
+    child: Annotated[str, typer.Option(help="'tiny' (made on the spot), or a causal LM's folder or hub id.")] = TINY,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate (default: 3e-4 for tiny, else the paper's 1e-5).")
+    ] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = DEFAULT_OUT,
+) -> None:
+    """PGSRM against binary and other rewards on the paper's five tasks. Finished runs are not run again."""
+    from pgsrm_lab.reproduce.collect import collect
+    from pgsrm_lab.reproduce.html import write_html
+    from pgsrm_lab.reproduce.run import run_grid
+
+    console = Console()
+    protocol = make_protocol(child, steps, prompts, lr)
+    updates = () if update is None else (update.value,)
+    grid = plan(_listed(tasks), _listed(arms), updates, seeds, protocol, out)
+    failed = run_grid(grid, jobs, console)
+    if len(failed) < len(grid):
+        rows = collect(grid)
+        console.print(f"{len(rows)} runs. Tables and page: [bold]{write_html(out)}[/]", highlight=False)
+    if failed:
+        raise PgsrmError(
+            f"{len(failed)} of {len(grid)} runs failed, the first: {failed[0].job.name}: {failed[0].error}; "
+            "the same command tries only these again"
+        )
+
+
+def page(
+    results: Annotated[Path, typer.Argument(help="results.parquet, or the folder with it.")],
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Markdown file (default: to the terminal).")] = None,
+) -> None:
+    """Write the results as a page of Markdown, verdicts by rule."""
+    from pgsrm_lab.reproduce.markdown import render
+
+    text = render(results)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+
+
+def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> Protocol:
+    """The default protocol with the given changes; a child that is not tiny gets the library's PPO settings.
+
+    Those have the paper's learning rates, KL and entropy coefficients.
+    """
+    protocol = Protocol(child=child, steps=steps, prompts_per_step=prompts)
+    if child != TINY:
+        protocol = dataclasses.replace(protocol, ppo=PPOConfig(), reinforce=ReinforceConfig())
+    if lr is None:
+        return protocol
+    return dataclasses.replace(
+        protocol,
+        ppo=dataclasses.replace(protocol.ppo, lr_actor=lr),
+        reinforce=dataclasses.replace(protocol.reinforce, lr_actor=lr),
+    )
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    return [name.strip() for item in given or [] for name in item.split(",") if name.strip()]

@@ -1,0 +1,65 @@
+"""Finished runs on disk: one file each, written at once, read back only where it is whole and of this version."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pgsrm_lab.reproduce.grid import FORMAT, Job
+from pgsrm_plugin.data.files import write_rows
+
+RESULTS, CURVES, EXAMPLES = "results.parquet", "curves.parquet", "examples.parquet"
+
+
+def is_finished(job: Job) -> bool:
+    """Whether the very run that the job describes has left its result."""
+    content = _read(job.file)
+    return content is not None and content["digest"] == job.digest
+
+
+def write_run(job: Job, content: dict[str, Any]) -> None:
+    """Writes a run's result; a kill leaves the whole file or none."""
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.file.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, job.file)
+
+
+def read_runs(out: Path, protocol: str) -> list[dict[str, Any]]:
+    """Every finished run of a protocol in a folder, in the order of task, arm, update rule and seed as written."""
+    found = [content for path in sorted((out / "runs").glob("*.json")) if (content := _read(path)) is not None]
+    return [content for content in found if content["protocol"] == protocol]
+
+
+def write_tables(out: Path, rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> None:
+    """results.parquet (one row a run), curves.parquet and examples.parquet."""
+    write_rows(out / RESULTS, rows)
+    write_rows(out / CURVES, [row for run in runs for row in _curve_rows(run)])
+    write_rows(out / EXAMPLES, [{**_key(run), **example} for run in runs for example in run["examples"]])
+
+
+def _curve_rows(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {**_key(run), "metric": metric, "step": step, "value": value}
+        for metric, curve in run["curves"].items()
+        for step, value in zip(curve["steps"], curve["values"], strict=True)
+    ]
+
+
+def _key(run: dict[str, Any]) -> dict[str, Any]:
+    return {name: run[name] for name in ("task", "arm", "update", "seed")}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None for a file that is not there, is cut short, or is of another version."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("format") == FORMAT else None

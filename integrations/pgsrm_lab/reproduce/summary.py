@@ -1,0 +1,131 @@
+"""results.parquet -> comparisons and verdicts. Every sentence of the pages comes from here, by rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgsrm_lab.reproduce.arms import ARMS, of_role
+from pgsrm_lab.reproduce.files import RESULTS
+from pgsrm_lab.reproduce.measure import MEASURES, Measure
+from pgsrm_lab.tasks import TASKS
+from pgsrm_plugin.data.files import read_rows
+from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.report.compare import Verdict, sign_flip_p, stratified_iqm, verdict
+from pgsrm_plugin.report.stats import Interval, interval
+
+BASELINE = "binary"
+CLAIMS = {
+    "smoother reward": ("smoothness",),
+    "steadier PPO": ("kl_variance", "entropy_variance", "value_loss_variance"),
+    "better sample efficiency": ("auc_train", "episodes_to_90"),
+}
+"""The paper's claims, each with the measures that it is judged by."""
+LEAST_SEEDS = 3
+"""With fewer, nothing is said."""
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of a results.parquet."""
+
+    rows: Sequence[Row]
+
+    @classmethod
+    def read(cls, path: Path) -> Results:
+        """Reads results.parquet, or a folder's.
+
+        Raises:
+            DataError: there is none, or it is of something else.
+        """
+        path = path / RESULTS if path.is_dir() else path
+        rows = [row for _, row in read_rows(path)]
+        missing = {"task", "arm", "update", "seed", *MEASURES} - set(rows[0] if rows else ())
+        if missing:
+            raise DataError(f"{path} is no table of `pgsrm reproduce` (no column {sorted(missing)[0]!r})")
+        return cls([row for row in rows if row["arm"] in ARMS and row["task"] in TASKS])
+
+    @property
+    def tasks(self) -> list[str]:
+        """In the order of the paper."""
+        return [task for task in TASKS if any(row["task"] == task for row in self.rows)]
+
+    @property
+    def seeds(self) -> int:
+        """The most seeds that an arm has on a task."""
+        return max((len(self.of(r["task"], r["arm"], r["update"])) for r in self.rows), default=0)
+
+    def arms(self, task: str | None = None, update: str = "ppo") -> list[str]:
+        """Those with a run (on the task, if one is given), in the order of :data:`ARMS`."""
+        there = {row["arm"] for row in self.rows if row["update"] == update and task in (None, row["task"])}
+        return [name for name in ARMS if name in there]
+
+    def of(self, task: str, arm: str, update: str = "ppo") -> list[Row]:
+        """The runs of an arm on a task, by seed."""
+        found = [r for r in self.rows if (r["task"], r["arm"], r["update"]) == (task, arm, update)]
+        return sorted(found, key=lambda row: row["seed"])
+
+    def values(self, task: str, arm: str, column: str, update: str = "ppo") -> list[float]:
+        """A measure of these runs; [] where the task has no such measure."""
+        return [float(row[column]) for row in self.of(task, arm, update) if row[column] is not None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another on a task, paired by seed.
+
+    Attributes:
+        gap: mean difference with its 95 % bootstrap interval.
+        p: of the paired sign-flip test.
+        verdict: whether the first is better in the measure's wanted direction.
+    """
+
+    task: str
+    arm: str
+    measure: Measure
+    gap: Interval
+    p: float
+    pairs: int
+    verdict: Verdict
+
+
+def compare(
+    results: Results, task: str, arm: str, column: str, against: str = BASELINE, update: str = "ppo"
+) -> Comparison | None:
+    """An arm against another; None where one has no runs, or the task no such measure."""
+    sides = [{r["seed"]: r[column] for r in results.of(task, name, update)} for name in (arm, against)]
+    seeds = [seed for seed in sides[0] if seed in sides[1] and None not in (sides[0][seed], sides[1][seed])]
+    if not seeds:
+        return None
+    gaps = [float(sides[0][seed]) - float(sides[1][seed]) for seed in seeds]
+    measure, gap = MEASURES[column], interval(gaps)
+    said: Verdict = verdict(gap, measure.better) if len(gaps) >= LEAST_SEEDS else "undecided"
+    return Comparison(task, arm, measure, gap, sign_flip_p(gaps), len(gaps), said)
+
+
+def tally(results: Results, arm: str, claim: str, update: str = "ppo") -> dict[Verdict, int]:
+    """How often a claim was supported, not supported, and undecided, over its measures and the tasks."""
+    counts: dict[Verdict, int] = {"supported": 0, "not supported": 0, "undecided": 0}
+    for column in CLAIMS[claim]:
+        for task in results.tasks:
+            found = compare(results, task, arm, column, update=update)
+            if found is not None:
+                counts[found.verdict] += 1
+    return counts
+
+
+def across_tasks(results: Results, arm: str, column: str) -> Interval | None:
+    """The interquartile mean over tasks and seeds; None for an arm that does not have every task."""
+    strata = [results.values(task, arm, column) for task in results.tasks]
+    return stratified_iqm(strata) if strata and all(strata) else None
+
+
+def recommended(results: Results, column: str = "auc_train") -> str | None:
+    """The semantic reward with the highest interquartile mean over all tasks."""
+    means = {arm: across_tasks(results, arm, column) for arm in of_role("claim", "improved")}
+    known = {arm: found.mean for arm, found in means.items() if found is not None}
+    return max(known, key=lambda arm: known[arm]) if known else None

@@ -1,0 +1,1 @@
+"""What the policy samples in one step, scored."""

@@ -1,0 +1,127 @@
+"""Prompts in, responses out: tokenising, sampling, and the masks that say which tokens are the policy's own.
+
+Shape suffixes: ``B`` rows, ``P`` prompt tokens (left-padded), ``T`` response tokens (right-padded), ``S`` = P + T.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgsrm_lightning.config import SamplingConfig
+from pgsrm_lightning.policy import Policy
+from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.errors import DataError
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Sampled responses.
+
+    Attributes:
+        tokens_BS: prompts, left-padded, then responses, right-padded: nothing stands between the two.
+        attention_BS: 1 on prompt tokens and on response tokens including the end-of-text token.
+        mask_BT: bool, the response's own tokens including its end-of-text token, which is learned like any other.
+        truncated_B: bool, no end-of-text token within ``max_new_tokens``.
+        texts: the responses, decoded without special tokens.
+    """
+
+    tokens_BS: Tensor
+    attention_BS: Tensor
+    mask_BT: Tensor
+    truncated_B: Tensor
+    texts: list[str]
+
+
+def keyed_seed(*key: int) -> int:
+    """A seed that is a pure function of the key (run seed, step, rank ...), well mixed, in [0, 2^63)."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> list[int]:
+    """The prompt's token ids: text as it is, chat messages (or text, with ``chat``) through the chat template.
+
+    Raises:
+        DataError: the tokenizer has no chat template, or the prompt is empty or too long; the message names the row.
+    """
+    tokenizer, prompt = policy.tokenizer, record.prompt
+    if isinstance(prompt, str) and not sampling.chat:
+        ids = list(tokenizer(prompt)["input_ids"])
+    else:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
+        if not tokenizer.chat_template:
+            raise DataError(
+                f"{record.label}: the prompt is a chat, but this child's tokenizer has no chat template; "
+                "give the prompt as text with `chat: false`, or take an instruction-tuned child"
+            )
+        ids = list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    if not ids:
+        raise DataError(f"{record.label}: field 'prompt' has no tokens")
+    room = policy.context - sampling.max_new_tokens
+    limit = room if sampling.max_prompt_tokens is None else min(sampling.max_prompt_tokens, room)
+    if len(ids) > limit:
+        raise DataError(
+            f"{record.label}: field 'prompt' has {len(ids)} tokens, but at most {limit} fit "
+            f"(context {policy.context}, max_new_tokens {sampling.max_new_tokens}, "
+            f"max_prompt_tokens {sampling.max_prompt_tokens})"
+        )
+    return ids
+
+
+@torch.no_grad()
+def generate(
+    policy: Policy, records: Sequence[Record], sampling: SamplingConfig, device: torch.device, seed: int | None
+) -> Rollout:
+    """One response to each record; greedy where ``seed`` is None.
+
+    The random numbers depend on ``seed`` alone, and the process's own generators are left as they were.
+    """
+    prompt_BP, attention_BP = _left_padded([encode_prompt(r, policy, sampling) for r in records], policy.pad_id, device)
+    limits = (
+        {"do_sample": False}
+        if seed is None
+        else {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+        }
+    )
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0 if seed is None else seed)
+        tokens_BS = policy.lm.generate(
+            input_ids=prompt_BP, attention_mask=attention_BP, max_new_tokens=sampling.max_new_tokens, **limits
+        )
+    response_BT = tokens_BS[:, prompt_BP.shape[1] :]
+    mask_BT, truncated_B = response_mask(response_BT, policy.eos_ids)
+    rows = [row[keep].tolist() for row, keep in zip(response_BT.cpu(), mask_BT.cpu(), strict=True)]
+    texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return Rollout(tokens_BS, torch.cat([attention_BP, mask_BT.long()], dim=1), mask_BT, truncated_B, texts)
+
+
+def response_mask(response_BT: Tensor, eos_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Which tokens belong to the response: all up to and including the first end-of-text token.
+
+    Found by position, not by comparing with the pad id, so it is right where pad and end-of-text are one token (gpt2).
+
+    Returns:
+        mask_BT and truncated_B, bool; truncated where there is no end-of-text token.
+
+    >>> response_mask(torch.tensor([[5, 9, 9], [5, 6, 7]]), [9])
+    (tensor([[ True,  True, False],
+            [ True,  True,  True]]), tensor([False,  True]))
+    """
+    is_eos_BT = torch.isin(response_BT, torch.tensor(list(eos_ids), device=response_BT.device))
+    ended_before_BT = is_eos_BT.long().cumsum(-1) - is_eos_BT.long() > 0
+    return ~ended_before_BT, ~is_eos_BT.any(-1)
+
+
+def _left_padded(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    width = max(len(row) for row in rows)
+    tokens_BP = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows], device=device)
+    attention_BP = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return tokens_BP, attention_BP

@@ -1,0 +1,101 @@
+"""Rollouts to rewards, and what is logged about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pgsrm_lightning.advantages import group_rows, moments
+from pgsrm_lightning.distributed import total
+from pgsrm_lightning.losses import kl_k3
+from pgsrm_lightning.meter import Meter
+from pgsrm_lightning.rollout.experience import Experience
+from pgsrm_lightning.rollout.generate import Rollout
+from pgsrm_plugin import RewardOutput, RewardSpec, SemanticReward
+from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.text.clean import normalise_space
+
+ZERO_VARIANCE = 1e-6
+"""A group whose rewards' standard deviation is at most this teaches nothing."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Responses with their rewards, row by row: what :class:`~pgsrm_lightning.callbacks.RolloutLog` writes."""
+
+    records: Sequence[Record]
+    texts: Sequence[str]
+    output: RewardOutput
+
+
+def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str]) -> Answers:
+    """Scores one response a record.
+
+    Raises:
+        ScorerError: the encoder or a term failed; it is for the caller to stop, never to go on with zeros.
+    """
+    samples = [record.sample(text) for record, text in zip(records, texts, strict=True)]
+    return Answers(records, texts, reward.score(samples))
+
+
+def measure_rewards(answers: Answers, meter: Meter) -> None:
+    """Adds reward, terms and groups. Unscored rows enter only ``train/unscorable`` and ``train/input_truncated``."""
+    output, scored_B = answers.output, answers.output.scored_B
+    meter.add_masked("train/reward", output.total_B, scored_B)
+    for name, value_B in output.terms.items():
+        meter.add_masked(f"train/reward/{name}", value_B, scored_B)
+    groups = group_rows([record.group for record in answers.records], scored_B)
+    means = torch.tensor([float(output.total_B[rows].mean()) for rows in groups], dtype=torch.float64)
+    stds = [float(output.total_B[rows].std(correction=0)) for rows in groups if len(rows) > 1]
+    meter.add("train/reward_std_within_groups", sum(stds), len(stds))
+    means = means.to(meter.dtype).to(meter.device)
+    _, variance = moments(means, torch.ones_like(means, dtype=torch.bool), total)
+    meter.add("train/reward_std_across_groups", variance.sqrt())
+    meter.add("train/zero_variance_groups", sum(std <= ZERO_VARIANCE for std in stds), len(stds))
+    rows = float(len(output))
+    meter.add("train/unscorable", output.diagnostics["unscorable"].sum(), rows)
+    meter.add("train/input_truncated", output.diagnostics["truncated"].sum(), rows)
+
+
+def measure_rollout(rollout: Rollout, experience: Experience, meter: Meter) -> None:
+    """Adds KL (k3, nats per token), entropy (nats per token) and lengths (tokens, end-of-text included)."""
+    e = experience
+    meter.add_masked("train/kl", kl_k3(e.logprobs_BT, e.ref_logprobs_BT), e.mask_BT)
+    meter.add_masked("train/entropy", e.entropy_BT, e.mask_BT)
+    meter.add("train/response_tokens", rollout.mask_BT.sum(), len(rollout.texts))
+    meter.add("train/response_truncated", rollout.truncated_B.sum(), len(rollout.texts))
+
+
+def measure_answers(answers: Answers, split: str, spec: RewardSpec, meter: Meter) -> None:
+    """Adds a validation set's accuracy, semantic term and reward."""
+    output, scored_B = answers.output, answers.output.scored_B
+    meter.add(f"val/{split}/accuracy", sum(map(is_correct, answers.records, answers.texts)), len(answers.texts))
+    meter.add_masked(f"val/{split}/reward", output.total_B, scored_B)
+    semantic = semantic_term(spec)
+    if semantic is not None:
+        meter.add_masked(f"val/{split}/semantic", output.terms[semantic], scored_B)
+
+
+def register_answers(split: str, spec: RewardSpec, meter: Meter) -> None:
+    """Names what :func:`measure_answers` adds, for a process that has no rows of the set."""
+    for name in ("accuracy", "reward", *(("semantic",) if semantic_term(spec) else ())):
+        meter.add(f"val/{split}/{name}", 0.0, 0.0)
+
+
+def is_correct(record: Record, text: str) -> bool:
+    """Whether a response equals the ground truth (or, without one, any reference), case and white space aside."""
+    targets = record.references if record.ground_truth is None else (record.ground_truth,)
+    return _form(text) in map(_form, targets)
+
+
+def semantic_term(spec: RewardSpec) -> str | None:
+    """The term called ``semantic``, else the first of that kind."""
+    if "semantic" in spec.terms:
+        return "semantic"
+    return next((name for name, term in spec.terms.items() if term.kind == "semantic"), None)
+
+
+def _form(text: str) -> str:
+    return normalise_space(text).casefold()

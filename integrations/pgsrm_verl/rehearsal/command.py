@@ -1,0 +1,83 @@
+"""`pgsrm rehearse`: the command line of :mod:`pgsrm_verl.rehearsal.rehearse`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pgsrm_plugin.errors import PgsrmError
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the command with the given arguments."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name="rehearse")(rehearse)
+    app(arguments, prog_name="pgsrm rehearse")
+
+
+def rehearse(
+    recipe: Annotated[str, typer.Argument(help="A YAML file on top of verl's ppo_trainer, or ppo_trainer itself.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides: key=value, +key=value.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=8, help="CPU processes that train.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, max=20, help="Training steps.")] = 2,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds until everything is ended.")] = 300.0,
+    toy_encoder: Annotated[
+        bool,
+        typer.Option("--toy-encoder", help="Score with a toy instead of the spec's encoder; numbers mean nothing."),
+    ] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Only check recipe, spec and data; do not train.")
+    ] = False,
+    keep: Annotated[Path | None, typer.Option(file_okay=False, help="Keep everything written in this folder.")] = None,
+    json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the outcome to this file too.")] = None,
+) -> None:
+    """Runs a verl GPU recipe small, on this CPU, and shows rewards, rollouts, timings and what was swapped.
+
+    Exits with 2 for a mistake in recipe, spec or data, with 1 if verl fails or takes too long.
+    """
+    from rich.console import Console
+
+    require("pgsrm rehearse", {"verl": "verl", "ray": "verl", "hydra": "verl"})
+    from pgsrm_verl.rehearsal import rehearse as rehearsal
+    from pgsrm_verl.rehearsal.outcome import show
+
+    if check_only:
+        rehearsal.inspect(recipe, overrides or ())
+        typer.echo(f"{recipe}: no mistake found")
+        return
+    options = rehearsal.Options(workers, steps, time_limit, toy_encoder, keep)
+    progress = Console(stderr=True)
+    try:
+        with progress.status("rehearsing"):
+            outcome = rehearsal.rehearse(
+                recipe, overrides or (), options, progress.log if sys.stderr.isatty() else _say
+            )
+    except KeyboardInterrupt:
+        typer.echo("pgsrm: interrupted; everything that was started has been ended", err=True)
+        raise typer.Exit(130) from None
+    show(outcome, Console())
+    if json is not None:
+        outcome.write_json(json)
+
+
+def require(command: str, extras: Mapping[str, str]) -> None:
+    """Raises PgsrmError, naming what to install, where a module that a command needs is missing.
+
+    Args:
+        extras: the extra of pgsrm-plugin that brings each module.
+    """
+    missing = [name for name in extras if find_spec(name) is None]
+    if missing:
+        raise PgsrmError(
+            f"`{command}` cannot start: the module {missing[0]!r} is not installed; install it with "
+            f"`pip install 'pgsrm-plugin[{','.join(dict.fromkeys(extras.values()))}]'`"
+        )
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

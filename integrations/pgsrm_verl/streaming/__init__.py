@@ -1,0 +1,1 @@
+"""Rewards of single responses, while the rollout goes on: verl's reward managers."""

@@ -1,0 +1,149 @@
+"""An encoder that is shared by all reward workers: its work is done by replicas in Ray actors."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+
+from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.errors import PgsrmError, ScorerError
+from pgsrm_plugin.spec import RewardSpec
+from pgsrm_plugin.types import Embeddings, Encoder
+from pgsrm_verl.settings import EncoderSettings
+from pgsrm_verl.streaming import replicas
+
+logger = logging.getLogger(__name__)
+_RETRY_S = 0.2
+_Call = tuple[int, tuple[str, ...]]
+
+
+class ActorEncoder:
+    """Satisfies :class:`~pgsrm_plugin.types.TokenEncoder` by calling replicas.
+
+    A text always goes to the replica that its hash names, so that equal texts meet the same cache, whichever process
+    asks. When a replica dies, Ray starts it again (or this does, where Ray has given up), and the work it had is sent
+    again, until the deadline.
+
+    Args:
+        build: makes the encoder, in each replica.
+        name: of the replicas; processes that give the same name share them.
+        settings: how many, where, and the deadline.
+        cache_mb: memory for embeddings in each replica.
+
+    Raises:
+        SpecError: no GPUs to share, or ``build`` raised it.
+        ScorerError: the replicas did not start within the deadline, or ``build`` raised it.
+    """
+
+    def __init__(
+        self, build: Callable[[], Encoder], name: str, settings: EncoderSettings, cache_mb: float = 256.0
+    ) -> None:
+        self._obtain = partial(replicas.obtain, name, build=build, cache_mb=cache_mb, settings=settings)
+        self._settings = settings
+        self._handles = {number: self._obtain(number) for number in range(settings.replicas)}
+        self._kept = list(self._handles.values())
+        described = self._call_all([(number, ()) for number in range(settings.replicas)], "describe")
+        self.replicas: list[dict[str, Any]] = described
+        self.identity: str = described[0]["identity"]
+
+    @classmethod
+    def for_spec(cls, spec: RewardSpec, settings: EncoderSettings) -> ActorEncoder:
+        """The encoder of a spec, in replicas that all reward workers with the same encoder section share."""
+        assert spec.encoder is not None
+        section = spec.encoder.model_dump_json() + settings.model_dump_json()
+        name = f"pgsrm-encoder-{hashlib.sha256(section.encode()).hexdigest()[:12]}"
+        return cls(partial(build_encoder, spec.encoder), name, settings, spec.cache_mb)
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """One vector a text, in order.
+
+        Raises:
+            ScorerError: a replica's encoder failed, or a replica did not answer within the deadline.
+        """
+        if not texts:
+            return self._call_all([(0, ())], "encode")[0]
+        shares = self._shares(texts)
+        calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
+        parts: list[Embeddings] = self._call_all(calls, "encode")
+        order = torch.tensor([i for share in shares.values() for i in share]).argsort()
+        names = [field.name for field in fields(Embeddings)]
+        return Embeddings(**{name: torch.cat([getattr(part, name) for part in parts])[order] for name in names})
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`; raises as :meth:`encode` does."""
+        shares = self._shares(texts)
+        calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
+        states: dict[int, torch.Tensor] = {}
+        for share, part in zip(shares.values(), self._call_all(calls, "token_states"), strict=True):
+            states |= dict(zip(share, part, strict=True))
+        return [states[i] for i in range(len(texts))]
+
+    def _shares(self, texts: Sequence[str]) -> dict[int, list[int]]:
+        """The positions of the texts that each replica gets."""
+        shares: dict[int, list[int]] = {}
+        for i, text in enumerate(texts):
+            shares.setdefault(replica_of(text, self._settings.replicas), []).append(i)
+        return shares
+
+    def _call_all(self, calls: Sequence[_Call], method: str) -> list[Any]:
+        """Calls replicas at the same time; the answers in order."""
+        deadline = time.monotonic() + self._settings.deadline_s
+        pending = [self._send(number, method, texts) for number, texts in calls]
+        return [self._answer(call, method, first, deadline) for call, first in zip(calls, pending, strict=True)]
+
+    def _send(self, number: int, method: str, texts: tuple[str, ...]) -> Any:
+        arguments = () if method == "describe" else (texts,)
+        return getattr(self._handles[number], method).remote(*arguments)
+
+    def _answer(self, call: _Call, method: str, reference: Any, deadline: float) -> Any:
+        """Waits for one answer; sends the work again when its replica died."""
+        number, texts = call
+        while True:
+            try:
+                return ray.get(reference, timeout=max(0.0, deadline - time.monotonic()))
+            except GetTimeoutError:
+                ray.cancel(reference)
+                raise self._too_late(number, "did not answer") from None
+            except RayTaskError as error:
+                cause = error.cause
+                if isinstance(cause, PgsrmError):
+                    raise type(cause)(str(cause)) from error
+                raise ScorerError(
+                    f"encoder replica {number} failed: {type(cause).__name__}: {cause}; nothing was scored"
+                ) from error
+            except RayError as error:
+                logger.warning(
+                    "encoder replica %d is gone; %d texts are sent again (%s)", number, len(texts), type(error).__name__
+                )
+                if time.monotonic() + _RETRY_S >= deadline:
+                    raise self._too_late(number, f"died, and did not come back ({_last_line(error)})") from error
+                time.sleep(_RETRY_S)
+                self._handles[number] = self._obtain(number)
+                self._kept.append(self._handles[number])
+                reference = self._send(number, method, texts)
+
+    def _too_late(self, number: int, what: str) -> ScorerError:
+        return ScorerError(
+            f"encoder replica {number} {what} within pgsrm.encoder.deadline_s: {self._settings.deadline_s:g}; "
+            "nothing was scored"
+        )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def replica_of(text: str, replicas: int) -> int:
+    """The replica that a text belongs to, the same in every process."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % replicas

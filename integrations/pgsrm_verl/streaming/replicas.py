@@ -1,0 +1,117 @@
+"""The Ray actors that hold the encoder, and where they are placed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import ray
+import torch
+from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group_table
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.errors import ScorerError, SpecError
+from pgsrm_plugin.types import Embeddings, Encoder, TokenEncoder
+from pgsrm_verl.compat import POOL_NAME
+from pgsrm_verl.settings import EncoderSettings
+
+
+class EncoderReplica:
+    """An encoder with its cache, in a process of its own.
+
+    The encoder is built at the first call. What the building raises goes to the caller, and the next call tries again:
+    a constructor that raises would leave Ray a dead actor, and its callers without the reason.
+
+    Args:
+        build: makes the encoder.
+        cache_mb: memory for embeddings kept between calls.
+    """
+
+    def __init__(self, build: Callable[[], Encoder], cache_mb: float) -> None:
+        self._build = build
+        self._cache_mb = cache_mb
+        self._kept: CachedEncoder | None = None
+
+    @property
+    def _cached(self) -> CachedEncoder:
+        if self._kept is None:
+            self._kept = CachedEncoder(self._build(), self._cache_mb)
+        return self._kept
+
+    def describe(self) -> dict[str, Any]:
+        """The encoder's ``identity``; this replica's ``pid``, ``node``, ``gpus`` (ids) and ``placement_group``."""
+        context = ray.get_runtime_context()
+        return {
+            "identity": self._cached.encoder.identity,
+            "pid": os.getpid(),
+            "node": context.get_node_id(),
+            "gpus": context.get_accelerator_ids().get("GPU", []),
+            "placement_group": context.get_placement_group_id(),
+        }
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """See :meth:`pgsrm_plugin.types.Encoder.encode`; each text is computed once while the cache keeps it."""
+        if not texts:
+            return self._cached.encoder.encode(texts)
+        found, _ = self._cached.embed(texts)
+        rows = [found[text] for text in texts]
+        numbers = {
+            field.name: torch.tensor([getattr(row, field.name.removesuffix("_N")) for row in rows])
+            for field in fields(Embeddings)
+            if field.name != "vectors_ND"
+        }
+        return Embeddings(vectors_ND=torch.stack([row.vector_D for row in rows]), **numbers)
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""
+        encoder = self._cached.encoder
+        if not isinstance(encoder, TokenEncoder):
+            raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
+        return encoder.token_states(texts)
+
+
+def obtain(
+    name: str, number: int, build: Callable[[], Encoder], cache_mb: float, settings: EncoderSettings
+) -> ray.actor.ActorHandle:
+    """A replica by name and number, made if there is none: every process of one Ray job gets the same actor.
+
+    The process that made it must keep the handle: Ray ends an actor whose maker has let go of it.
+
+    Raises:
+        SpecError: a GPU share is asked for, and the trainer has no placement group to take it from.
+    """
+    options = {
+        "name": f"{name}-{number}",
+        "get_if_exists": True,
+        "max_restarts": -1,
+        "num_gpus": settings.gpus_per_replica,
+        "scheduling_strategy": "SPREAD",
+    }
+    if settings.gpus_per_replica > 0:
+        bundles = training_bundles()
+        group, bundle = bundles[number % len(bundles)]
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    return ray.remote(EncoderReplica).options(**options).remote(build, cache_mb)
+
+
+def training_bundles() -> list[tuple[PlacementGroup, int]]:
+    """The bundles of verl's training pool in this Ray job, one a GPU, in the order of their names.
+
+    Raises:
+        SpecError: there are none.
+    """
+    job = ray.get_runtime_context().get_job_id()  # an id of Ray's ends with the id of its job
+    placed = [pg for pg in placement_group_table().values() if pg["placement_group_id"].endswith(job)]
+    bundles = []
+    for name in sorted(pg["name"] for pg in placed if pg["name"].startswith(POOL_NAME) and pg["state"] == "CREATED"):
+        pg = get_placement_group(name)
+        bundles += [(pg, i) for i, bundle in enumerate(pg.bundle_specs) if bundle.get("GPU", 0) > 0]
+    if not bundles:
+        raise SpecError(
+            "pgsrm.encoder.gpus_per_replica is above 0, and verl has placed no training GPUs in this Ray job; "
+            "set it to 0 to encode on the CPU"
+        )
+    return bundles

@@ -1,0 +1,1 @@
+"""``pgsrm parent``: reference answers, asked for once and kept."""

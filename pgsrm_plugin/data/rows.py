@@ -1,0 +1,197 @@
+"""Rows of a file as records: what was asked, what was answered, and what to compare it with.
+
+A row has ``prompt`` (text or chat messages), ``response`` (or a list ``responses``), ``reference`` or ``references``,
+and optionally ``ground_truth``, ``data_source`` and ``group``. verl's RL parquet is understood too: there the ground
+truth is ``reward_model.ground_truth``, references may stand in ``reward_model`` or ``extra_info``, and where there are
+none the ground truth is the reference. Other columns pass through untouched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pgsrm_plugin.data.files import check_columns, check_output, json_type, plain, read_rows, write_rows
+from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.types import Prompt, RewardSample
+
+__all__ = ["Record", "check_columns", "check_output", "parse_row", "read_records", "write_rows"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row, parsed.
+
+    Attributes:
+        row: the columns as they were read; where ``responses`` was a list, ``response`` takes its place.
+        label: how messages call the row, e.g. ``data.jsonl:17``.
+        response: None where responses were not asked for.
+        ground_truth: as text, also where it was a number.
+        group: the row's own, or an id that the rows of one prompt share.
+    """
+
+    row: Mapping[str, Any]
+    label: str
+    prompt: Prompt
+    response: str | None
+    references: tuple[str, ...]
+    ground_truth: str | None
+    data_source: str
+    group: str | int
+
+    def sample(self, response: str | None = None) -> RewardSample:
+        """What the reward scores: the given response, or the record's own."""
+        response = self.response if response is None else response
+        assert response is not None
+        return RewardSample(
+            self.prompt, response, self.references, self.ground_truth, data_source=self.data_source, group=self.group
+        )
+
+
+def read_records(path: str | Path, *, responses: bool = True) -> list[Record]:
+    """Reads a .jsonl or .parquet file; a row with a list of ``responses`` becomes one record each.
+
+    Args:
+        responses: whether rows must have a response (to score it), or are training prompts.
+
+    Raises:
+        DataError: the file cannot be read, or a row is wrong; the message names file, row and field.
+    """
+    return [record for label, row in read_rows(path) for record in parse_row(row, label, responses=responses)]
+
+
+def parse_row(row: Mapping[str, Any], label: str, *, responses: bool = True) -> list[Record]:
+    """The records of one row: one, or one for each of its ``responses``; see :func:`read_records`."""
+    try:
+        columns: dict[str, Any] = plain(row)
+        return list(_records(columns, label, responses))
+    except RecursionError:
+        raise DataError(f"{label}: nested too deeply to be a row") from None
+    except DataError as error:
+        raise DataError(f"{label}: {error}") from None
+
+
+def _records(row: dict[str, Any], label: str, responses: bool) -> Iterator[Record]:
+    prompt = _prompt(_required(row, "prompt"))
+    truth, references = _truth_and_references(row)
+    source = row.get("data_source")
+    if not (_absent(source) or isinstance(source, str)):
+        raise DataError(f"field 'data_source' must be text, not {json_type(source)}")
+    source, group = source if isinstance(source, str) else "", _group(row.get("group"), prompt)
+    record = Record(row, label, prompt, None, references, truth, source, group)
+    if not responses:
+        yield record
+    elif _absent(row.get("responses")):
+        yield replace(record, response=_text(_required(row, "response"), "response"))
+    else:
+        if not _absent(row.get("response")):
+            raise DataError("fields 'response' and 'responses' are both given; keep one")
+        others = {name: value for name, value in row.items() if name not in ("response", "responses")}
+        for number, text in enumerate(_texts(row["responses"], "responses"), 1):
+            one = {**others, "response": text}
+            yield replace(record, row=one, label=f"{label} (response {number})", response=text)
+
+
+def _required(row: Mapping[str, Any], name: str) -> Any:
+    if name not in row:
+        names = ", ".join(str(key) for key in list(row)[:8])
+        raise DataError(f"field {name!r} is missing (the row has: {names or 'nothing'})")
+    if row[name] is None:
+        raise DataError(f"field {name!r} is null")
+    return row[name]
+
+
+def _absent(value: Any) -> bool:
+    """Null, or the NaN that pandas writes for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"field {name!r} must be text, not {json_type(value)}")
+    return value
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list):
+        raise DataError(f"field {name!r} must be text or a list of texts, not {json_type(value)}")
+    if not value:
+        raise DataError(f"field {name!r} is an empty list")
+    for number, item in enumerate(value, 1):
+        if not isinstance(item, str):
+            raise DataError(f"field {name!r}: number {number} must be text, not {json_type(item)}")
+    return tuple(value)
+
+
+def _prompt(value: Any) -> Prompt:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise DataError(f"field 'prompt' must be text or a list of chat messages, not {json_type(value)}")
+    if not value:
+        raise DataError("field 'prompt' is an empty list")
+    return [_message(message, number) for number, message in enumerate(value, 1)]
+
+
+def _message(message: Any, number: int) -> dict[str, Any]:
+    where = f"field 'prompt': message {number}"
+    if not isinstance(message, dict):
+        raise DataError(f"{where} must be an object with role and content, not {json_type(message)}")
+    if not isinstance(message.get("role"), str):
+        raise DataError(f"{where}: 'role' must be text, not {json_type(message.get('role'))}")
+    content = message.get("content")
+    is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
+    if not isinstance(content, str) and not is_parts:
+        raise DataError(f"{where}: 'content' must be text, not {json_type(content)}")
+    return {key: value for key, value in message.items() if value is not None}
+
+
+def _truth_and_references(row: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The ground truth and the references, the row's own columns first, then where verl keeps them."""
+    reward_model = row["reward_model"] if isinstance(row.get("reward_model"), dict) else {}
+    extra_info = row["extra_info"] if isinstance(row.get("extra_info"), dict) else {}
+    truth = _truth(row.get("ground_truth"), "ground_truth")
+    if truth is None:
+        truth = _truth(reward_model.get("ground_truth"), "reward_model.ground_truth")
+    for holder, prefix in ((row, ""), (reward_model, "reward_model."), (extra_info, "extra_info.")):
+        references = _references(holder, prefix)
+        if references:
+            return truth, references
+    return truth, (truth,) if reward_model and truth is not None else ()
+
+
+def _references(holder: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    given = [name for name in ("reference", "references") if not _absent(holder.get(name))]
+    if len(given) == 2:
+        raise DataError(f"fields '{prefix}reference' and '{prefix}references' are both given; keep one")
+    return _texts(holder[given[0]], prefix + given[0]) if given else ()
+
+
+def _truth(value: Any, name: str) -> str | None:
+    if _absent(value):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    raise DataError(f"field {name!r} must be text or a number, not {json_type(value)}")
+
+
+def _group(value: Any, prompt: Prompt) -> str | int:
+    if _absent(value):
+        canonical = json.dumps(prompt, sort_keys=True, default=str)
+        return f"prompt:{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    raise DataError(f"field 'group' must be text or an integer, not {json_type(value)}")

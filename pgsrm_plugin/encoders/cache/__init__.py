@@ -1,0 +1,1 @@
+"""Embeddings kept: in memory, on disk, for one batch."""

@@ -1,0 +1,73 @@
+"""What the terms ask of the encoder during one batch, with every distinct text embedded once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from pgsrm_plugin import functional
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Embedded, Sources
+from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.types import TokenEncoder
+
+
+class BatchEmbedder:
+    """Satisfies :class:`~pgsrm_plugin.types.Embedder` for one batch.
+
+    Args:
+        cached: the encoder, or None for a spec without one.
+        texts: all texts of the batch, embedded at once here.
+    """
+
+    def __init__(self, cached: CachedEncoder | None, texts: Sequence[str]) -> None:
+        started = time.perf_counter()
+        self._cached = cached
+        self._known: dict[str, Embedded] = {}
+        sources = Sources(0, 0, 0)
+        if cached is not None:
+            self._known, sources = cached.embed(texts)
+        self.stats = {
+            "encoder/texts": float(len(self._known)),
+            "encoder/texts_computed": float(sources.computed),
+            "encoder/texts_from_memory": float(sources.memory),
+            "encoder/texts_from_disk": float(sources.disk),
+            "encoder/seconds": time.perf_counter() - started,
+        }
+
+    def has_representation(self, text: str) -> bool:
+        """False where the encoder said that it knows nothing of the text; true for one that it was not asked for."""
+        known = self._known.get(text)
+        return known is None or not known.unknown
+
+    def truncated(self, text: str) -> bool:
+        """Whether the encoder read less than the whole text."""
+        known = self._known.get(text)
+        return known is not None and known.truncated
+
+    def cosine(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """See :meth:`pgsrm_plugin.types.Embedder.cosine`."""
+        if not pairs:
+            return []
+        left_PD = torch.stack([self._known[left].vector_D for left, _ in pairs])
+        right_PD = torch.stack([self._known[right].vector_D for _, right in pairs])
+        return [float(value) for value in functional.cosine(left_PD, right_PD).tolist()]
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """See :meth:`pgsrm_plugin.types.Embedder.token_counts`."""
+        counts = [self._known[text].tokens for text in texts]
+        if any(count < 0 for count in counts):
+            raise ScorerError("this encoder cannot count tokens; use unit: words or unit: chars")
+        return counts
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """See :meth:`pgsrm_plugin.types.Embedder.token_states`."""
+        assert self._cached is not None
+        encoder = self._cached.encoder
+        if not isinstance(encoder, TokenEncoder):
+            raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
+        states = encoder.token_states(texts)
+        if len(states) != len(texts) or not all(bool(torch.isfinite(state_TD).all()) for state_TD in states):
+            raise ScorerError(f"encoder {encoder.identity} returned wrong or non-finite token states")
+        return [torch.nn.functional.normalize(state_TD.double(), dim=-1) for state_TD in states]

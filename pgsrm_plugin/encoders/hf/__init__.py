@@ -1,0 +1,1 @@
+"""Sentence-transformers models, run by this package's own engines."""

@@ -1,0 +1,165 @@
+"""An OpenAI-compatible embeddings endpoint: all vectors or an error, within a deadline."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+
+import httpx
+import torch
+
+from pgsrm_plugin.encoders.http.answer import BadAnswerError, parse_answer
+from pgsrm_plugin.endpoint import RETRIED_STATUSES, api_token, endpoint_url, redact, retry_after
+from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.spec.encoders import HttpEncoderSpec
+from pgsrm_plugin.types import Embeddings
+
+_BACKOFF_S = 0.25
+_BACKOFF_LIMIT_S = 8.0
+_EXCERPT = 200
+
+
+class _TransientError(Exception):
+    """A request failed in a way that may pass.
+
+    Attributes:
+        wait_s: what the server asked for in ``Retry-After``, else 0.
+    """
+
+    def __init__(self, reason: str, wait_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+class _PermanentError(Exception):
+    """A request failed for good."""
+
+
+class HttpEncoder:
+    """Embeds texts over HTTP; safe to use from several threads.
+
+    Retries 408, 409, 429, 5xx, timeouts and broken connections with exponential backoff and full jitter, no sooner than
+    ``Retry-After`` asks. Everything else fails at once: another status, a redirect, an answer too long or not to the
+    point. A server that sends some of its answer and then stalls is given up at most ``timeout_s`` after the deadline.
+
+    The identity is the model's name and the dimensions asked for, not the address: the same model may move. The
+    protocol tells neither tokens (``tokens_N`` is -1) nor truncation: an endpoint may cut long texts silently.
+
+    Args:
+        spec: the endpoint.
+
+    Raises:
+        SpecError: the environment variable for the token is missing or empty, or the address holds a password.
+    """
+
+    def __init__(self, spec: HttpEncoderSpec) -> None:
+        self._spec = spec
+        self._token = api_token(spec.api_key_env, "encoder.api_key_env")
+        self._url = endpoint_url(spec.base_url, "/embeddings", "encoder.base_url", "api_key_env")
+        self._dimensions = spec.dimensions
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        self._client = httpx.Client(headers=headers, follow_redirects=False)
+        self.identity = f"http:{spec.model}" + (f";dimensions={spec.dimensions}" if spec.dimensions else "")
+
+    def __repr__(self) -> str:
+        return f"HttpEncoder({self.identity!r}, url={self._url!r})"
+
+    def close(self) -> None:
+        """Closes the connections that are kept open."""
+        self._client.close()
+
+    def encode(self, texts: Sequence[str]) -> Embeddings:
+        """One vector a text, in order; none at all if one request fails.
+
+        Raises:
+            ScorerError: a request failed for good, or the deadline passed; the message says how far it got.
+        """
+        started = time.monotonic()
+        parts: list[torch.Tensor] = []
+        done = 0
+        try:
+            while done < len(texts):
+                batch = texts[done : done + self._spec.batch_texts]
+                parts.append(self._embed(batch, started + self._spec.deadline_s))
+                done += len(batch)
+        except (_PermanentError, _TransientError) as error:
+            raise ScorerError(
+                f"encoder {self.identity} at {self._url} {error}; {done} of {len(texts)} texts were embedded after "
+                f"{time.monotonic() - started:.1f} s, nothing was scored"
+            ) from error
+        vectors_ND = torch.cat(parts) if parts else torch.zeros(0, self._dimensions or 0)
+        unknown_N = torch.full((len(texts),), -1, dtype=torch.int64)
+        return Embeddings(vectors_ND, unknown_N, torch.zeros(len(texts), dtype=torch.bool))
+
+    def _embed(self, batch: Sequence[str], deadline: float) -> torch.Tensor:
+        """One batch, with retries until the deadline."""
+        question: dict[str, object] = {"model": self._spec.model, "input": list(batch), "encoding_format": "float"}
+        if self._spec.dimensions is not None:
+            question["dimensions"] = self._spec.dimensions
+        content = json.dumps(question).encode()
+        for attempt in range(self._spec.retries + 1):
+            try:
+                vectors_ND = parse_answer(self._post(content, deadline), len(batch), self._dimensions)
+                self._dimensions = int(vectors_ND.shape[1])
+                return vectors_ND
+            except BadAnswerError as error:
+                raise _PermanentError(f"returned {error}") from error
+            except _TransientError as error:
+                if attempt == self._spec.retries:
+                    raise _PermanentError(f"{error}, {attempt + 1} times in a row") from error
+                self._pause(attempt, error, deadline)
+        raise AssertionError("unreachable")
+
+    def _pause(self, attempt: int, reason: _TransientError, deadline: float) -> None:
+        ceiling = min(_BACKOFF_LIMIT_S, _BACKOFF_S * 2**attempt)
+        wait_s = max(random.uniform(0.0, ceiling), reason.wait_s)
+        if time.monotonic() + wait_s >= deadline:
+            asked = f" and asked to wait {reason.wait_s:g} s" if reason.wait_s else ""
+            raise _PermanentError(f"{reason}{asked}; the deadline of {self._spec.deadline_s:g} s leaves no time for it")
+        time.sleep(wait_s)
+
+    def _post(self, content: bytes, deadline: float) -> bytes:
+        """The body of one answer with status 200."""
+        started = time.monotonic()
+        allowed = min(self._spec.timeout_s, deadline - started)
+        if allowed <= 0:
+            raise _PermanentError(f"did not finish within the deadline of {self._spec.deadline_s:g} s")
+        try:
+            with self._client.stream("POST", self._url, content=content, timeout=allowed) as response:
+                body = self._read(response, started + allowed)
+        except httpx.TimeoutException as error:
+            raise _TransientError(f"did not answer within {allowed:.1f} s") from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise _TransientError(
+                f"broke the connection ({type(error).__name__}: {redact(str(error), self._token)})"
+            ) from error
+        if response.status_code != 200:
+            raise self._refusal(response, body)
+        return body
+
+    def _read(self, response: httpx.Response, until: float) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > self._spec.max_response_mb * 2**20:
+                raise _PermanentError(f"sent more than max_response_mb: {self._spec.max_response_mb:g}")
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout("the answer came too slowly", request=response.request)
+        return bytes(body)
+
+    def _refusal(self, response: httpx.Response, body: bytes) -> _TransientError | _PermanentError:
+        status = response.status_code
+        excerpt = redact(body.decode("utf-8", "replace"), self._token)[:_EXCERPT]
+        if status in RETRIED_STATUSES or status >= 500:
+            return _TransientError(f"answered {status} {excerpt!r}", retry_after(response.headers.get("retry-after")))
+        if 300 <= status < 400:
+            return _PermanentError(f"answered {status}, a redirect, which is not followed; set base_url to its target")
+        hint = ""
+        if status in (401, 403):
+            name = self._spec.api_key_env
+            hint = f"; check the token in ${name}" if name else "; name the token's variable in encoder.api_key_env"
+        return _PermanentError(f"answered {status} {excerpt!r}{hint}")

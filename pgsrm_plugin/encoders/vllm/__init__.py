@@ -1,0 +1,1 @@
+"""Sentence-transformers models on vLLM's pooling runner."""

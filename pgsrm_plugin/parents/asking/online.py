@@ -1,0 +1,225 @@
+"""A parent that is asked during training, for the prompts that its store lacks, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any
+
+from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.parents.asking.calls import complete_batch, complete_one
+from pgsrm_plugin.parents.asking.outcome import extract_again, make_answer
+from pgsrm_plugin.parents.engines.base import AnyEngine, BatchEngine, Completion
+from pgsrm_plugin.parents.export.extract import build_extractor
+from pgsrm_plugin.parents.store.answers import Answer, Request
+from pgsrm_plugin.parents.store.store import ParentStore
+from pgsrm_plugin.types import Prompt
+
+_ASKED_AGAIN_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class OnlineCounts:
+    """What an online parent has done.
+
+    Attributes:
+        calls: answers asked of the parent; never more than the budget.
+        attempts: how often that meant a request, retries included.
+        hits: answers that were in the store.
+        shared: questions that waited for a call already under way.
+        failures: calls without a usable reference.
+        prompt_tokens, completion_tokens: as far as the engine counted them.
+    """
+
+    calls: int = 0
+    attempts: int = 0
+    hits: int = 0
+    shared: int = 0
+    failures: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class OnlineParent:
+    """References from the store, else from the parent; each answer is stored before it is used.
+
+    Safe to use from several threads and event loops. The same question asked several times at once is one call. A call
+    that failed is asked again, within the budget, when its prompt comes up a minute later or more: an outage must not
+    cost a long run its prompts. What was refused, cut or empty is not: see ``pgsrm parent retry-failed``.
+
+    Args:
+        store: open for writing; stays open after :meth:`close`.
+        engine: the parent.
+        budget: the most calls that this object may make; a hard bound.
+        samples: references wanted of each prompt.
+        known: further stores that are only read. Processes that train together each need a store of their own to write
+            to, and can share one that was generated beforehand; merge theirs into it afterwards.
+
+    Attributes:
+        counts: see :class:`OnlineCounts`.
+    """
+
+    def __init__(
+        self,
+        store: ParentStore,
+        engine: AnyEngine,
+        budget: int,
+        samples: int = 1,
+        known: Sequence[ParentStore] = (),
+    ) -> None:
+        self.counts = OnlineCounts()
+        self._store = store
+        self._known = (store, *known)
+        self._engine = engine
+        self._budget = budget
+        self._samples = samples
+        self._extract = build_extractor(engine.config.extract)
+        self._under_way: dict[str, Future[Answer]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="pgsrm-online-parent", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> OnlineParent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def references(self, prompt: Prompt) -> tuple[str, ...]:
+        """The parent's references for a prompt, of as many samples as have one.
+
+        Raises:
+            ScorerError: the budget is spent, the parent is of no use, or it gave no reference for this prompt.
+        """
+        return _references([future.result() for future in self._ask(prompt)])
+
+    async def references_async(self, prompt: Prompt) -> tuple[str, ...]:
+        """As :meth:`references`, without blocking the event loop."""
+        # Whoever stops waiting must not cancel a call that others wait for, and that is paid.
+        futures = [asyncio.shield(asyncio.wrap_future(future)) for future in self._ask(prompt)]
+        return _references(list(await asyncio.gather(*futures)))
+
+    def close(self) -> None:
+        """Waits for the calls under way, stores them, and ends the thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            pending = list(self._under_way.values())
+        for future in pending:
+            with contextlib.suppress(Exception):
+                future.result()
+        if not isinstance(self._engine, BatchEngine):
+            self._wait(self._engine.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _ask(self, prompt: Prompt) -> list[Future[Answer]]:
+        return [self._submit(Request(prompt, sample)) for sample in range(self._samples)]
+
+    def _submit(self, request: Request) -> Future[Answer]:
+        config = self._engine.config
+        key = request.key(config)
+        with self._lock:
+            if self._closed:
+                raise ScorerError("the online parent is closed")
+            if key in self._under_way:
+                self._count(shared=1)
+                return self._under_way[key]
+            found = self._find(request, key)
+            future: Future[Answer] = Future()
+            if found is not None and not (_forgiven(found) and self.counts.calls < self._budget):
+                self._count(hits=1)
+                future.set_result(found)
+                return future
+            self._spend()
+            # From here on nobody can cancel it.
+            future.set_running_or_notify_cancel()
+            self._under_way[key] = future
+        asyncio.run_coroutine_threadsafe(self._answer(request, key, future), self._loop)
+        return future
+
+    def _find(self, request: Request, key: str) -> Answer | None:
+        """What the stores have: an ok answer before a failure, and what another extraction rule can still use."""
+        answers = [answer for store in self._known if (answer := store.get(key)) is not None]
+        if answers:
+            return next((answer for answer in answers if answer.ok), answers[0])
+        config = self._engine.config
+        for store in self._known:
+            earlier = store.by_call(request.call(config))
+            if earlier is not None:
+                found = extract_again(request, config, earlier, self._extract)
+                self._store.append(found)
+                return found
+        return None
+
+    def _spend(self) -> None:
+        if self.counts.calls >= self._budget:
+            raise ScorerError(
+                f"the online parent's budget of {self._budget} calls is spent, and a prompt is not in "
+                f"{self._store.folder}; raise the budget, or answer the prompts beforehand with `pgsrm parent generate`"
+            )
+        self._count(calls=1)
+
+    async def _answer(self, request: Request, key: str, future: Future[Answer]) -> None:
+        try:
+            completion = await self._complete(request)
+            answer = make_answer(request, self._engine.config, completion, self._extract, self._engine.settings)
+            await asyncio.to_thread(self._store.append, answer)
+        except Exception as error:
+            with self._lock:
+                del self._under_way[key]
+                self._count(failures=1)
+            future.set_exception(error)
+            return
+        with self._lock:
+            del self._under_way[key]
+            self._count(
+                attempts=answer.attempts,
+                failures=int(not answer.ok),
+                prompt_tokens=answer.prompt_tokens or 0,
+                completion_tokens=answer.completion_tokens or 0,
+            )
+        future.set_result(answer)
+
+    async def _complete(self, request: Request) -> Completion:
+        if isinstance(self._engine, BatchEngine):
+            # In the loop's own thread: a model takes one call at a time.
+            return complete_batch(self._engine, [request])[0]
+        return await complete_one(self._engine, request)
+
+    def _count(self, **more: int) -> None:
+        self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+
+def _forgiven(answer: Answer) -> bool:
+    """Whether it is a call that failed long enough ago to be tried again."""
+    if answer.status != "failed":
+        return False
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(answer.created)
+    return age.total_seconds() >= _ASKED_AGAIN_AFTER_S
+
+
+def _references(answers: list[Answer]) -> tuple[str, ...]:
+    references = tuple(answer.reference for answer in answers if answer.reference is not None)
+    if not references:
+        first = answers[0]
+        raise ScorerError(
+            f"the parent {first.model!r} has no reference for a prompt: {first.status}, {first.error}; leave the "
+            "prompt out, or ask again with `pgsrm parent retry-failed`"
+        )
+    return references

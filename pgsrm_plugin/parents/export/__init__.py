@@ -1,0 +1,1 @@
+"""A parent's answers as references in data sets."""

@@ -1,0 +1,1 @@
+"""What a parent's answers are worth."""

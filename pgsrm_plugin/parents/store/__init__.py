@@ -1,0 +1,1 @@
+"""Answers, and the store that keeps them."""

@@ -1,6 +1,0 @@
-"""What the demos share: tiny models, a parent that answers once, and a child with partial knowledge."""
-
-from pgsrm_plugin.school.lessons import ask_parent, make_parent, use_expert, warm_start, write_prompts
-from pgsrm_plugin.school.models import Size
-
-__all__ = ["Size", "ask_parent", "make_parent", "use_expert", "warm_start", "write_prompts"]

@@ -1,0 +1,1 @@
+"""Raw text to scored text: cleaned, picked out, measured."""

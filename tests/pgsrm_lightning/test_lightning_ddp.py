@@ -1,0 +1,81 @@
+"""Two processes over gloo with uneven work: other prompts on each, one and the same model in the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[1] / "support" / "lightning_ddp_script.py"
+
+
+@pytest.fixture(scope="module", params=["ppo", "grpo"])
+def outcome(request, tiny_child, colour_rows, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ddp")
+    files = []
+    for name, rows in (("train", colour_rows), ("val", colour_rows[:5])):
+        files.append(folder / f"{name}.jsonl")
+        files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, str(SCRIPT), request.param, tiny_child, *map(str, files), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def seen(folder):
+    return [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_processes_see_different_prompts_and_end_with_the_same_weights(outcome, tiny_child):
+    ranks = seen(outcome)
+    assert [len(prompts) for prompts in ranks[0]["prompts"]] == [2, 2, 2]
+    assert [len(prompts) for prompts in ranks[1]["prompts"]] == [1, 1, 1]
+    everything = [prompt for rank in ranks for step in rank["prompts"] for prompt in step]
+    assert len(set(everything)) == 9, "together they see each of the 9 prompts once"
+    weights = [torch.load(outcome / f"weights_{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    from transformers import AutoModelForCausalLM
+
+    start = AutoModelForCausalLM.from_pretrained(tiny_child).state_dict()["transformer.wte.weight"]
+    assert not torch.equal(weights[0]["policy.lm.transformer.wte.weight"], start)
+
+
+def test_metrics_are_those_of_all_processes(outcome):
+    first, second = seen(outcome)
+    assert first["metrics"] == second["metrics"]
+    assert first["val"] == second["val"]
+    assert first["val"].keys() >= {"val/held_out/accuracy", "val/held_out/reward", "val/held_out/semantic"}
+    assert (5 * first["val"]["val/held_out/accuracy"]) == pytest.approx(
+        round(5 * first["val"]["val/held_out/accuracy"])
+    )
+    assert [step["train/episodes"] for step in first["metrics"]] == [6, 12, 18]
+
+
+def test_only_the_first_process_writes(outcome):
+    lines = [json.loads(line) for line in (outcome / "rollouts.jsonl").read_text().splitlines()]
+    blocks = [(line["step"], line["split"]) for line in lines]
+    steps = [(step, "train") for step in (1, 2, 3)]
+    assert blocks == [b for b in [(0, "val/held_out"), *steps, (3, "val/held_out")] for _ in range(2)]
+
+
+def test_gradients_of_two_processes_are_those_of_one(tiny_child, tmp_path):
+    code = """
+import sys, torch, torch.distributed as dist
+from pgsrm_lightning.distributed import sum_gradients
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+w, b = torch.nn.Parameter(torch.tensor([1.0, 2.0])), torch.nn.Parameter(torch.tensor([[3.0]]))
+if rank == 0:
+    ((w * torch.tensor([1.0, 10.0])).sum() + 4 * b.sum()).backward()
+sum_gradients([w, b])
+print(w.grad.tolist(), b.grad.tolist())
+"""
+    command = [sys.executable, "-c", code]
+    arguments = [[*command, str(rank), str(tmp_path / "store")] for rank in range(2)]
+    processes = [subprocess.Popen(args, stdout=subprocess.PIPE, text=True) for args in arguments]
+    outputs = [process.communicate(timeout=100)[0].strip() for process in processes]
+    assert outputs == ["[1.0, 10.0] [[4.0]]"] * 2

