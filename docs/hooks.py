@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any, get_args
+from typing import Any
 
 from click import Context
 from latex2mathml.converter import convert
@@ -12,9 +12,12 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from pgsrm_plugin.cli import build_app
-from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.schema import TERM_MODELS, DiskCacheSpec, GateSpec, RewardSpec, TextSpec
-from pgsrm_plugin.spec.terms import FloorSpec
+from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
+from pgsrm_plugin.encoders.cache import DiskCacheSpec
+from pgsrm_plugin.spec.schema import GateSpec, RewardSpec
+from pgsrm_plugin.terms import KINDS as TERM_KINDS
+from pgsrm_plugin.terms.semantic import FloorSpec
+from pgsrm_plugin.text import TextSpec
 
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _ROLE = re.compile(r":math:<code>(.*?)</code>", re.DOTALL)
@@ -41,11 +44,8 @@ def _mathml(tex: str, display: bool) -> str:
 
 
 def _spec_tables() -> str:
-    encoders = {
-        f"`encoder` of kind `{model.model_fields['kind'].default}`": model
-        for model in get_args(get_args(EncoderSpec)[0])
-    }
-    terms = {f"`terms`: `{kind}`": model for kind, model in TERM_MODELS.items()}
+    encoders = {f"`encoder` of kind `{kind}`": section for kind, section in ENCODER_KINDS.items()}
+    terms = {f"`terms`: `{kind}`": model for kind, model in TERM_KINDS.items()}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
     sections = top | encoders | terms | floor

@@ -5,23 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from typing_extensions import Self
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.spec.terms import NEEDS_ENCODER, ContrastSpec, LengthSpec, SemanticSpec
-from pgsrm_plugin.terms import build_term
-from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
-from pgsrm_plugin.text.clean import ScoredText
-from pgsrm_plugin.types import Encoder, PreparedRow, RewardOutput, RewardSample, Term
-from pgsrm_plugin.validate import check_samples, row_label, uses_references
+from pgsrm_plugin.text.batch import PreparedBatch, prepare
+from pgsrm_plugin.text.clean import normalise_space
+from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText
+from pgsrm_plugin.validate import check_samples, row_label
 
 
 class SemanticReward:
@@ -53,23 +52,25 @@ class SemanticReward:
             raise SpecError(f"SemanticReward takes a RewardSpec, not {spec!r}; for a file use SemanticReward.from_file")
         self.spec = spec
         if encoder is None and spec.encoder is not None:
-            encoder = build_encoder(spec.encoder)
+            encoder = spec.encoder.build()
         self.encoder = encoder
-        _check_floors(spec, encoder)
+        _check_encoder(spec, encoder)
+        _check_gates(spec)
         self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
-        self._terms = {name: build_term(term) for name, term in spec.terms.items()}
-        _check_gates(spec, self._terms)
-        self._others = [t for term in spec.terms.values() if isinstance(term, ContrastSpec) for t in term.others]
-        self._compares = any(uses_references(term) for term in spec.terms.values())
-        self._embeds = any(
-            term.kind in NEEDS_ENCODER or (isinstance(term, LengthSpec) and term.unit == "tokens")
-            for term in spec.terms.values()
-        )
+        needs = {name: term.needs() for name, term in spec.terms.items()}
+        self._embeds = any(need.encoder for need in needs.values())
+        self._texts = {text: name for name, need in needs.items() for text in need.texts}
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
         """Builds the reward that a spec file describes; see :func:`~pgsrm_plugin.spec.load_spec`."""
         return cls(load_spec(path))
+
+    def with_spec(self, spec: RewardSpec, encoder: Callable[[EncoderSection], Encoder] = EncoderSection.build) -> Self:
+        """The reward of another spec, with this one's encoder where both have the same ``encoder`` section."""
+        if spec.encoder is None or spec.encoder == self.spec.encoder:
+            return type(self)(spec, self.encoder if spec.encoder is not None else None)
+        return type(self)(spec, encoder(spec.encoder))
 
     def score(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> RewardOutput:
         """Scores a batch; an empty batch gives an empty output.
@@ -84,12 +85,14 @@ class SemanticReward:
         """
         started = time.perf_counter()
         samples = list(samples)
-        check_samples(samples, self.spec, label)
-        batch = prepare_batch(samples, self.spec.text, self._compares)
-        embedder = BatchEmbedder(self._cached if self._embeds else None, [*batch.texts(), *self._others])
+        batch = check_samples(samples, self.spec, label)
+        embedder = BatchEmbedder(self._cached if self._embeds else None, [*batch.texts(), *self._texts])
         self._check_references(batch, embedder, label)
         unscorable = torch.tensor(
-            [text.unscorable is not None or not embedder.has_representation(text.text) for text in batch.responses],
+            [
+                row.response.unscorable is not None or not embedder.has_representation(row.response.text)
+                for row in batch.rows
+            ],
             dtype=torch.bool,
         )
         unscorable_B = unscorable[batch.index_B]
@@ -117,16 +120,16 @@ class SemanticReward:
 
     def worst(self, name: str) -> float:
         """The value of a term that lowers the reward most (by its nature, where its weight is 0)."""
-        term, weight = self._terms[name], self.spec.weight(name)
-        low_is_worst = weight > 0 or (weight == 0 and not term.penalty)
+        term, weight = self.spec.terms[name], self.spec.weight(name)
+        low_is_worst = weight > 0 or (weight == 0 and not term.is_fault)
         return term.bounds[0] if low_is_worst else term.bounds[1]
 
     def _check_references(self, batch: PreparedBatch, embedder: BatchEmbedder, label: Callable[[int], str]) -> None:
-        for text in self._others:
+        for text, name in self._texts.items():
             if not embedder.has_representation(text):
-                raise SpecError(f"contrast: the encoder has no representation of {text[:60]!r}; remove it from others")
+                raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; remove it from others")
         for sample, row in zip(batch.first, batch.rows, strict=True):
-            for reference in row.references:
+            for reference in row.targets:
                 if not embedder.has_representation(reference):
                     assert self.encoder is not None
                     raise DataError(
@@ -135,13 +138,13 @@ class SemanticReward:
                     )
 
     def _term_values(
-        self, rows: Sequence[PreparedRow], unscorable: torch.Tensor, embedder: BatchEmbedder
+        self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
     ) -> dict[str, torch.Tensor]:
         scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
         values = {}
-        for name, term in self._terms.items():
+        for name, term in self.spec.terms.items():
             value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
-            value[~unscorable] = _checked(name, term(scorable, embedder), len(scorable), term.bounds)
+            value[~unscorable] = _checked(name, term.score(scorable, embedder), len(scorable), term.bounds)
             values[name] = value
         return values
 
@@ -178,14 +181,72 @@ class SemanticReward:
         return total_B, weighted
 
 
+@dataclass(frozen=True)
+class RewardPair:
+    """The rewards of training and of validation."""
+
+    train: SemanticReward
+    val: SemanticReward
+
+    @classmethod
+    def build(
+        cls,
+        train: RewardSpec,
+        val: RewardSpec | None = None,
+        encoder: Callable[[EncoderSection], Encoder] = EncoderSection.build,
+    ) -> Self:
+        """Both rewards; where their specs have the same ``encoder`` section, with one encoder.
+
+        Args:
+            train: the spec of training.
+            val: the spec of validation; None: the same reward serves both.
+            encoder: makes an encoder of a section, somewhere else than in this process, say.
+
+        Raises:
+            SpecError, ScorerError: as :class:`SemanticReward`.
+        """
+        first = SemanticReward(train, encoder(train.encoder) if train.encoder is not None else None)
+        return cls(first, first if val is None else first.with_spec(val, encoder))
+
+    def of(self, validation: bool) -> SemanticReward:
+        """The one that scores a row of validation, or of training."""
+        return self.val if validation else self.train
+
+
+def accuracy(output: RewardOutput, samples: Sequence[RewardSample], spec: RewardSpec) -> torch.Tensor:
+    """Whether each response is right, (B,) float64 of 0 and 1.
+
+    That is the value of the spec's term that judges answers (``verdict`` of :class:`~pgsrm_plugin.terms.base.Term`;
+    extracted and compared answers go before exact matches); without such a term, whether the scored part of the
+    response equals the ground truth (or, without one, any reference), case and white space aside.
+
+    Args:
+        output: what ``spec`` gave for the samples.
+        samples: of length B.
+    """
+    judges = [name for name, term in spec.terms.items() if term.verdict > 0]
+    if judges:
+        return output.terms[max(judges, key=lambda name: spec.terms[name].verdict)]
+    return torch.tensor([float(_equals_target(sample, spec)) for sample in samples], dtype=torch.float64)
+
+
+def _equals_target(sample: RewardSample, spec: RewardSpec) -> bool:
+    targets = sample.references if sample.ground_truth is None else (sample.ground_truth,)
+    return _form(prepare(sample.response, spec.text).text) in map(_form, targets)
+
+
+def _form(text: str) -> str:
+    return normalise_space(text).casefold()
+
+
 def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.Tensor]:
     def cut(text: ScoredText) -> bool:
         return text.truncated or (text.unscorable is None and embedder.truncated(text.text))
 
     columns = {
-        "truncated": [cut(response) for response in batch.responses],
-        "reference_truncated": [any(map(cut, references)) for references in batch.references],
-        "response_chars": [len(response.uncut) for response in batch.responses],
+        "truncated": [cut(row.response) for row in batch.rows],
+        "reference_truncated": [any(map(cut, row.references)) for row in batch.rows],
+        "response_chars": [len(row.response.uncut) for row in batch.rows],
     }
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
@@ -200,19 +261,18 @@ def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float,
     return torch.tensor(values, dtype=torch.float64).clamp(low, high)
 
 
-def _check_floors(spec: RewardSpec, encoder: Encoder | None) -> None:
+def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
     for name, term in spec.terms.items():
-        floor = term.floor if isinstance(term, SemanticSpec) else None
-        if floor is not None and encoder is not None and floor.encoder != encoder.identity:
-            raise SpecError(
-                f"terms.{name}.floor was measured with encoder {floor.encoder!r}, but this spec's encoder is "
-                f"{encoder.identity!r}; measure it again with `pgsrm calibrate DATA --spec SPEC`"
-            )
+        try:
+            if encoder is not None:
+                term.check_encoder(encoder.identity)
+        except SpecError as error:
+            raise SpecError(f"terms.{name}.{error}") from None
 
 
-def _check_gates(spec: RewardSpec, terms: Mapping[str, Term]) -> None:
+def _check_gates(spec: RewardSpec) -> None:
     for number, gate in enumerate(spec.gates):
-        low, high = terms[gate.term].bounds
+        low, high = spec.terms[gate.term].bounds
         bound = gate.at_least if gate.at_least is not None else gate.at_most
         if bound is not None and not low <= bound <= high:
             raise SpecError(

@@ -61,16 +61,16 @@ class RewardOutput:
     def __len__(self) -> int:
         return int(self.total_B.shape[0])
 
-    def columns(self) -> dict[str, torch.Tensor]:
+    def columns(self, prefix: str = "reward") -> dict[str, torch.Tensor]:
         """Every per-row number by its logged name; the same keys for every batch of one spec.
 
-        ``reward``, ``reward/<term>`` (raw), ``reward/<term>/weighted``, ``reward/scored``, ``reward/<diagnostic>``.
+        ``reward``, ``PREFIX/<term>`` (raw), ``PREFIX/<term>/weighted``, ``PREFIX/scored``, ``PREFIX/<diagnostic>``.
         """
         columns = {"reward": self.total_B}
-        columns |= {f"reward/{name}": value_B for name, value_B in self.terms.items()}
-        columns |= {f"reward/{name}/weighted": value_B for name, value_B in self.weighted.items()}
-        columns["reward/scored"] = self.scored_B.double()
-        columns |= {f"reward/{name}": value_B for name, value_B in self.diagnostics.items()}
+        columns |= {f"{prefix}/{name}": value_B for name, value_B in self.terms.items()}
+        columns |= {f"{prefix}/{name}/weighted": value_B for name, value_B in self.weighted.items()}
+        columns[f"{prefix}/scored"] = self.scored_B.double()
+        columns |= {f"{prefix}/{name}": value_B for name, value_B in self.diagnostics.items()}
         return columns
 
     def rows(self) -> list[dict[str, float]]:
@@ -118,23 +118,45 @@ class TokenEncoder(Encoder, Protocol):
 
 
 @dataclass(frozen=True)
-class PreparedRow:
-    """A row after text preparation: what the terms look at. All strings are clean (valid UTF-8).
+class ScoredText:
+    """A text in the form in which texts are scored.
 
     Attributes:
-        raw_response: the whole response, thinking included.
-        visible_response: the response without its thinking.
-        response: the scored part: visible, inside the answer tag if the spec has one, at most ``max_chars`` long.
-        uncut_response: the same at its whole length.
+        text: clean (valid UTF-8), surrounding white space removed, at most ``max_chars`` long.
+        uncut: the same at its whole length.
+        unscorable: why it cannot be scored (``"empty"``, ``"no answer tag"``), or None.
+        truncated: whether ``max_chars`` cut it.
+    """
+
+    text: str
+    uncut: str
+    unscorable: str | None
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as the terms see it. All strings are clean (valid UTF-8).
+
+    Attributes:
+        raw: the whole response, thinking included.
+        visible: the response without its thinking.
+        response: the scored part: visible, and inside the answer tag if the spec has one.
+        references: in the form in which the response is scored.
+        ground_truth: "" where the row has none.
     """
 
     prompt: str
-    raw_response: str
-    visible_response: str
-    response: str
-    uncut_response: str
-    references: tuple[str, ...]
-    ground_truth: str | None
+    raw: str
+    visible: str
+    response: ScoredText
+    references: tuple[ScoredText, ...]
+    ground_truth: str
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The texts of the references."""
+        return tuple(reference.text for reference in self.references)
 
 
 class Embedder(Protocol):
@@ -148,15 +170,3 @@ class Embedder(Protocol):
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """The (T, D) unit token states of each text."""
-
-
-class Term(Protocol):
-    """A component of the reward: a pure function of single rows."""
-
-    bounds: tuple[float, float]
-    """The least and the greatest value it can return."""
-    penalty: bool
-    """True when it measures a fault (repetition): its weight must not be positive."""
-
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
-        """The raw value of each row, within ``bounds``."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.spec.terms import CorrectnessSpec, ExactMatchSpec, LengthSpec, TermSpec
-from pgsrm_plugin.text.clean import clean, parse_number, prepare_reference
-from pgsrm_plugin.types import RewardSample
+from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
+from pgsrm_plugin.types import RewardSample, Row
 
 
 def row_label(i: int) -> str:
@@ -16,8 +15,10 @@ def row_label(i: int) -> str:
     return f"row {i + 1}"
 
 
-def check_samples(samples: Sequence[RewardSample], spec: RewardSpec, label: Callable[[int], str] = row_label) -> None:
-    """Refuses rows that the spec's terms cannot score.
+def check_samples(
+    samples: Sequence[RewardSample], spec: RewardSpec, label: Callable[[int], str] = row_label
+) -> PreparedBatch:
+    """Prepares the rows, and refuses those that the spec's terms cannot score.
 
     Args:
         label: how a row is called in messages.
@@ -25,33 +26,28 @@ def check_samples(samples: Sequence[RewardSample], spec: RewardSpec, label: Call
     Raises:
         DataError: a field is missing, empty, or of a wrong type; the message names row, field and term.
     """
-    need_references = [name for name, term in spec.terms.items() if uses_references(term)]
-    need_truth = {name: term for name, term in spec.terms.items() if uses_ground_truth(term)}
     for i, sample in enumerate(samples):
-        try:
-            _check_types(sample)
-            if need_references:
-                _check_references(sample, need_references[0], spec)
-            for name, term in need_truth.items():
-                _check_truth(clean(sample.ground_truth or "", spec.text), name, term)
-            if spec.aggregate == "group_normalised" and sample.group is None:
-                raise DataError("field 'group' is missing, and aggregate: group_normalised needs it")
-        except DataError as error:
-            raise DataError(f"{label(i)}: {error}") from None
+        _at(label(i), _check_types, sample)
+    batch = prepare_batch(samples, spec.text, compares_references(spec))
+    first = set(batch.first)
+    for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
+        if i in first:
+            _at(label(i), _check_row, batch.rows[row], sample, spec)
+        if spec.aggregate == "group_normalised" and sample.group is None:
+            raise DataError(f"{label(i)}: field 'group' is missing, and aggregate: group_normalised needs it")
+    return batch
 
 
-def uses_references(term: TermSpec) -> bool:
-    """Whether a term compares with references."""
-    if isinstance(term, ExactMatchSpec):
-        return term.against == "references"
-    if isinstance(term, LengthSpec):
-        return term.mode == "relative"
-    return term.kind in ("semantic", "contrast", "bleu", "rouge", "bertscore")
+def compares_references(spec: RewardSpec) -> bool:
+    """Whether any term looks at references."""
+    return any(term.needs().references for term in spec.terms.values())
 
 
-def uses_ground_truth(term: TermSpec) -> bool:
-    """Whether a term compares with the ground truth."""
-    return isinstance(term, CorrectnessSpec) or (isinstance(term, ExactMatchSpec) and term.against == "ground_truth")
+def _at(label: str, check: Callable[..., None], *arguments: object) -> None:
+    try:
+        check(*arguments)
+    except DataError as error:
+        raise DataError(f"{label}: {error}") from None
 
 
 def _check_types(sample: RewardSample) -> None:
@@ -79,25 +75,24 @@ def _check_types(sample: RewardSample) -> None:
             raise DataError(f"field 'prompt': message {number} has no 'content' of text (it has: {', '.join(message)})")
 
 
-def _check_references(sample: RewardSample, term: str, spec: RewardSpec) -> None:
-    if not sample.references:
+def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
+    needs = {name: term.needs() for name, term in spec.terms.items()}
+    comparing = next((name for name, need in needs.items() if need.references), None)
+    if comparing is not None:
+        _check_references(row, sample, comparing)
+    for name, term in spec.terms.items():
+        if needs[name].ground_truth:
+            if not row.ground_truth.strip():
+                raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
+            term.check_row(row, name)
+
+
+def _check_references(row: Row, sample: RewardSample, term: str) -> None:
+    if not row.references:
         raise DataError(f"field 'reference' is missing, and term {term!r} compares with it")
-    for number, reference in enumerate(sample.references, 1):
-        if prepare_reference(reference, spec.text).unscorable:
-            raise DataError(f"field 'reference': number {number} ({reference[:40]!r}) is empty once it is cleaned")
-
-
-def _check_truth(truth: str, name: str, term: TermSpec) -> None:
-    if not truth.strip():
-        raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
-    if not isinstance(term, CorrectnessSpec):
-        return
-    if term.compare == "number" and parse_number(truth) is None:
-        raise DataError(f"field 'ground_truth': {truth[:40]!r} is no number, and term {name!r} compares numbers")
-    if term.extract == "choice" and truth.strip().upper() not in set(term.choices):
-        raise DataError(
-            f"field 'ground_truth': {truth[:40]!r} is not one of the letters {term.choices} of term {name!r}"
-        )
+    for number, (raw, reference) in enumerate(zip(sample.references, row.references, strict=True), 1):
+        if reference.unscorable:
+            raise DataError(f"field 'reference': number {number} ({raw[:40]!r}) is empty once it is cleaned")
 
 
 def _named(value: object) -> str:

@@ -24,9 +24,11 @@ ENGINES = {
 }
 """The only modules of the core that run a framework: they import it inside a function, when a user asks for it."""
 LAYERS = (
-    {"errors", "types", "functional"},
-    {"spec", "text", "data", "validate", "endpoint"},
+    {"errors", "types", "functional", "section", "kinds"},
+    {"text", "data", "endpoint"},
     {"encoders", "terms"},
+    {"spec"},
+    {"validate"},
     {"reward"},
     {"parents", "report"},
     {"cli"},

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_verl.colocated.memory import GIB, EncoderSize, plan_memory
 
 DRIVER_S_PER_ROW, DRIVER_S_PER_NUMBER = 46e-6, 29e-9

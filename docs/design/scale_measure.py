@@ -22,7 +22,6 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
-from pgsrm_plugin.encoders import build_encoder
 from pgsrm_plugin.encoders.hf.sharded import ShardedEncoder
 from pgsrm_plugin.types import Embeddings
 from pgsrm_verl.colocated.memory import measure_size, plan_memory
@@ -137,7 +136,7 @@ def main() -> None:
     for placement in ("replicate", "shard"):
         plan = plan_memory(NET.size, SPEC, placement, False, RANKS)
         print(f"bytes on a rank, {placement}: forecast {plan.own:,}, measured {found[placement]['bytes']:,}")
-    alone, (count, tokens) = build_encoder(SPEC), CASES["many"]
+    alone, (count, tokens) = SPEC.build(), CASES["many"]
     both = [*texts(count, tokens, 0), *texts(count, tokens, 1)]
     print(f"placement cpu, one thread, {2 * count} x {tokens}: {seconds(lambda: alone.encode(both)):.2f} s")
     print(f"tokeniser: {count * tokens / found['tokenise']:,.0f} tokens/s on one core")

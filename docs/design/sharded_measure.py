@@ -23,8 +23,8 @@ import torch
 from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.sharded import Placement, ShardedEncoder
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 RANKS = 2
 PLACEMENTS: tuple[Placement, ...] = ("replicate", "shard")

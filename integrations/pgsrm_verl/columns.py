@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.text.clean import normalise_space, prepare
+from pgsrm_plugin.text.batch import prepare
+from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.types import RewardOutput, RewardSample
 
 

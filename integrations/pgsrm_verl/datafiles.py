@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.validate import check_samples, uses_references
+from pgsrm_plugin.validate import check_samples, compares_references
 from pgsrm_verl.rows import RowReader, prompt_key
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
             if reader.online and not sample.references:
                 asked.add(prompt_key(sample.prompt))
                 sample = replace(sample, references=(_STAND_IN,))
-            lacks_references = not sample.references and any(map(uses_references, spec.terms.values()))
+            lacks_references = not sample.references and compares_references(spec)
             try:
                 check_samples([sample], spec, label=lambda i, label=label: label)  # type: ignore[misc]
             except DataError as error:

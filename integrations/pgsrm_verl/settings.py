@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from pgsrm_plugin.errors import SpecError, did_you_mean
-from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.section import Section
 
 HOW_TO_START = "add `+pgsrm.spec=reward.yaml` (a file, or the name of a shipped reward such as pgsrm)"
 

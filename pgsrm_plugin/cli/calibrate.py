@@ -17,12 +17,11 @@ def calibrate(
     """Measure the cosine of unrelated references under a spec's encoder, and print the `floor:` to paste."""
     from pgsrm_plugin.cli.floor import encoder_sections, measure_floor
     from pgsrm_plugin.data.rows import read_records
-    from pgsrm_plugin.encoders import build_encoder
     from pgsrm_plugin.spec.shipped import find_spec_file
 
     encoder_spec, text_spec = encoder_sections(find_spec_file(spec))
     records = read_records(data, responses=False)
-    floor = measure_floor(records, build_encoder(encoder_spec), text_spec, pairs=pairs, seed=seed)
+    floor = measure_floor(records, encoder_spec.build(), text_spec, pairs=pairs, seed=seed)
     typer.echo(
         f"# {floor.pairs} mismatched pairs: mean cosine {floor.mean:.4f}, median {floor.median:.4f}, "
         f"95th percentile {floor.percentile_95:.4f}"

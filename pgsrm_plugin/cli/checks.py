@@ -180,10 +180,9 @@ def _scoring() -> Iterator[Finding]:
 
 
 def _minilm() -> Iterator[Finding]:
-    from pgsrm_plugin.encoders import build_encoder
+    from pgsrm_plugin.encoders.hf import HfEncoderSpec
     from pgsrm_plugin.encoders.hf import offline as embedded
     from pgsrm_plugin.functional import cosine
-    from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
     folder = embedded.installed_folder()
     if folder is None:
@@ -192,7 +191,7 @@ def _minilm() -> Iterator[Finding]:
         return
     embedded.check_digest(folder)
     yield Finding("embedded MiniLM", "ok", f"weights have the official sha256 {embedded.WEIGHTS_SHA256[:12]}...")
-    encoder = build_encoder(HfEncoderSpec(model=embedded.MODEL, revision=embedded.REVISION, device="cpu"))
+    encoder = HfEncoderSpec(model=embedded.MODEL, revision=embedded.REVISION, device="cpu").build()
     vectors_ND = encoder.encode(MINILM_PAIR).vectors_ND
     found = float(cosine(vectors_ND[:1], vectors_ND[1:]))
     right = abs(found - MINILM_COSINE) < 1e-4

@@ -14,12 +14,13 @@ import yaml
 
 from pgsrm_plugin import functional
 from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.text.clean import prepare_reference, prompt_text
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import prepare_reference
+from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder
 
 _ENUMERATED = 200_000
@@ -68,7 +69,7 @@ def measure_floor(
     return Floor(encoder.identity, len(chosen), fmean(cosines), median(cosines), percentile_95)
 
 
-def encoder_sections(path: Path) -> tuple[EncoderSpec, TextSpec]:
+def encoder_sections(path: Path) -> tuple[EncoderSection, TextSpec]:
     """The ``encoder`` and ``text`` sections of a spec file, also where its ``calibrated`` term still lacks the floor.
 
     Raises:

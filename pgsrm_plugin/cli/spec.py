@@ -87,7 +87,5 @@ def _range(spec: RewardSpec) -> str:
 
 def reward_range(spec: RewardSpec) -> tuple[float, float]:
     """The least and the greatest reward of ``aggregate: sum``."""
-    from pgsrm_plugin.terms import build_term
-
-    parts = [sorted(spec.weight(name) * bound for bound in build_term(spec.terms[name]).bounds) for name in spec.terms]
+    parts = [sorted(spec.weight(name) * bound for bound in spec.terms[name].bounds) for name in spec.terms]
     return sum(part[0] for part in parts), sum(part[1] for part in parts)

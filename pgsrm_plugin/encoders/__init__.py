@@ -1,30 +1,25 @@
-"""Encoders: one module a kind, and the literal dict that names them. Heavy imports happen when one is built."""
+"""Encoders: one kind a module or folder, which says everything about itself; what computes is imported when built."""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, cast
+from pgsrm_plugin.encoders.base import EncoderSection, Gives
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
+from pgsrm_plugin.encoders.http import HttpEncoderSpec
+from pgsrm_plugin.encoders.static import StaticEncoderSpec
+from pgsrm_plugin.encoders.vllm import VllmEncoderSpec
+from pgsrm_plugin.kinds import Kinds
 
-from pgsrm_plugin.types import Encoder
+__all__ = ["ENCODERS", "KINDS", "EncoderSection", "Gives"]
 
-if TYPE_CHECKING:
-    from pgsrm_plugin.spec.encoders import EncoderSpec
+ENCODERS: tuple[type[EncoderSection], ...] = (
+    HfEncoderSpec,
+    StaticEncoderSpec,
+    HttpEncoderSpec,
+    VllmEncoderSpec,
+    HashingEncoderSpec,
+)
+"""The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.encoders``."""
 
-ENCODERS = {
-    "hf": ("pgsrm_plugin.encoders.hf.encoder", "HfEncoder"),
-    "static": ("pgsrm_plugin.encoders.static.mean", "StaticEncoder"),
-    "http": ("pgsrm_plugin.encoders.http.client", "HttpEncoder"),
-    "vllm": ("pgsrm_plugin.encoders.vllm.pooling", "VllmEncoder"),
-    "hashing": ("pgsrm_plugin.encoders.hashing", "HashingEncoder"),
-}
-
-
-def build_encoder(spec: EncoderSpec) -> Encoder:
-    """The encoder that a spec's ``encoder`` section describes.
-
-    Raises:
-        SpecError: the model or file cannot be found or is not what it claims to be.
-        ScorerError: the model loads but fails its self-test.
-    """
-    module, name = ENCODERS[spec.kind]
-    return cast("Encoder", getattr(importlib.import_module(module), name)(spec))
+KINDS = Kinds.find("pgsrm.encoders", EncoderSection, ENCODERS)  # type: ignore[type-abstract]
+"""All kinds there are, by name."""

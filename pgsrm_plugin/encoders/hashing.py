@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from pydantic import Field
 
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
-from pgsrm_plugin.types import Embeddings
+from pgsrm_plugin.encoders.base import EncoderSection
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embeddings, Encoder
+
+
+class HashingEncoderSpec(EncoderSection):
+    """A deterministic toy (hashed character n-grams), for documentation and tests. It knows no meaning."""
+
+    kind: Literal["hashing"] = "hashing"
+    dimensions: int = Field(256, ge=8, le=65536)
+    ngram: int = Field(3, ge=1, le=8)
+
+    def build(self) -> Encoder:
+        """See :meth:`~pgsrm_plugin.encoders.base.EncoderSection.build`."""
+        return HashingEncoder(self)
 
 
 class HashingEncoder:
@@ -20,6 +35,10 @@ class HashingEncoder:
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text; the empty text is unknown. Tokens are words."""
+        import torch
+
+        from pgsrm_plugin.types import Embeddings
+
         vectors_ND = torch.zeros(len(texts), self._spec.dimensions)
         for row, text in enumerate(texts):
             padded = f" {text} " if text else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgsrm_plugin.spec.schema import TERM_MODELS, RewardSpec
+from pgsrm_plugin import terms
+from pgsrm_plugin.spec.schema import RewardSpec
 
 
 def json_schema() -> dict[str, Any]:
@@ -14,13 +15,13 @@ def json_schema() -> dict[str, Any]:
     """
     schema = RewardSpec.model_json_schema()
     definitions = schema["$defs"]
-    definitions["TermOfAnyKind"] = {"oneOf": [_with_kind(model.__name__) for model in TERM_MODELS.values()]}
+    definitions["TermOfAnyKind"] = {"oneOf": [_with_kind(model.__name__) for model in terms.KINDS.values()]}
     encoders = [ref["$ref"].rsplit("/", 1)[1] for ref in _encoder_choices(schema)]
     definitions["EncoderOfAnyKind"] = {"oneOf": [_with_kind(name) for name in encoders]}
     _encoder_choices(schema, replacement={"$ref": "#/$defs/EncoderOfAnyKind"})
-    terms = schema["properties"]["terms"]
-    terms["properties"] = {name: _kind_from_name(model.__name__) for name, model in TERM_MODELS.items()}
-    terms["additionalProperties"] = {"$ref": "#/$defs/TermOfAnyKind"}
+    named = schema["properties"]["terms"]
+    named["properties"] = {name: _kind_from_name(model.__name__) for name, model in terms.KINDS.items()}
+    named["additionalProperties"] = {"$ref": "#/$defs/TermOfAnyKind"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

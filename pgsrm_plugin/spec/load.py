@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pgsrm_plugin import encoders, terms
 from pgsrm_plugin.errors import SpecError, did_you_mean
-from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.schema import TERM_MODELS, DiskCacheSpec, GateSpec, RewardSpec, TextSpec
+from pgsrm_plugin.spec.schema import RewardSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
-from pgsrm_plugin.spec.terms import FloorSpec
-
-ENCODER_MODELS: dict[str, type[BaseModel]] = {
-    model.model_fields["kind"].default: model for model in get_args(get_args(EncoderSpec)[0])
-}
 
 
 def load_spec(path: str | Path) -> RewardSpec:
@@ -92,7 +87,7 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
         if child is not None:
             node = child
             path.append(str(part))
-        elif is_last and part not in (*TERM_MODELS, *ENCODER_MODELS):
+        elif is_last and part not in (*terms.KINDS, *encoders.KINDS):
             path.append(str(part))
     return line, path
 
@@ -111,31 +106,34 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     if kind == "missing":
         return f"{where}: required key is missing"
     if kind == "union_tag_invalid":
-        kinds = ENCODER_MODELS if path[0] == "encoder" else TERM_MODELS
+        kinds = encoders.KINDS if path[0] == "encoder" else terms.KINDS
         tag = str(context.get("tag", ""))
-        return f"{where}: there is no kind {tag!r}{did_you_mean(tag, kinds)} (known: {', '.join(kinds)})"
+        known = f"(known: {', '.join(kinds)}){kinds.why_broken(tag)}"
+        return f"{where}: there is no kind {tag!r}{did_you_mean(tag, kinds)} {known}"
     if kind == "union_tag_not_found":
-        return f"{where}: required key `kind` is missing (one of {', '.join(ENCODER_MODELS)})"
+        return f"{where}: required key `kind` is missing (one of {', '.join(encoders.KINDS)})"
     if kind in ("value_error", "problem_at"):
         return f"{where}: {message}"
     return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
 
 
 def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:
-    """The model whose fields are valid at ``loc``."""
-    match tuple(loc):
-        case ():
-            return RewardSpec
-        case ("text", *_):
-            return TextSpec
-        case ("disk_cache", *_):
-            return DiskCacheSpec
-        case ("encoder", str(kind), *_):
-            return ENCODER_MODELS[kind]
-        case ("gates", *_):
-            return GateSpec
-        case ("terms", _, _, "floor", *_):
-            return FloorSpec
-        case ("terms", _, str(kind), *_):
-            return TERM_MODELS[kind]
-    raise AssertionError(f"no model at {loc}")
+    """The model whose fields are valid at ``loc``, which names fields, keys, indices and the kinds of unions."""
+    models: dict[str, type[BaseModel]] = {"": RewardSpec}
+    for part in loc:
+        if len(models) == 1 and part in (fields := next(iter(models.values())).model_fields):
+            models = {str(_kind(model)): model for model in _models_in(fields[str(part)].annotation)}
+        elif part in models:
+            models = {str(part): models[str(part)]}
+    return next(iter(models.values()))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _kind(model: type[BaseModel]) -> object:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else ""

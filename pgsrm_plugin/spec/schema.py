@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from pgsrm_plugin import encoders, terms
+from pgsrm_plugin.encoders import EncoderSection
+from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
-from pgsrm_plugin.spec.base import Section, TagName, beside_spec, problem_at
-from pgsrm_plugin.spec.encoders import EncoderSpec
-from pgsrm_plugin.spec.terms import NEEDS_ENCODER, PENALTIES, LengthSpec, TermSpec
+from pgsrm_plugin.section import Section, problem_at
+from pgsrm_plugin.terms import Term
+from pgsrm_plugin.text import TextSpec
 
-TERM_MODELS: dict[str, type[Section]] = {
-    model.model_fields["kind"].default: model for model in get_args(get_args(TermSpec)[0])
-}
-"""The model of each kind of term."""
-
+if TYPE_CHECKING:
+    AnyTerm = Term
+    AnyEncoder = EncoderSection
+else:  # the kinds are known when the program runs: other packages add theirs
+    AnyTerm = Annotated[Union[tuple(terms.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
 RESERVED = frozenset({"scored", "unscorable", "truncated", "reference_truncated", "response_chars", "gate_failed"})
 """Names that the output's own columns have."""
 Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
-
-
-class TextSpec(Section):
-    """What part of a response is scored, and in what form."""
-
-    strip_thinking: bool = Field(True, description="remove thinking blocks; an unclosed one runs to the end")
-    thinking_tags: tuple[TagName, ...] = ("think", "thinking")
-    answer_tag: TagName | None = Field(None, description="score only the inside of <tag>; without it: unscorable")
-    unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normal form")
-    lowercase: bool = False
-    max_chars: int = Field(20_000, ge=16, description="longer texts are cut here before encoding, and counted")
 
 
 class GateSpec(Section):
@@ -52,15 +44,6 @@ class GateSpec(Section):
         return self
 
 
-class DiskCacheSpec(Section):
-    """Embeddings kept on disk, for any number of processes and runs; texts only as digests."""
-
-    folder: Path = Field(description="made if missing; '~' is understood, a relative path starts at the spec's folder")
-    max_mb: float = Field(4096.0, ge=16, description="bound for the folder; what was used longest ago goes")
-
-    _resolve = field_validator("folder", mode="before")(beside_spec)
-
-
 class RewardSpec(Section):
     """One reward: an encoder, terms, weights, gates and how they are composed.
 
@@ -69,11 +52,9 @@ class RewardSpec(Section):
 
     name: str = Field("", description="shown in logs and reports")
     description: str = ""
-    encoder: EncoderSpec | None = Field(
-        None, description="needed by semantic, contrast, bertscore and length in tokens"
-    )
+    encoder: AnyEncoder | None = Field(None, description="needed by semantic, contrast, bertscore and length in tokens")
     text: TextSpec = TextSpec()
-    terms: dict[str, TermSpec] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
+    terms: dict[str, AnyTerm] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
     weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")
     gates: tuple[GateSpec, ...] = ()
     aggregate: Literal["sum", "group_normalised"] = Field(
@@ -87,21 +68,22 @@ class RewardSpec(Section):
 
     @field_validator("terms", mode="before")
     @classmethod
-    def _kind_from_name(cls, terms: Any) -> Any:
-        if not isinstance(terms, dict):
-            return terms
+    def _kind_from_name(cls, sections: Any) -> Any:
+        if not isinstance(sections, dict):
+            return sections
         named = {}
-        for name, body in terms.items():
+        for name, body in sections.items():
             if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w.-]*", str(name)):
                 why = "a column of the output" if name in RESERVED else "not made of letters, digits, '_', '.', '-'"
                 raise problem_at(("terms", str(name)), f"{name!r} is {why}; give the term another name")
             body = {} if body is None else body
             if isinstance(body, dict) and "kind" not in body:
-                if name not in TERM_MODELS:
+                if name not in terms.KINDS:
                     raise problem_at(
                         ("terms", str(name)),
-                        f"{name!r} is no kind of term{did_you_mean(str(name), TERM_MODELS)}; "
-                        f"to use a name of your own add `kind:` (one of {', '.join(TERM_MODELS)})",
+                        f"{name!r} is no kind of term{did_you_mean(str(name), terms.KINDS)}; "
+                        f"to use a name of your own add `kind:` (one of {', '.join(terms.KINDS)})"
+                        f"{terms.KINDS.why_broken(str(name))}",
                     )
                 body = {"kind": name, **body}
             named[name] = body
@@ -126,7 +108,7 @@ class RewardSpec(Section):
     @model_validator(mode="after")
     def _penalties_subtract(self) -> Self:
         for name, term in self.terms.items():
-            if term.kind in PENALTIES and self.weight(name) > 0:
+            if term.is_fault and self.weight(name) > 0:
                 raise problem_at(
                     ("weights", name) if self.weights else ("terms", name),
                     f"{name!r} measures a fault (0 is best), so its weight must be 0 or negative, "
@@ -137,18 +119,20 @@ class RewardSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _encoder_where_needed(self) -> Self:
+    def _encoder_gives_what_terms_need(self) -> Self:
         for name, term in self.terms.items():
-            in_tokens = isinstance(term, LengthSpec) and term.unit == "tokens"
-            if self.encoder is None and (term.kind in NEEDS_ENCODER or in_tokens):
+            needs = term.needs()
+            if needs.encoder and self.encoder is None:
                 raise problem_at(("terms", name), f"{name!r} needs an encoder: add an `encoder:` section")
-            kind = self.encoder.kind if self.encoder is not None else "hf"
-            if term.kind == "bertscore" and kind != "hf":
-                raise problem_at(("terms", name), f"{name!r} needs token states, so an encoder of kind hf, not {kind}")
-            if in_tokens and kind == "http":
-                raise problem_at(
-                    ("terms", name), f"{name!r} counts tokens, but an endpoint tells none; use unit: words"
-                )
+            if self.encoder is None:
+                continue
+            if needs.token_states and not self.encoder.gives.token_states:
+                able = [kind for kind, section in encoders.KINDS.items() if section.gives.token_states]
+                message = f"needs token states, so an encoder of kind {' or '.join(able)}, not {self.encoder.kind}"
+                raise problem_at(("terms", name), f"{name!r} {message}")
+            if needs.tokens and not self.encoder.gives.tokens:
+                message = f"counts tokens, but {self.encoder.called} tells none; use unit: words"
+                raise problem_at(("terms", name), f"{name!r} {message}")
         return self
 
     def weight(self, name: str) -> float:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
-import pgsrm_plugin
 from pgsrm_plugin.errors import SpecError, did_you_mean
 
 
 def shipped_specs() -> dict[str, Path]:
     """The shipped specs by name, from the installed wheel or the checkout's ``recipes/rewards``."""
-    package = Path(pgsrm_plugin.__file__).parent
+    package = Path(str(files("pgsrm_plugin")))
     for folder in (package / "_recipes" / "rewards", package.parent / "recipes" / "rewards"):
         if folder.is_dir():
             return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -1,10 +1,9 @@
-"""The terms: one small module each, and the literal dict that names them."""
+"""The terms: one module each, which says everything about its term."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
+from pgsrm_plugin.kinds import Kinds
+from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.terms.bertscore import BertScore
 from pgsrm_plugin.terms.bleu import Bleu
 from pgsrm_plugin.terms.contrast import Contrast
@@ -16,26 +15,23 @@ from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.repetition import Repetition
 from pgsrm_plugin.terms.rouge import Rouge
 from pgsrm_plugin.terms.semantic import Semantic
-from pgsrm_plugin.types import Term
 
-if TYPE_CHECKING:
-    from pgsrm_plugin.spec.terms import TermSpec
+__all__ = ["KINDS", "TERMS", "Needs", "Term"]
 
-TERMS: dict[str, Callable[[Any], Term]] = {
-    "semantic": Semantic,
-    "contrast": Contrast,
-    "exact_match": ExactMatch,
-    "correctness": Correctness,
-    "format": Format,
-    "length": Length,
-    "repetition": Repetition,
-    "prompt_copy": PromptCopy,
-    "bleu": Bleu,
-    "rouge": Rouge,
-    "bertscore": BertScore,
-}
+TERMS: tuple[type[Term], ...] = (
+    Semantic,
+    Contrast,
+    ExactMatch,
+    Correctness,
+    Format,
+    Length,
+    Repetition,
+    PromptCopy,
+    Bleu,
+    Rouge,
+    BertScore,
+)
+"""The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 
-
-def build_term(spec: TermSpec) -> Term:
-    """The term that a section of the spec describes."""
-    return TERMS[spec.kind](spec)
+KINDS = Kinds.find("pgsrm.terms", Term, TERMS)  # type: ignore[type-abstract]
+"""All kinds there are, by name."""

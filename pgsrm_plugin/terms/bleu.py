@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
-from pgsrm_plugin.spec.terms import BleuSpec
-from pgsrm_plugin.types import Embedder, PreparedRow
+from pgsrm_plugin.terms.base import Needs, Term
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+
+    from pgsrm_plugin.types import Embedder, Row
 
 
-class Bleu:
-    """Multi-reference sentence BLEU with exponential smoothing and effective order, over 100."""
+class Bleu(Term):
+    """Sentence BLEU against all references (sacrebleu, exponential smoothing), over 100.
 
-    bounds = (0.0, 1.0)
-    penalty = False
+    With effective order: a text shorter than four words is judged by the n-grams that it has.
+    """
 
-    def __init__(self, spec: BleuSpec) -> None:
-        from sacrebleu.metrics.bleu import BLEU
+    kind: Literal["bleu"] = "bleu"
+    lowercase: bool = False
 
-        self._bleu = BLEU(lowercase=spec.lowercase, smooth_method="exp", effective_order=True)
+    def needs(self) -> Needs:
+        """References."""
+        return Needs(references=True)
 
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in [0, 1]."""
-        return [min(1.0, self._bleu.sentence_score(row.response, list(row.references)).score / 100) for row in rows]
+        bleu = _bleu(self.lowercase)
+        return [min(1.0, bleu.sentence_score(row.response.text, list(row.targets)).score / 100) for row in rows]
+
+
+@functools.cache
+def _bleu(lowercase: bool) -> BLEU:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(lowercase=lowercase, smooth_method="exp", effective_order=True)

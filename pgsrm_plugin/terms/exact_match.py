@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pgsrm_plugin.spec.terms import ExactMatchSpec
+from pydantic import Field
+
+from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.text.clean import normalise_space
-from pgsrm_plugin.types import Embedder, PreparedRow
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embedder, Row
 
 
-class ExactMatch:
-    """1 if the response equals any target, surrounding and repeated white space aside, else 0."""
+class ExactMatch(Term):
+    """1 if the response equals a reference (or the ground truth), else 0: the binary baseline.
 
-    bounds = (0.0, 1.0)
-    penalty = False
+    Surrounding and repeated white space never counts.
+    """
 
-    def __init__(self, spec: ExactMatchSpec) -> None:
-        self._spec = spec
+    kind: Literal["exact_match"] = "exact_match"
+    against: Literal["references", "ground_truth"] = "references"
+    casefold: bool = Field(True, description="compare lower-case; surrounding white space never counts")
+    verdict: ClassVar = 1
 
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
+    def needs(self) -> Needs:
+        """What it compares with."""
+        return Needs(references=self.against == "references", ground_truth=self.against == "ground_truth")
+
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """0 or 1 a row."""
-        return [float(self._form(row.response) in map(self._form, self._targets(row))) for row in rows]
+        return [float(self._form(row.response.text) in map(self._form, self._targets(row))) for row in rows]
 
-    def _targets(self, row: PreparedRow) -> Sequence[str]:
-        return row.references if self._spec.against == "references" else (row.ground_truth or "",)
+    def _targets(self, row: Row) -> Sequence[str]:
+        return row.targets if self.against == "references" else (row.ground_truth or "",)
 
     def _form(self, text: str) -> str:
         text = normalise_space(text)
-        return text.casefold() if self._spec.casefold else text
+        return text.casefold() if self.casefold else text

@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
-from pgsrm_plugin.spec.terms import FormatSpec
-from pgsrm_plugin.types import Embedder, PreparedRow
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from pgsrm_plugin.section import TagName
+from pgsrm_plugin.terms.base import Pattern, Term
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embedder, Row
 
 
-class Format:
-    """1 if the response is the tags, each once, in order, non-empty, nothing outside; or matches the pattern.
+class Format(Term):
+    """1 if the raw response has the demanded form, else 0.
 
-    Tags are looked for in the response without its thinking and, if that does not fit, in the whole of it, so that both
-    ``[answer]`` and ``[think, answer]`` can be demanded of a thinking model. The pattern must match the whole response.
+    The form is the tags, each once, in order, non-empty, nothing outside; or the pattern, which must match the whole
+    response. Tags are looked for in the response without its thinking and, if that does not fit, in the whole of it, so
+    that both ``[answer]`` and ``[think, answer]`` can be demanded of a thinking model.
     """
 
-    bounds = (0.0, 1.0)
-    penalty = False
+    kind: Literal["format"] = "format"
+    tags: tuple[TagName, ...] = Field(
+        (), description="each exactly once, in this order, non-empty, nothing outside them"
+    )
+    pattern: Pattern = Field(None, description="a regular expression that the whole response must match")
 
-    def __init__(self, spec: FormatSpec) -> None:
-        self._tags = [tag.lower() for tag in spec.tags]
-        self._pattern = re.compile(spec.pattern, re.DOTALL) if spec.pattern is not None else None
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if bool(self.tags) == (self.pattern is not None):
+            raise ValueError("give either tags or pattern")
+        if len(set(self.tags)) < len(self.tags):
+            raise ValueError("tags names a tag twice, but each must occur once")
+        return self
 
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """0 or 1 a row."""
         return [float(self._fits(row)) for row in rows]
 
-    def _fits(self, row: PreparedRow) -> bool:
-        if self._pattern is not None:
-            return self._pattern.fullmatch(row.raw_response.strip()) is not None
-        return self._is_tags(row.visible_response) or self._is_tags(row.raw_response)
+    def _fits(self, row: Row) -> bool:
+        if self.pattern is not None:
+            return re.compile(self.pattern, re.DOTALL).fullmatch(row.raw.strip()) is not None
+        return self._is_tags(row.visible) or self._is_tags(row.raw)
 
     def _is_tags(self, text: str) -> bool:
         text = text.strip().lower()
         position = 0
-        for tag in self._tags:
+        for tag in map(str.lower, self.tags):
             opening, closing = f"<{tag}>", f"</{tag}>"
             if text.count(opening) != 1 or text.count(closing) != 1 or not text.startswith(opening, position):
                 return False

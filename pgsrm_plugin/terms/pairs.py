@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
-from pgsrm_plugin import functional
-from pgsrm_plugin.types import PreparedRow
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Row
 
 Pair = tuple[str, str]
 
 
-def distinct_pairs(rows: Sequence[PreparedRow]) -> list[Pair]:
+def distinct_pairs(rows: Sequence[Row]) -> list[Pair]:
     """Every (response, reference) pair once, sorted: a value must not depend on where in the batch its row stands."""
-    return sorted({(row.response, reference) for row in rows for reference in row.references})
+    return sorted({(row.response.text, target) for row in rows for target in row.targets})
 
 
-def best_over_references(rows: Sequence[PreparedRow], score: Callable[[list[Pair]], Iterable[float]]) -> list[float]:
+def best_over_references(rows: Sequence[Row], score: Callable[[list[Pair]], Iterable[float]]) -> list[float]:
     """The greatest score over each row's references."""
     pairs = distinct_pairs(rows)
     values = dict(zip(pairs, score(pairs), strict=True))
-    return [max(values[row.response, reference] for reference in row.references) for row in rows]
+    return [max(values[row.response.text, target] for target in row.targets) for row in rows]
 
 
 def quantised(values: Sequence[float], step: float, bounds: tuple[float, float]) -> list[float]:
     """See :func:`pgsrm_plugin.functional.quantise`."""
-    rounded = functional.quantise(torch.tensor(values, dtype=torch.float64), step, *bounds)
+    import torch
+
+    from pgsrm_plugin.functional import quantise
+
+    rounded = quantise(torch.tensor(values, dtype=torch.float64), step, *bounds)
     return [float(value) for value in rounded.tolist()]

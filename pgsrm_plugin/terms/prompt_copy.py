@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pgsrm_plugin.spec.terms import PromptCopySpec
+from pydantic import Field
+
+from pgsrm_plugin.terms.base import Term
 from pgsrm_plugin.terms.ngrams import word_ngrams
-from pgsrm_plugin.types import Embedder, PreparedRow
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embedder, Row
 
 
-class PromptCopy:
-    """The share of the response's n-grams that stand in the prompt. A response shorter than n words is one n-gram."""
+class PromptCopy(Term):
+    """The share of the response's word n-grams that stand in the prompt: a fault, so weigh it negatively.
 
-    bounds = (0.0, 1.0)
-    penalty = True
+    A response shorter than n words is one n-gram.
+    """
 
-    def __init__(self, spec: PromptCopySpec) -> None:
-        self._n = spec.ngram
+    kind: Literal["prompt_copy"] = "prompt_copy"
+    ngram: int = Field(3, ge=1, le=16)
+    is_fault: ClassVar = True
 
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in [0, 1]."""
-        return [self._share(row) for row in rows]
+        return [_copied_share(row.response.text, row.prompt, self.ngram) for row in rows]
 
-    def _share(self, row: PreparedRow) -> float:
-        n = min(self._n, max(1, len(word_ngrams(row.response, 1))))
-        ngrams = word_ngrams(row.response, n)
-        copied = set(word_ngrams(row.prompt, n))
-        return sum(ngram in copied for ngram in ngrams) / len(ngrams) if ngrams else 0.0
+
+def _copied_share(response: str, prompt: str, ngram: int) -> float:
+    n = min(ngram, max(1, len(word_ngrams(response, 1))))
+    ngrams = word_ngrams(response, n)
+    copied = set(word_ngrams(prompt, n))
+    return sum(one in copied for one in ngrams) / len(ngrams) if ngrams else 0.0

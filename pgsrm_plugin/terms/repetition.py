@@ -1,27 +1,35 @@
-"""Repetition: one minus the distinct-n ratio (the unique-trigram ratio of R3, arXiv 2402.03469)."""
+"""Repetition within the response."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pgsrm_plugin.spec.terms import RepetitionSpec
+from pydantic import Field
+
+from pgsrm_plugin.terms.base import Term
 from pgsrm_plugin.terms.ngrams import word_ngrams
-from pgsrm_plugin.types import Embedder, PreparedRow
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embedder, Row
 
 
-class Repetition:
-    """The share of the response's n-grams that occurred before in it: 0 for none, towards 1 for a loop."""
+class Repetition(Term):
+    r"""The share of the response's word n-grams that repeat an earlier one: a fault, so weigh it negatively.
 
-    bounds = (0.0, 1.0)
-    penalty = True
+    :math:`1 - |\mathrm{distinct}| / |\mathrm{all}|`, one minus the unique-trigram ratio of R3 (arXiv 2402.03469): 0 for
+    none and for a text shorter than n words, towards 1 for a loop.
+    """
 
-    def __init__(self, spec: RepetitionSpec) -> None:
-        self._n = spec.ngram
+    kind: Literal["repetition"] = "repetition"
+    ngram: int = Field(3, ge=1, le=16)
+    is_fault: ClassVar = True
 
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
-        """Values in [0, 1); 0 for a text shorter than n words."""
-        return [self._share(row.uncut_response) for row in rows]
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
+        """Values in [0, 1)."""
+        return [_repeated_share(row.response.uncut, self.ngram) for row in rows]
 
-    def _share(self, text: str) -> float:
-        ngrams = word_ngrams(text, self._n)
-        return 1.0 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+def _repeated_share(text: str, n: int) -> float:
+    ngrams = word_ngrams(text, n)
+    return 1.0 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
-from pgsrm_plugin.spec.terms import RougeSpec
+from pydantic import Field
+
+from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.terms.ngrams import word_ngrams
 from pgsrm_plugin.terms.pairs import Pair, best_over_references
-from pgsrm_plugin.types import Embedder, PreparedRow
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    from pgsrm_plugin.types import Embedder, Row
+
+
+class Rouge(Term):
+    """ROUGE F-measure, the best over the references.
+
+    On lower-case words of any script, without stemming.
+    """
+
+    kind: Literal["rouge"] = "rouge"
+    variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
+    max_words: int = Field(512, ge=1, description="words read of each text; the time of rougeL is quadratic in them")
+
+    def needs(self) -> Needs:
+        """References."""
+        return Needs(references=True)
+
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
+        """Values in [0, 1]."""
+        return best_over_references(rows, self._score)
+
+    def _score(self, pairs: Sequence[Pair]) -> Iterator[float]:
+        scorer = _scorer(self.variant, self.max_words)
+        for response, reference in pairs:
+            yield float(scorer.score(reference, response)[self.variant].fmeasure)
 
 
 class _Words:
@@ -20,22 +52,8 @@ class _Words:
         return [word for (word,) in word_ngrams(text, 1) if word[0].isalnum()][: self._limit]
 
 
-class Rouge:
-    """ROUGE F-measure of the best reference, on lower-case words of any script, without stemming."""
+@functools.lru_cache(maxsize=16)
+def _scorer(variant: str, max_words: int) -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer
 
-    bounds = (0.0, 1.0)
-    penalty = False
-
-    def __init__(self, spec: RougeSpec) -> None:
-        from rouge_score.rouge_scorer import RougeScorer
-
-        self._variant = spec.variant
-        self._scorer = RougeScorer([spec.variant], tokenizer=_Words(spec.max_words))
-
-    def __call__(self, rows: Sequence[PreparedRow], embedder: Embedder) -> list[float]:
-        """Values in [0, 1]."""
-        return best_over_references(rows, self._score)
-
-    def _score(self, pairs: Sequence[Pair]) -> Iterator[float]:
-        for response, reference in pairs:
-            yield float(self._scorer.score(reference, response)[self._variant].fmeasure)
+    return RougeScorer([variant], tokenizer=_Words(max_words))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.text.clean import ScoredText, clean, prepare, prepare_reference, prompt_text, strip_thinking
-from pgsrm_plugin.types import PreparedRow, RewardSample
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.clean import clean, has_content, inside_tag, prompt_text, strip_thinking
+from pgsrm_plugin.types import RewardSample, Row, ScoredText
 
 _Key = tuple[str, str, tuple[str, ...], str]
 
@@ -21,19 +21,17 @@ class PreparedBatch:
     Attributes:
         index_B: each sample's distinct row.
         first: the first sample of each distinct row.
-        rows, responses, references: of each distinct row, what the terms see and how it came about.
+        rows: the distinct rows.
     """
 
     index_B: torch.Tensor
     first: list[int]
-    rows: list[PreparedRow]
-    responses: list[ScoredText]
-    references: list[list[ScoredText]]
+    rows: list[Row]
 
     def texts(self) -> list[str]:
         """All texts to embed: scorable responses and references."""
-        responses = [response.text for response in self.responses if response.unscorable is None]
-        return responses + [reference.text for references in self.references for reference in references]
+        responses = [row.response.text for row in self.rows if row.response.unscorable is None]
+        return responses + [target for row in self.rows for target in row.targets]
 
 
 def prepare_batch(samples: Sequence[RewardSample], spec: TextSpec, with_references: bool) -> PreparedBatch:
@@ -43,14 +41,24 @@ def prepare_batch(samples: Sequence[RewardSample], spec: TextSpec, with_referenc
     for i, key in enumerate(keys):
         first.setdefault(key, i)
     position = {key: row for row, key in enumerate(first)}
-    responses = [prepare(response, spec) for _, response, _, _ in first]
-    known = {text: prepare_reference(text, spec) for _, _, texts, _ in first for text in texts}
-    references = [[known[text] for text in texts] for _, _, texts, _ in first]
+    references = {text: prepare_reference(text, spec) for _, _, texts, _ in first for text in texts}
     rows = [
-        _row(key, response, targets, spec) for key, response, targets in zip(first, responses, references, strict=True)
+        _row(prompt, response, tuple(references[text] for text in texts), truth, spec)
+        for prompt, response, texts, truth in first
     ]
-    index_B = torch.tensor([position[key] for key in keys], dtype=torch.int64)
-    return PreparedBatch(index_B, list(first.values()), rows, responses, references)
+    return PreparedBatch(torch.tensor([position[key] for key in keys], dtype=torch.int64), list(first.values()), rows)
+
+
+def prepare(raw: str, spec: TextSpec) -> ScoredText:
+    """The scored part of a response."""
+    return _scored(_visible(clean(raw, spec), spec), spec)
+
+
+def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
+    """A reference in the form in which responses are scored; one without the answer tag is taken whole."""
+    text = _visible(clean(raw, spec), spec)
+    answer = None if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
+    return _bounded(text if answer is None else answer, spec)
 
 
 def _key(sample: RewardSample, with_references: bool) -> _Key:
@@ -58,16 +66,23 @@ def _key(sample: RewardSample, with_references: bool) -> _Key:
     return prompt_text(sample.prompt), sample.response, references, sample.ground_truth or ""
 
 
-def _row(key: _Key, response: ScoredText, references: Sequence[ScoredText], spec: TextSpec) -> PreparedRow:
-    prompt, raw, _, truth = key
-    raw, truth = clean(raw, spec), clean(truth, spec)
-    visible = strip_thinking(raw, spec.thinking_tags) if spec.strip_thinking else raw
-    return PreparedRow(
-        prompt=clean(prompt, spec),
-        raw_response=raw,
-        visible_response=visible.strip(),
-        response=response.text,
-        uncut_response=response.uncut,
-        references=tuple(reference.text for reference in references),
-        ground_truth=truth.lower() if spec.lowercase else truth,
-    )
+def _row(prompt: str, response: str, references: tuple[ScoredText, ...], truth: str, spec: TextSpec) -> Row:
+    raw, truth = clean(response, spec), clean(truth, spec)
+    visible = _visible(raw, spec)
+    truth = truth.lower() if spec.lowercase else truth
+    return Row(clean(prompt, spec), raw, visible.strip(), _scored(visible, spec), references, truth)
+
+
+def _visible(text: str, spec: TextSpec) -> str:
+    return strip_thinking(text, spec.thinking_tags) if spec.strip_thinking else text
+
+
+def _scored(visible: str, spec: TextSpec) -> ScoredText:
+    answer = visible if spec.answer_tag is None else inside_tag(visible, spec.answer_tag)
+    return ScoredText("", "", "no answer tag", False) if answer is None else _bounded(answer, spec)
+
+
+def _bounded(text: str, spec: TextSpec) -> ScoredText:
+    uncut = text.strip().lower() if spec.lowercase else text.strip()
+    text = uncut[: spec.max_chars].rstrip()
+    return ScoredText(text, uncut, None if has_content(text) else "empty", len(uncut) > spec.max_chars)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.types import Prompt
+from pgsrm_plugin.text import TextSpec
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Prompt
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -28,47 +29,6 @@ _NUMBER = re.compile(
     re.ASCII | re.VERBOSE,
 )
 _SPACE = re.compile(r"\s+")
-
-
-@dataclass(frozen=True)
-class ScoredText:
-    """The text that the terms see.
-
-    Attributes:
-        text: clean text, surrounding white space removed, at most ``max_chars`` long.
-        uncut: the same at its whole length.
-        unscorable: why it cannot be scored (``"empty"``, ``"no answer tag"``), or None.
-        truncated: whether ``max_chars`` cut it.
-    """
-
-    text: str
-    uncut: str
-    unscorable: str | None
-    truncated: bool
-
-
-def prepare(raw: str, spec: TextSpec) -> ScoredText:
-    """The scored part of a response."""
-    text = clean(raw, spec)
-    if spec.strip_thinking:
-        text = strip_thinking(text, spec.thinking_tags)
-    answer = text if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
-    return ScoredText("", "", "no answer tag", False) if answer is None else _bounded(answer, spec)
-
-
-def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
-    """A reference in the form in which responses are scored; one without the answer tag is taken whole."""
-    text = clean(raw, spec)
-    if spec.strip_thinking:
-        text = strip_thinking(text, spec.thinking_tags)
-    answer = None if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
-    return _bounded(text if answer is None else answer, spec)
-
-
-def _bounded(text: str, spec: TextSpec) -> ScoredText:
-    uncut = text.strip().lower() if spec.lowercase else text.strip()
-    text = uncut[: spec.max_chars].rstrip()
-    return ScoredText(text, uncut, None if has_content(text) else "empty", len(uncut) > spec.max_chars)
 
 
 def clean(text: str, spec: TextSpec) -> str:

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -49,10 +50,16 @@ def snapshot() -> dict[str, Any]:
         ],
         "reward_messages": [_refusal(lambda text=text: SemanticReward(parse_spec(text))) for text in REFUSED_REWARDS],
         "row_messages": list(_row_messages()),
-        "schema": json_schema(),
+        "schema": _without_suffix(json_schema()),
         "identities": dict(_identities()),
         "cache_keys": _cache_keys(),
     }
+
+
+def _without_suffix(schema: dict[str, Any]) -> Any:
+    """The schema with definitions called by what they are, with or without ``Spec`` at the end of the class's name."""
+    text = re.sub(r'"((?:#/\$defs/)?[A-Z]\w*?)Spec"', r'"\1"', json.dumps(schema))
+    return json.loads(text)
 
 
 def _scored(spec: Any) -> dict[str, Any]:

@@ -33,10 +33,9 @@ from pgsrm_lab.bench.streaming import Streamed, Window, poisson_arrivals, stream
 from pgsrm_lab.bench.tuned import token_batches
 from pgsrm_lab.bench.wording import bar_title, facts, spread
 from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
-from pgsrm_plugin.encoders.hashing import HashingEncoder
+from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
 
 ROOT = Path(__file__).parents[2]
 PAIRS = Pairs(("a", "b", "a", "c"), ("r", "r", "r", "s"), (0, 0, 0, 1))

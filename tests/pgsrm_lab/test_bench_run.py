@@ -22,9 +22,8 @@ from pgsrm_lab.bench.run import BenchSettings, run_bench, true_cosines
 from pgsrm_lab.bench.tuned import Batching, Tuned, best_batching
 from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.cli import main
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 WORKLOAD = WorkloadSettings(prompts=4, group=4, mean_tokens=12)
 BARS = {"per_sample", "default", "tuned", "ours"}
@@ -93,7 +92,7 @@ def test_padding_and_lengths_are_those_of_the_model(tiny: Path) -> None:
 
 def test_a_prompt_and_a_truncation_of_the_spec_reach_the_baseline(tiny: Path) -> None:
     spec = HfEncoderSpec(model=str(tiny), prompt="aa bb ", max_tokens=8)
-    baseline, encoder = Baseline(spec), build_encoder(spec)
+    baseline, encoder = Baseline(spec), spec.build()
     assert baseline.lengths(["cc", "cc " * 40]) == [5, 8]
     texts = ["cc", "dd ee " * 9]
     torch.testing.assert_close(
@@ -186,7 +185,7 @@ def test_what_a_run_says_of_the_workload(both: dict[str, Any]) -> None:
 
 
 def test_known_texts_are_not_computed_again(tiny: Path) -> None:
-    encoder = build_encoder(HfEncoderSpec(model=str(tiny)))
+    encoder = HfEncoderSpec(model=str(tiny)).build()
     seen: list[int] = []
     encode = encoder.encode
     encoder.encode = lambda texts: (seen.append(len(texts)), encode(texts))[1]  # type: ignore[method-assign]

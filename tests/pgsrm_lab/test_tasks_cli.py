@@ -13,9 +13,8 @@ from pgsrm_lab.tasks import TASKS, load_task
 from pgsrm_lab.tasks.cosines import measure_cosines
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.data.rows import read_records
-from pgsrm_plugin.encoders import build_encoder
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
-from pgsrm_plugin.spec.schema import TextSpec
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
+from pgsrm_plugin.text import TextSpec
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "tasks.md"
 
@@ -118,7 +117,7 @@ def test_cosines_against_numpy() -> None:
 
     import numpy as np
 
-    task, encoder = load_task("categories"), build_encoder(HashingEncoderSpec())
+    task, encoder = load_task("categories"), HashingEncoderSpec().build()
     measured = measure_cosines(task, encoder, TextSpec())
     answers = sorted(set(task.expert.values()))
     wrong = [task.mistakes[prompt] for prompt in task.prompts]

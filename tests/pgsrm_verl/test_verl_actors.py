@@ -22,11 +22,10 @@ pytest.importorskip("ray", reason="ray is not installed")
 import ray
 from ray import cloudpickle
 
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import parse_spec
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
 from pgsrm_plugin.types import Embeddings, RewardSample, TokenEncoder
 from pgsrm_verl.settings import EncoderSettings, MicroBatchSettings
 from pgsrm_verl.streaming.actors import ActorEncoder, replica_of
@@ -54,7 +53,7 @@ class Faulty:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.inner = build_encoder(SPEC)
+        self.inner = SPEC.build()
         self.identity = self.inner.identity
 
     def encode(self, texts):
@@ -124,7 +123,7 @@ def diary(folder: Path) -> list[tuple[str, str]]:
 
 
 def test_it_equals_the_encoder_itself(shared):
-    encoder, direct = shared(partial(build_encoder, SPEC), replicas=3), build_encoder(SPEC)
+    encoder, direct = shared(SPEC.build, replicas=3), SPEC.build()
     assert encoder.identity == direct.identity
     assert isinstance(encoder, TokenEncoder)
     for texts in (TEXTS, TEXTS[::-1], ["a", "a", ""], []):
@@ -177,7 +176,7 @@ def test_a_replica_killed_in_mid_call_comes_back_and_nothing_is_lost(how, shared
         (tmp_path / "hold").unlink(missing_ok=True)
         return await asyncio.wait_for(answer, 90)
 
-    assert same(asyncio.run(run()), build_encoder(SPEC).encode(TEXTS))
+    assert same(asyncio.run(run()), SPEC.build().encode(TEXTS))
     after = [replica["pid"] for replica in encoder._call_all([(0, ()), (1, ())], "describe")]
     assert len(set(before) & set(after)) == 1, "one replica is another process now, the other the same"
     asked = Counter(text for _, text in diary(tmp_path))
@@ -194,7 +193,7 @@ def test_a_replica_that_dies_again_and_again_is_given_up_at_the_deadline(shared,
         encoder.encode(TEXTS)
     (tmp_path / "exit-always").unlink()
     encoder._settings = settings(replicas=1)
-    assert same(encoder.encode(TEXTS), build_encoder(SPEC).encode(TEXTS)), "and it works again later"
+    assert same(encoder.encode(TEXTS), SPEC.build().encode(TEXTS)), "and it works again later"
 
 
 def test_a_replica_that_hangs_is_an_error_at_the_deadline(shared, tmp_path):
@@ -205,7 +204,7 @@ def test_a_replica_that_hangs_is_an_error_at_the_deadline(shared, tmp_path):
         encoder.encode(TEXTS)
     (tmp_path / "hold").unlink()
     encoder._settings = settings(replicas=1)
-    assert same(encoder.encode(["x"]), build_encoder(SPEC).encode(["x"]))
+    assert same(encoder.encode(["x"]), SPEC.build().encode(["x"]))
 
 
 def test_rewards_while_a_replica_dies_are_right_and_each_is_given_once(shared, tmp_path):
@@ -255,7 +254,7 @@ def test_an_encoder_that_cannot_be_built_says_why(shared):
 
 def test_replicas_share_the_gpus_of_verls_pool(shared):
     with pytest.raises(SpecError, match="verl has placed no training GPUs in this Ray job; set it to 0"):
-        shared(partial(build_encoder, SPEC), gpus_per_replica=0.3)
+        shared(SPEC.build, gpus_per_replica=0.3)
     bundle = {"CPU": 3, "GPU": 1}  # as verl's RayResourcePool makes them
     pg = ray.util.placement_group([bundle, bundle], strategy="STRICT_PACK", name="global_poolverl_group_2:0")
     ray.get(pg.ready(), timeout=30)
@@ -267,9 +266,9 @@ def test_replicas_share_the_gpus_of_verls_pool(shared):
 
     place = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
     trainers = [Actor.options(scheduling_strategy=place(pg, placement_group_bundle_index=i)).remote() for i in (0, 1)]
-    encoder = shared(partial(build_encoder, SPEC), gpus_per_replica=0.3, replicas=3)
+    encoder = shared(SPEC.build, gpus_per_replica=0.3, replicas=3)
     held = [str(ray.get(trainer.gpus.remote())[0]) for trainer in trainers]
     assert {replica["placement_group"] for replica in encoder.replicas} == {pg.id.hex()}
     assert [replica["gpus"] for replica in encoder.replicas] == [[held[0]], [held[1]], [held[0]]]
-    assert same(encoder.encode(TEXTS), build_encoder(SPEC).encode(TEXTS))
+    assert same(encoder.encode(TEXTS), SPEC.build().encode(TEXTS))
     ray.util.remove_placement_group(pg)

@@ -15,9 +15,9 @@ pytest.importorskip("verl", reason="verl is not installed")
 import verl_support as support
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import DataError, SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import RewardOutput
 from pgsrm_verl.colocated import checks, memory
 from pgsrm_verl.colocated.group import deal

@@ -19,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import AutoConfig
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
-from pgsrm_plugin.encoders import build_encoder
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.spec.shipped import shipped_specs
 from pgsrm_verl.colocated.checks import check_config, refuse_colocated_settings
 from pgsrm_verl.rehearsal.recipe import read_recipe, verl_folder
@@ -154,9 +153,7 @@ def test_the_index_has_its_hardware_and_its_command(recipe):
 
 def test_the_gsm8k_reward_reads_numbers_as_gsm8k_writes_them():
     spec = load_spec("semantic-gsm8k")
-    reward = SemanticReward(
-        spec.model_copy(update={"encoder": HashingEncoderSpec()}), build_encoder(HashingEncoderSpec())
-    )
+    reward = SemanticReward(spec.model_copy(update={"encoder": HashingEncoderSpec()}), HashingEncoderSpec().build())
     solution = "Half of 48 is 24. 48 + 24 = 72.\n#### 72"
     responses = {
         solution: (1, 1),

@@ -14,9 +14,9 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.sharded import ShardedEncoder
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 
 def run_case(case: dict[str, Any], rank: int, world: int) -> dict[str, Any]:

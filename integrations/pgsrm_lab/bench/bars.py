@@ -14,10 +14,10 @@ from pgsrm_lab.bench.rounds import Bar, Say
 from pgsrm_lab.bench.tuned import Tuned, best_batching, candidates
 from pgsrm_lab.bench.workload import Pairs
 from pgsrm_plugin import functional
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import PgsrmError, SpecError
-from pgsrm_plugin.spec.encoders import EncoderSpec, HfEncoderSpec
 from pgsrm_plugin.types import Encoder
 
 CACHE_MB = 4096.0
@@ -61,7 +61,7 @@ def make_lineup(spec: HfEncoderSpec, pairs: Pairs, say: Say) -> Lineup:
         ScorerError: ours fails its self-test.
     """
     say(f"loading the encoder, {spec.dtype}")
-    lineup = Lineup(build_encoder(spec))
+    lineup = Lineup(spec.build())
     _add_tuned(lineup, spec, pairs, say)
     _add_vllm(lineup, spec, say)
     lineup.bars["ours"] = Bar("ours", spec.dtype, embeds_with(lineup.encoder), lineup.bars["tuned"].device)
@@ -119,8 +119,8 @@ def _add_vllm(lineup: Lineup, spec: HfEncoderSpec, say: Say) -> None:
     say(f"starting vLLM, {spec.dtype}")
     shared = {name: getattr(spec, name) for name in ("model", "revision", "dtype", "prompt", "max_tokens")}
     try:
-        adapter: TypeAdapter[EncoderSpec] = TypeAdapter(EncoderSpec)
-        encoder = build_encoder(adapter.validate_python({"kind": "vllm", **shared}))
+        adapter: TypeAdapter[EncoderSection] = TypeAdapter(EncoderSection)
+        encoder = adapter.validate_python({"kind": "vllm", **shared}).build()
     except ValidationError as error:
         lineup.absent["vllm"] = f"its encoder does not take these settings: {error.errors()[0]['msg']}"
     except PgsrmError as error:

@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from pgsrm_lab.bench.workload import Pairs
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.load import find_model
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 
 class Baseline:

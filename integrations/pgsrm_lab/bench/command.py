@@ -14,7 +14,7 @@ from pgsrm_plugin.errors import DataError, SpecError
 if TYPE_CHECKING:
     from pgsrm_lab.bench.run import BenchSettings
     from pgsrm_lab.bench.workload import WorkloadSettings
-    from pgsrm_plugin.spec.encoders import HfEncoderSpec
+    from pgsrm_plugin.encoders.hf import HfEncoderSpec
 
 
 class Dtype(str, Enum):
@@ -81,8 +81,8 @@ def bench(
 def _encoder(spec: str, model: str, device: str) -> HfEncoderSpec:
     from pydantic import ValidationError
 
+    from pgsrm_plugin.encoders.hf import HfEncoderSpec
     from pgsrm_plugin.spec import load_spec
-    from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
     section = HfEncoderSpec(model=model) if model else load_spec(spec).encoder
     if section is None:

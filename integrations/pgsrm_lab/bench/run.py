@@ -21,9 +21,9 @@ from pgsrm_lab.bench.streaming import Window, poisson_arrivals, stream
 from pgsrm_lab.bench.tuned import cosines_between
 from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.report.machine import machine, versions
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Encoder
 
 SAMPLE_GROUPS, REPEAT_SHARE, REPEAT_ROUNDS = 16, 4, 3

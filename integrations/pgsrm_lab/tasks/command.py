@@ -88,10 +88,9 @@ def cosines(
     from pgsrm_lab.tasks import TASKS, load_task
     from pgsrm_lab.tasks.cosines import markdown, measure_cosines
     from pgsrm_plugin.cli.floor import encoder_sections
-    from pgsrm_plugin.encoders import build_encoder
     from pgsrm_plugin.spec.shipped import find_spec_file
 
     chosen = [load_task(name) for name in names or TASKS]
     encoder_spec, text_spec = encoder_sections(find_spec_file(spec))
-    encoder = build_encoder(encoder_spec)
+    encoder = encoder_spec.build()
     typer.echo(markdown([measure_cosines(task, encoder, text_spec) for task in chosen]))

@@ -11,8 +11,8 @@ import torch
 from pgsrm_lab.tasks.task import Task
 from pgsrm_plugin import functional
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.text.clean import prepare_reference
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import prepare_reference
 from pgsrm_plugin.types import Encoder
 
 

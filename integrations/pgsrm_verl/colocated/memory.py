@@ -7,9 +7,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.load import find_model
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 logger = logging.getLogger(__name__)
 GIB = 2**30

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders import EncoderSection
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.spec.encoders import EncoderSpec, HfEncoderSpec
 from pgsrm_plugin.types import Embeddings, Encoder, RewardOutput
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
@@ -86,17 +86,17 @@ class ColocatedRewards:
                 metrics["pgsrm/encoder_memory_gib"] = encoder.inner.peak_bytes / GIB
         return output, metrics
 
-    def _encoder(self, spec: EncoderSpec, pool: Any) -> Encoder:
+    def _encoder(self, spec: EncoderSection, pool: Any) -> Encoder:
         key = spec.model_dump_json()
         if key not in self._encoders:
             self._encoders[key] = _Metered(self._build(spec, pool, f"encoder{len(self._encoders)}"))
         return self._encoders[key]
 
-    def _build(self, spec: EncoderSpec, pool: Any, name: str) -> Encoder:
+    def _build(self, spec: EncoderSection, pool: Any, name: str) -> Encoder:
         if not isinstance(spec, HfEncoderSpec):
-            return build_encoder(spec)
+            return spec.build()
         if self.settings.placement == "cpu":
-            return build_encoder(spec.model_copy(update={"device": "cpu"}))
+            return spec.model_copy(update={"device": "cpu"}).build()
         if self._workers is None:
             self._workers = compat.RayWorkerGroup(
                 resource_pool=pool,

@@ -9,8 +9,8 @@ import psutil
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.sharded import Placement, ShardedEncoder
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Embeddings
 from pgsrm_verl import compat
 from pgsrm_verl.colocated.memory import EncoderSize, measure_size

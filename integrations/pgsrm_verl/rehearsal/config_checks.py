@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_verl.colocated.checks import MODE, check_config, refuse_colocated_settings
 from pgsrm_verl.colocated.memory import GIB, Device, MemoryPlan, check_memory, measure_size, plan_memory
 from pgsrm_verl.datafiles import check_data

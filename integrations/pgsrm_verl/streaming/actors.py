@@ -14,7 +14,6 @@ import ray
 import torch
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-from pgsrm_plugin.encoders import build_encoder
 from pgsrm_plugin.errors import PgsrmError, ScorerError
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.types import Embeddings, Encoder
@@ -61,7 +60,7 @@ class ActorEncoder:
         assert spec.encoder is not None
         section = spec.encoder.model_dump_json() + settings.model_dump_json()
         name = f"pgsrm-encoder-{hashlib.sha256(section.encode()).hexdigest()[:12]}"
-        return cls(partial(build_encoder, spec.encoder), name, settings, spec.cache_mb)
+        return cls(spec.encoder.build, name, settings, spec.cache_mb)
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text, in order.

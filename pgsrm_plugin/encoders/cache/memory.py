@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import torch
 
+from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.encoders.cache.disk import DiskCache
 from pgsrm_plugin.encoders.cache.shards import Row
 from pgsrm_plugin.errors import PgsrmError, ScorerError
-from pgsrm_plugin.spec.schema import DiskCacheSpec
 from pgsrm_plugin.types import Embeddings, Encoder
 
 _OVERHEAD_BYTES = 300

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from sentence_transformers import SentenceTransformer
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Encoder
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}

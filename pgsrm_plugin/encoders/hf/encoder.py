@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.check import self_test
 from pgsrm_plugin.encoders.hf.cpu.engine import CpuEngine, Tail
 from pgsrm_plugin.encoders.hf.load import find_model, load_model
 from pgsrm_plugin.encoders.hf.tokens import ReadTexts, TextReader
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
 _CHUNK = 4096

@@ -24,9 +24,9 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progr
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 _HUB_TIMEOUT_S = 15.0
 _DIGESTED = {".safetensors", ".bin", ".json", ".jinja", ".txt", ".model"}

@@ -11,11 +11,11 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.cpu.engine import CpuEngine
 from pgsrm_plugin.encoders.hf.cpu.streamed import StreamedEngine, can_stream
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 Placement: TypeAlias = Literal["shard", "replicate"]
 

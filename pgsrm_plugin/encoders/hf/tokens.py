@@ -10,9 +10,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
 from transformers import PreTrainedTokenizerBase
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.load import position_limit
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 
 @dataclass(frozen=True)

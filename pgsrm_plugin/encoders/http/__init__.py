@@ -1,1 +1,35 @@
 """OpenAI-compatible embedding endpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from pgsrm_plugin.encoders.base import EncoderSection, Gives
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Encoder
+
+
+class HttpEncoderSpec(EncoderSection):
+    """An OpenAI-compatible ``POST {base_url}/embeddings`` endpoint."""
+
+    kind: Literal["http"] = "http"
+    gives: ClassVar = Gives(tokens=False)
+    called: ClassVar = "an endpoint"
+    base_url: str = Field(pattern=r"^https?://[^\s]+$", description="e.g. http://127.0.0.1:8000/v1")
+    model: str
+    api_key_env: str | None = Field(None, description="name of the environment variable that holds the bearer token")
+    dimensions: int | None = Field(None, ge=1, description="asked of the endpoint, and checked in its answer")
+    batch_texts: int = Field(64, ge=1, le=2048, description="texts in one request")
+    timeout_s: float = Field(30.0, gt=0, description="seconds for one request")
+    deadline_s: float = Field(120.0, gt=0, description="seconds for one encode() call, all retries included")
+    retries: int = Field(4, ge=0, le=20, description="on 408, 409, 429, 5xx and broken connections")
+    max_response_mb: float = Field(64.0, gt=0, description="a longer answer is refused")
+
+    def build(self) -> Encoder:
+        """See :meth:`~pgsrm_plugin.encoders.base.EncoderSection.build`."""
+        from pgsrm_plugin.encoders.http.client import HttpEncoder
+
+        return HttpEncoder(self)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import httpx
 import torch
 
+from pgsrm_plugin.encoders.http import HttpEncoderSpec
 from pgsrm_plugin.encoders.http.answer import BadAnswerError, parse_answer
 from pgsrm_plugin.endpoint import RETRIED_STATUSES, api_token, endpoint_url, redact, retry_after
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.spec.encoders import HttpEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
 _BACKOFF_S = 0.25

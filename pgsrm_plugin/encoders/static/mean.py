@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from pgsrm_plugin.encoders.hf.offline import sha256_file
+from pgsrm_plugin.encoders.static import StaticEncoderSpec
 from pgsrm_plugin.encoders.static.vectors import read_word_vectors, words
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.spec.encoders import StaticEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
 

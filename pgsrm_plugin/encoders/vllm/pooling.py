@@ -10,11 +10,12 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import PreTrainedTokenizerBase
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.check import self_test
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.encoders.hf.load import find_model
+from pgsrm_plugin.encoders.vllm import VllmEncoderSpec
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec, VllmEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
 

@@ -11,7 +11,7 @@ from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine, Completion
 from pgsrm_plugin.parents.engines.settings import HfSettings, OpenAISettings, VllmSettings
 from pgsrm_plugin.parents.store.answers import ParentConfig
-from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.section import Section
 
 __all__ = ["ENGINES", "AnyEngine", "AsyncEngine", "BatchEngine", "Completion", "build_engine"]
 

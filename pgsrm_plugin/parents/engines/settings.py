@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.spec.base import Section
+from pgsrm_plugin.section import Section
 
 _SECRET = re.compile(r"key|token(?!s|i)|secret|password|auth", re.IGNORECASE)
 _HARMLESS = ("api_key_env",)

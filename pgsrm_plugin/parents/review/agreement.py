@@ -15,8 +15,8 @@ from pgsrm_plugin.errors import SpecError, StoreError
 from pgsrm_plugin.parents.export.references import Answered
 from pgsrm_plugin.parents.store.files import write_whole
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.text.clean import prepare_reference
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import prepare_reference
 from pgsrm_plugin.types import Encoder
 
 NAME = "agreement.json"
@@ -109,11 +109,10 @@ def encoder_of(spec: RewardSpec, name: str) -> Encoder:
     Raises:
         SpecError: the spec has none.
     """
-    from pgsrm_plugin.encoders import build_encoder
 
     if spec.encoder is None:
         raise SpecError(f"{name}: the spec has no encoder, and agreement is measured with one")
-    return build_encoder(spec.encoder)
+    return spec.encoder.build()
 
 
 def _has(embedder: BatchEmbedder, text: str) -> bool:

@@ -23,13 +23,12 @@ from pgsrm_plugin.cli import floor as calibrate
 from pgsrm_plugin.cli import integrations, main
 from pgsrm_plugin.cli.spec import reward_range
 from pgsrm_plugin.data.rows import parse_row, read_records
-from pgsrm_plugin.encoders.hashing import HashingEncoder
+from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import parse_spec
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
 from pgsrm_plugin.spec.jsonschema import json_schema
-from pgsrm_plugin.spec.schema import TextSpec
 from pgsrm_plugin.spec.shipped import shipped_specs
+from pgsrm_plugin.text import TextSpec
 
 TOY = """
 encoder: {kind: hashing}

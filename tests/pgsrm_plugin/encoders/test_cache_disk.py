@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from pgsrm_plugin import RewardSample, SemanticReward, SpecError, parse_spec
+from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.encoders.cache.disk import DiskCache
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
 from pgsrm_plugin.encoders.cache.shards import Row
-from pgsrm_plugin.spec.schema import DiskCacheSpec
 from pgsrm_plugin.types import Embeddings
 
 DIMENSIONS = 16

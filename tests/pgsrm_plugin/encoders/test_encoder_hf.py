@@ -28,12 +28,12 @@ from transformers import (
 )
 
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import check as hf_check
 from pgsrm_plugin.encoders.hf import load as hf_load
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import TokenEncoder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

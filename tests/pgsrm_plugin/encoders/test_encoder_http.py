@@ -12,13 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import torch
 
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.http import HttpEncoderSpec
 from pgsrm_plugin.encoders.http import client as http
 from pgsrm_plugin.encoders.http.client import HttpEncoder
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.spec.encoders import HttpEncoderSpec
 from pgsrm_plugin.types import RewardSample
 
 TOKEN = "s3cr3t-t0ken-0123456789"
@@ -176,7 +175,7 @@ def test_the_protocol(endpoint, monkeypatch):
 
 
 def test_without_a_token_none_is_sent(endpoint):
-    build_encoder(spec(endpoint)).encode(["a"])
+    spec(endpoint).build().encode(["a"])
     _, headers, question = endpoint.asked[0]
     assert "Authorization" not in headers
     assert "dimensions" not in question

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.static import StaticEncoderSpec
 from pgsrm_plugin.encoders.static.mean import StaticEncoder
 from pgsrm_plugin.encoders.static.vectors import read_word_vectors, words
 from pgsrm_plugin.errors import DataError, SpecError
-from pgsrm_plugin.spec.encoders import StaticEncoderSpec
 
 GLOVE = "red 1 0 0\nblue 0 1 0\nGreen 0 0 1\ngreen 0 0 -2\n"
 WORD2VEC = "4 3\n" + GLOVE.replace("\n", " \n")  # the original tool leaves a space at the end
@@ -155,7 +154,7 @@ def test_the_identity_follows_content_and_settings(tmp_path):
 
 
 def test_a_large_text_and_the_builder(tmp_path):
-    encoder = build_encoder(StaticEncoderSpec(path=write(tmp_path, GLOVE)))
+    encoder = StaticEncoderSpec(path=write(tmp_path, GLOVE)).build()
     result = encoder.encode(["red blue " * 100_000])
     assert result.vectors_ND.tolist() == [[0.5, 0.5, 0.0]]
     assert result.tokens_N.tolist() == [200_000]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pgsrm_plugin import RewardSample, SemanticReward, SpecError, parse_spec
-from pgsrm_plugin.encoders import build_encoder
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
-from pgsrm_plugin.spec.encoders import HfEncoderSpec, VllmEncoderSpec
+from pgsrm_plugin.encoders.vllm import VllmEncoderSpec
 
 TEXTS = [
     "red",
@@ -28,7 +28,7 @@ needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="g
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_the_error_says_what_to_install():
     with pytest.raises(SpecError, match=r"vllm needs vLLM: pip install 'pgsrm-plugin\[vllm\]' .*; or use kind: hf"):
-        build_encoder(VllmEncoderSpec(model=embedded.MODEL))
+        VllmEncoderSpec(model=embedded.MODEL).build()
 
 
 def test_only_the_named_settings_reach_vllm():
@@ -48,7 +48,7 @@ def test_it_has_no_token_states_but_counts_tokens():
 def engine():
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     settings = {"model": embedded.MODEL, "revision": embedded.REVISION, "prompt": "text: "}
-    return build_encoder(VllmEncoderSpec(**settings, eager=True)), HfEncoder(HfEncoderSpec(**settings, device="cpu"))
+    return VllmEncoderSpec(**settings, eager=True).build(), HfEncoder(HfEncoderSpec(**settings, device="cpu"))
 
 
 @pytest.mark.slow

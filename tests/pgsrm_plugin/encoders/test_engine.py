@@ -27,6 +27,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.cpu import engine
 from pgsrm_plugin.encoders.hf.cpu import linear as engine_linear
@@ -34,7 +35,6 @@ from pgsrm_plugin.encoders.hf.cpu import threads as engine_threads
 from pgsrm_plugin.encoders.hf.cpu.linear import ROWS, PackedLinear, fit_rows, is_supported
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 
 WORDS = ["red", "blue", "green", "dog", "fox", "jumps", "over", "the", "lazy", "quick", "query", ":", "."]
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
-from pgsrm_plugin.spec.encoders import HfEncoderSpec
 from pgsrm_plugin.types import Embeddings
 
 RANKS = Path(__file__).parents[2] / "support" / "sharded_ranks.py"

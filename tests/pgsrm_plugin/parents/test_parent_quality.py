@@ -12,7 +12,7 @@ from pgsrm_plugin.parents.export.extract import build_extractor
 from pgsrm_plugin.parents.export.references import choose
 from pgsrm_plugin.parents.review.agreement import NAME, Agreements, measure, references_digest
 from pgsrm_plugin.parents.review.quality import check_text, echo, inspect, other_script, refusal
-from pgsrm_plugin.spec.schema import TextSpec
+from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.types import Embeddings
 
 

@@ -7,8 +7,7 @@ import sacrebleu
 import torch
 
 from pgsrm_plugin import DataError, Embeddings, RewardSample, ScorerError, SemanticReward, SpecError, parse_spec
-from pgsrm_plugin.encoders import build_encoder
-from pgsrm_plugin.spec.encoders import HashingEncoderSpec
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 
 
 class VectorEncoder:
@@ -230,7 +229,7 @@ def test_bertscore_needs_finite_token_states():
     with pytest.raises(ScorerError, match="wrong or non-finite token states"):
         SemanticReward(spec, broken).score([row])
     with pytest.raises(ScorerError, match="has no token states; bertscore needs kind: hf"):
-        SemanticReward(spec, build_encoder(HashingEncoderSpec())).score([row])
+        SemanticReward(spec, HashingEncoderSpec().build()).score([row])
 
 
 def test_the_encoder_is_asked_once_with_distinct_texts():

@@ -5,16 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from pgsrm_plugin.spec.schema import TextSpec
-from pgsrm_plugin.text.clean import (
-    clean,
-    inside_tag,
-    parse_number,
-    prepare,
-    prepare_reference,
-    prompt_text,
-    strip_thinking,
-)
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import prepare, prepare_reference
+from pgsrm_plugin.text.clean import clean, inside_tag, parse_number, prompt_text, strip_thinking
 
 
 @pytest.mark.parametrize(

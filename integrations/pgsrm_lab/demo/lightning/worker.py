@@ -19,7 +19,7 @@ from pgsrm_lightning.module import RLModule
 from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.report import RunInfo, machine, versions, write_info
 from pgsrm_plugin.spec.shipped import find_spec_file
-from pgsrm_plugin.spec.terms import ExactMatchSpec
+from pgsrm_plugin.terms.exact_match import ExactMatch
 
 VAL_SETS = ("train", "held_out")
 
@@ -51,7 +51,7 @@ def ready() -> None:
 def validation_spec() -> RewardSpec:
     """The common yardstick of both rewards: PGSRM's semantic term, and exact match logged beside it."""
     spec = load_spec(find_spec_file("pgsrm"))
-    terms = {**spec.terms, "exact_match": ExactMatchSpec()}
+    terms = {**spec.terms, "exact_match": ExactMatch()}
     weights = {**{name: spec.weight(name) for name in spec.terms}, "exact_match": 0.0}
     return spec.model_copy(update={"name": "validation", "terms": terms, "weights": weights})
 

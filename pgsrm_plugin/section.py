@@ -1,7 +1,8 @@
-"""The base model of every section of a spec."""
+"""The base of every section of a spec, and of other settings that YAML or a config fills."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,17 @@ TagName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
 class Section(BaseModel):
     """A frozen section; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
+
+
+def summary(section: type[BaseModel]) -> str:
+    """What a section is for: the first line of its docstring."""
+    return inspect.cleandoc(section.__doc__ or "").partition("\n")[0]
 
 
 def beside_spec(path: object, info: ValidationInfo) -> object:

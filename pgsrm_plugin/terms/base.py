@@ -1,0 +1,102 @@
+"""What a term is: a section of the spec that says everything about itself, and scores."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from pgsrm_plugin.section import Section, summary
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Embedder, Row
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a term looks at, beside the response; the spec is checked against it before anything is loaded.
+
+    Attributes:
+        references: the row's references.
+        ground_truth: the row's ground truth.
+        vectors: embeddings of responses and references.
+        tokens: how many tokens the encoder counts in a text.
+        token_states: the encoder's states of single tokens.
+        texts: texts of the term's own, embedded with every batch as they are.
+    """
+
+    references: bool = False
+    ground_truth: bool = False
+    vectors: bool = False
+    tokens: bool = False
+    token_states: bool = False
+    texts: tuple[str, ...] = ()
+
+    @property
+    def encoder(self) -> bool:
+        """Whether there must be an encoder."""
+        return self.vectors or self.tokens or self.token_states or bool(self.texts)
+
+
+class Term(Section, ABC):
+    """A component of the reward: a pure function of single rows, with its settings.
+
+    A subclass has ``kind: Literal["..."] = "..."``, fields for its settings, and :meth:`score`. The first line of its
+    docstring is its line in the tables and in the JSON Schema. Its module must be quick to import: torch and other
+    libraries are imported in :meth:`score`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=lambda schema, term: schema.update(description=summary(term)))
+
+    kind: str
+    is_fault: ClassVar[bool] = False
+    """True when it measures a fault (repetition), so that 0 is best: its weight must not be positive."""
+    verdict: ClassVar[int] = 0
+    """Above 0 where it says whether an answer is right; :func:`pgsrm_plugin.reward.accuracy` asks the greatest one."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the greatest value it can return."""
+        return 0.0, 1.0
+
+    def needs(self) -> Needs:
+        """What it looks at beside the response."""
+        return Needs()
+
+    def check_row(self, row: Row, name: str) -> None:
+        """Refuses a row whose ground truth is there but of no use; ``name`` is the term's in the spec.
+
+        Raises:
+            DataError: naming the field.
+        """
+
+    def check_encoder(self, identity: str) -> None:
+        """Refuses an encoder that the settings do not fit.
+
+        Raises:
+            SpecError: beginning with the key of the setting.
+        """
+
+    @abstractmethod
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> Sequence[float]:
+        """The raw value of each row, within :attr:`bounds`; ``encoder`` is of use only where :meth:`needs` says so."""
+
+
+def _compiles(pattern: str | None) -> str | None:
+    if pattern is not None:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str | None, AfterValidator(_compiles)]
+"""A regular expression, or none."""
+Grid = Annotated[float, Field(gt=0, le=0.1)] | None
+"""The step of a grid that values of a term are rounded to, or none."""
+QUANTISE = "round values to multiples of this (1e-4, say), so that rewards within the encoder's noise are ties"
