@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -15,57 +17,68 @@ S = TypeVar("S", bound=Section)
 class Kinds(Mapping[str, "type[S]"], Generic[S]):
     """The section of each kind, by the kind's name: this package's in their order, then others' by name.
 
-    A part of another package that cannot be used does not stop this one: it is kept in ``broken``, and said where its
-    kind is asked for and by ``pgsrm doctor``.
+    A part of another package that cannot be used does not stop this one: it is kept in :attr:`broken`, and said where
+    its kind is asked for and by ``pgsrm doctor``.
 
-    Attributes:
-        origins: the package that brings each kind of others.
-        broken: for the name of each entry point that gave no kind, why.
+    Args:
+        group: the entry-point group of other packages' kinds; an entry point's name is its kind's.
+        base: what every kind is a subclass of.
+        own: this package's kinds, which no other can take the place of.
     """
 
-    def __init__(self, known: Mapping[str, type[S]], origins: Mapping[str, str], broken: Mapping[str, str]) -> None:
-        self._known = dict(known)
-        self.origins = dict(origins)
-        self.broken = dict(broken)
+    def __init__(self, group: str, base: type[S], own: Sequence[type[S]]) -> None:
+        self._group = group
+        self._base = base
+        self._own = own
 
-    @classmethod
-    def find(cls, group: str, base: type[S], own: Sequence[type[S]]) -> Kinds[S]:
-        """This package's kinds and those of an entry-point group; an entry point's name is its kind's.
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """The package that brings each kind of others."""
+        return self._found.origins
 
-        Args:
-            group: the entry-point group.
-            base: what every kind is a subclass of.
-            own: this package's kinds, which no other can take the place of.
-        """
-        known = {kind_of(section): section for section in own}
-        origins, broken = {}, {}
-        for point in sorted(entry_points(group=group)):
-            name = f"{point.name} ({_provider(point)})"
-            try:
-                section = _load(point, base)
-            except Exception as error:  # whatever a stranger's import raises
-                broken[name] = f"{type(error).__name__}: {error}"
-                continue
-            if point.name in known:
-                broken[name] = "there is a kind of this name already"
-                continue
-            known[point.name] = section
-            origins[point.name] = _provider(point)
-        return cls(known, origins, broken)
-
-    def __getitem__(self, kind: str) -> type[S]:
-        return self._known[kind]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """For each entry point that gave no kind, as ``NAME (PACKAGE)``: why."""
+        return self._found.broken
 
     def why_broken(self, kind: str) -> str:
         """Why an installed kind cannot be used, as the end of a sentence; empty for a kind that is not installed."""
-        found = [f"{name} is installed but cannot be used: {why}" for name, why in self.broken.items()]
-        return "".join(f"; {one}" for one in found if one.startswith(f"{kind} ("))
+        found = [f"; {name} is installed but cannot be used: {why}" for name, why in self.broken.items()]
+        return "".join(one for one in found if one.startswith(f"; {kind} ("))
+
+    def __getitem__(self, kind: str) -> type[S]:
+        return self._found.sections[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found.sections)
+
+    def __len__(self) -> int:
+        return len(self._found.sections)
+
+    # Looked for when first asked: other packages' modules import this package's, which must be there whole by then.
+    @functools.cached_property
+    def _found(self) -> _Found[S]:
+        found: _Found[S] = _Found({kind_of(section): section for section in self._own}, {}, {})
+        for point in sorted(entry_points(group=self._group)):
+            name = f"{point.name} ({_provider(point)})"
+            try:
+                section = _load(point, self._base)
+            except Exception as error:  # whatever a stranger's import raises
+                found.broken[name] = f"{type(error).__name__}: {error}"
+                continue
+            if point.name in found.sections:
+                found.broken[name] = "there is a kind of this name already"
+                continue
+            found.sections[point.name] = section
+            found.origins[point.name] = _provider(point)
+        return found
+
+
+@dataclass(frozen=True)
+class _Found(Generic[S]):
+    sections: dict[str, type[S]]
+    origins: dict[str, str]
+    broken: dict[str, str]
 
 
 def kind_of(section: type[Section]) -> str:

@@ -236,6 +236,17 @@ def _verl_plugins() -> Iterator[Finding]:
         yield Finding(name, "problem", told, remedy)
 
 
+def _kinds() -> Iterator[Finding]:
+    """The kinds that other packages bring."""
+    from pgsrm_plugin import encoders, terms
+
+    for what, kinds in (("term", terms.KINDS), ("encoder", encoders.KINDS)):
+        for kind, package in kinds.origins.items():
+            yield Finding(f"{what} {kind}", "ok", f"`kind: {kind}` comes from {package}")
+        for name, why in kinds.broken.items():
+            yield Finding(f"{what} {name}", "problem", why, "Report this to the package's authors, or uninstall it.")
+
+
 _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]], bool], ...] = (
     ("python", _python, True),
     ("torch", _torch, True),
@@ -244,6 +255,7 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]], bool], ...] = (
     ("scoring", _scoring, True),
     ("extras", _extras, False),
     ("embedded MiniLM", _minilm, False),
+    ("kinds of other packages", _kinds, False),
     ("commands", _commands, False),
     ("verl plugins", _verl_plugins, False),
 )

@@ -17,7 +17,9 @@ from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
+from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.terms.semantic import Semantic
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare_reference
 from pgsrm_plugin.text.clean import prompt_text
@@ -89,7 +91,7 @@ def _without_terms(path: Path, error: SpecError) -> RewardSpec:
         raise error
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     sections = {name: content[name] for name in ("encoder", "text") if name in content}
-    return RewardSpec.model_validate({**sections, "terms": {"semantic": {}}}, context={"folder": path.parent})
+    return RewardSpec.model_validate({**sections, "terms": {kind_of(Semantic): {}}}, context={"folder": path.parent})
 
 
 def _entries(records: Sequence[Record], text: TextSpec) -> list[tuple[str, str]]:

@@ -21,5 +21,5 @@ ENCODERS: tuple[type[EncoderSection], ...] = (
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.encoders``."""
 
-KINDS = Kinds.find("pgsrm.encoders", EncoderSection, ENCODERS)  # type: ignore[type-abstract]
+KINDS = Kinds("pgsrm.encoders", EncoderSection, ENCODERS)  # type: ignore[type-abstract]
 """All kinds there are, by name."""

@@ -33,5 +33,5 @@ TERMS: tuple[type[Term], ...] = (
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 
-KINDS = Kinds.find("pgsrm.terms", Term, TERMS)  # type: ignore[type-abstract]
+KINDS = Kinds("pgsrm.terms", Term, TERMS)  # type: ignore[type-abstract]
 """All kinds there are, by name."""
