@@ -13,7 +13,8 @@ from typing_extensions import Self
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.section import TagName
 from pgsrm_plugin.terms.base import Needs, Pattern, Term
-from pgsrm_plugin.text.clean import inside_tag, normalise_space, parse_number
+from pgsrm_plugin.text.clean import normalise_space
+from pgsrm_plugin.text.extract import inside_tag, parse_number
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row

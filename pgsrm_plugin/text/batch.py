@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from pgsrm_plugin.text import TextSpec
-from pgsrm_plugin.text.clean import clean, has_content, inside_tag, prompt_text, strip_thinking
+from pgsrm_plugin.text.clean import clean, has_content, prompt_text
+from pgsrm_plugin.text.extract import inside_tag, strip_thinking
 from pgsrm_plugin.types import RewardSample, Row, ScoredText
 
 _Key = tuple[str, str, tuple[str, ...], str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import torch
@@ -12,14 +12,13 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
-from pgsrm_plugin.encoders.hf.cpu.engine import CpuEngine
 from pgsrm_plugin.encoders.hf.cpu.streamed import StreamedEngine, can_stream
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
+from pgsrm_plugin.encoders.hf.runners import Batches, LoadedModel, Runner, fastest
+from pgsrm_plugin.encoders.hf.tokens import ReadTexts
 from pgsrm_plugin.errors import ScorerError
 
 Placement: TypeAlias = Literal["shard", "replicate"]
-
-_IDLE_TEXT = "."
 
 
 class ShardedEncoder(HfEncoder):
@@ -49,19 +48,23 @@ class ShardedEncoder(HfEncoder):
     def __init__(self, spec: HfEncoderSpec, mesh: DeviceMesh, placement: Placement = "shard") -> None:
         self.placement = placement
         self._mesh = mesh
-        self._in_step = self._offloaded = False
-        self._streamed: StreamedEngine | None = None
-        self._collective = placement == "shard"  # replicated, a rank works alone, with the fastest engine there is
-        super().__init__(spec.model_copy(update={"device": mesh.device_type}))
+        self._offloaded = False
+        # Whole, for the self-test: batches, as packed weights would stay beside those that are then sharded.
+        runner: Callable[[LoadedModel], Runner] = Batches if placement == "shard" else fastest
+        super().__init__(spec.model_copy(update={"device": mesh.device_type}), runner)
         if placement == "shard":
-            streams = self._can_stream()
-            # The model inside the first module: sentence-transformers' own class cannot be made an FSDP one.
-            for network in self._model[0].children():
-                _shard(network, mesh)
-            self._in_step = True
-            if streams:
-                assert self._network is not None
-                self._streamed = StreamedEngine(self._network, self._tail, spec.batch_tokens, self._agree)
+            self._runner = self._shard()
+
+    def _shard(self) -> Runner:
+        """Shards the model, and gives what runs it."""
+        streams = self._can_stream()
+        # The model inside the first module: sentence-transformers' own class cannot be made an FSDP one.
+        for network in self._model[0].children():
+            _shard(network, self._mesh)
+        if not streams:
+            return Batches(self._loaded, self._agree)
+        assert self._network is not None
+        return StreamedEngine(self._network, self._loaded.tail, self._loaded.spec.batch_tokens, self._agree)
 
     @property
     def parameter_bytes(self) -> tuple[int, int]:
@@ -99,23 +102,19 @@ class ShardedEncoder(HfEncoder):
     def _can_stream(self) -> bool:
         """Whether all ranks can run the network layer by layer on a CPU: they must do the same."""
         network = self._network
-        able = self._mesh.device_type == "cpu" and network is not None and can_stream(network, self._spec.batch_tokens)
+        able = (
+            self._mesh.device_type == "cpu"
+            and network is not None
+            and can_stream(network, self._loaded.spec.batch_tokens)
+        )
         return self._agree(int(not able)) == 0
 
-    def _engine(self) -> CpuEngine | StreamedEngine | None:  # type: ignore[override]
-        self._refuse_if_offloaded()
-        return self._streamed or super()._engine()
-
-    def _rounds(self, batches: list[list[int]]) -> Iterator[list[int]]:
-        self._refuse_if_offloaded()
-        agreed = self._agree(len(batches)) if self._in_step else len(batches)
-        yield from batches
-        for _ in range(agreed - len(batches)):
-            self._forward([_IDLE_TEXT], pooled=False)
-
-    def _refuse_if_offloaded(self) -> None:
+    def _run(
+        self, texts: Sequence[str], pooled: bool
+    ) -> tuple[ReadTexts, Iterator[tuple[list[int], Sequence[torch.Tensor]]]]:
         if self._offloaded:
             raise ScorerError(f"encoder {self.identity} is offloaded; call onload() before it is used")
+        return super()._run(texts, pooled)
 
     def _agree(self, rounds: int) -> int:
         """The greatest number of rounds that any rank needs."""

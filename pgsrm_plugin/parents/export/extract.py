@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pgsrm_plugin.errors import SpecError, did_you_mean
-from pgsrm_plugin.text.clean import has_content, inside_tag, strip_thinking
+from pgsrm_plugin.text.clean import has_content
+from pgsrm_plugin.text.extract import inside_tag, strip_thinking
 
 MAX_CHARS = 20_000
 """A rule looks at the last so many characters of an answer: the time that a pattern takes has a bound."""

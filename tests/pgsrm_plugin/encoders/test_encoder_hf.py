@@ -33,6 +33,7 @@ from pgsrm_plugin.encoders.hf import check as hf_check
 from pgsrm_plugin.encoders.hf import load as hf_load
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
+from pgsrm_plugin.encoders.hf.runners import Batches
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.types import TokenEncoder
 
@@ -243,17 +244,18 @@ def test_vectors_do_not_depend_on_the_callers_order_through_the_cache(tmp_path):
 
 
 def test_no_batch_is_over_the_token_budget(tmp_path, monkeypatch):
-    encoder = build(make_model(tmp_path), batch_tokens=64)
-    encoder._collective = True  # batches, as on a GPU
+    encoder = HfEncoder(
+        HfEncoderSpec(model=str(make_model(tmp_path)), batch_tokens=64, device="cpu"), Batches
+    )  # as on a GPU
     seen = []
-    forward = encoder._forward
+    forward = encoder._runner._forward
 
     def watched(texts: list[str], pooled: bool, ids: list[list[int]]) -> dict:
         features = forward(texts, pooled, ids)
         seen.append(tuple(features["input_ids"].shape))
         return features
 
-    monkeypatch.setattr(encoder, "_forward", watched)
+    monkeypatch.setattr(encoder._runner, "_forward", watched)
     texts = ["red " * (i % 40 + 1) for i in range(57)]
     encoder.encode(texts)
     assert sum(rows for rows, _ in seen) == len(texts)

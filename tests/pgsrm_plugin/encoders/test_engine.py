@@ -114,8 +114,7 @@ def test_every_family_agrees_with_sentence_transformers(folders, kind, dtype):
     encoder = build(folders[kind], dtype=dtype, threads=2)
     texts = ["red", *some_texts(40, 60), "blue " * 400, "<pad> red <pad> dog", "unheard of"]
     found_ND = encoder.encode(texts).vectors_ND
-    assert encoder._built is not None
-    assert encoder._built.packed == (kind in PACKED)
+    assert encoder._runner.packed == (kind in PACKED)
     model = SentenceTransformer(folders[kind], device="cpu")
     expected_ND = torch.stack([model.encode(text, convert_to_tensor=True) for text in texts])
     assert (found_ND - expected_ND).abs().max() <= TOLERANCE[dtype]

@@ -7,7 +7,8 @@ import pytest
 
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare, prepare_reference
-from pgsrm_plugin.text.clean import clean, inside_tag, parse_number, prompt_text, strip_thinking
+from pgsrm_plugin.text.clean import clean, prompt_text
+from pgsrm_plugin.text.extract import inside_tag, parse_number, strip_thinking
 
 
 @pytest.mark.parametrize(

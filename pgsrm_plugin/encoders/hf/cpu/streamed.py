@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from pgsrm_plugin.encoders.hf.cpu.engine import Input, Tail, fill
+from pgsrm_plugin.encoders.hf.cpu.engine import Tail, fill
 from pgsrm_plugin.encoders.hf.cpu.linear import ROWS, is_supported
 from pgsrm_plugin.encoders.hf.cpu.packed import KEYS, LARGEST, PackedNetwork, _split, can_pack
+from pgsrm_plugin.encoders.hf.tokens import ReadTexts
 
 _PASSES = 4
 """A round has so many times ``batch_tokens``: between layers a token is one row, far smaller than what a pass needs."""
@@ -37,10 +38,12 @@ class StreamedEngine:
         self._largest = largest_pass(network, batch_tokens)
         self._round = _PASSES * batch_tokens
 
-    def start(
-        self, inputs: Sequence[Input], lengths_N: Sequence[int], pooled: bool
-    ) -> list[tuple[list[int], list[torch.Tensor]]]:
-        """Rows of ``inputs`` and their vectors (D,) or states (T, D), float32. Collective."""
+    whole_calls = True
+
+    def start(self, texts: Sequence[str], read: ReadTexts, pooled: bool) -> list[tuple[list[int], list[torch.Tensor]]]:
+        """Rows of the texts and their vectors (D,) or states (T, D), float32. Collective."""
+        assert read.ids_N is not None  # models of BERT's family read plain token ids
+        inputs, lengths_N = read.ids_N, read.lengths_N
         rows = [row for row, length in enumerate(lengths_N) if length]
         rounds = [[rows[i] for i in one] for one in fill([lengths_N[row] for row in rows], self._round)]
         done = []
