@@ -16,17 +16,28 @@ runs share. ``module.answer(records)`` gives greedy answers with their rewards; 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgsrm_lightning.algorithms.base import KLConfig
+    from pgsrm_lightning.algorithms.grpo import GRPOConfig
+    from pgsrm_lightning.algorithms.ppo import PPOConfig
+    from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
+    from pgsrm_lightning.callbacks import RolloutLog, SaveChild
+    from pgsrm_lightning.config import LoraConfig, SamplingConfig
+    from pgsrm_lightning.data import PromptData
+    from pgsrm_lightning.module import RLModule
+    from pgsrm_lightning.rollout.scoring import Answers
 
 _HOMES = {
-    "Answers": "scoring",
-    "GRPOConfig": "config",
-    "KLConfig": "config",
+    "Answers": "rollout.scoring",
+    "GRPOConfig": "algorithms.grpo",
+    "KLConfig": "algorithms.base",
     "LoraConfig": "config",
-    "PPOConfig": "config",
+    "PPOConfig": "algorithms.ppo",
     "PromptData": "data",
     "RLModule": "module",
-    "ReinforceConfig": "config",
+    "ReinforceConfig": "algorithms.reinforce",
     "RolloutLog": "callbacks",
     "SaveChild": "callbacks",
     "SamplingConfig": "config",

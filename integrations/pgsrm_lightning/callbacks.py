@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from pgsrm_lightning.module import RLModule
 from pgsrm_lightning.rollout.scoring import Answers
@@ -30,23 +30,29 @@ class RolloutLog(Callback):
     def __init__(self, path: str = "rollouts.jsonl", every: int = 50, rows: int = 8) -> None:
         self.path, self.every, self.rows = Path(path), every, rows
 
-    def setup(self, trainer: Trainer, module: RLModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.path = _log_folder(trainer) / self.path
 
-    def on_train_start(self, trainer: Trainer, module: RLModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RLModule)
         if module.steps_done == 0:
             self._answer_validation(trainer, module, "start")
 
-    def on_train_batch_end(self, trainer: Trainer, module: RLModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(module, RLModule)
         if module.last_answers is not None and (module.steps_done - 1) % self.every == 0:
             self._write(module.last_answers, module.steps_done, "train", "during")
 
-    def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RLModule)
         self._answer_validation(trainer, module, "end")
 
     @rank_zero_only
     def _answer_validation(self, trainer: Trainer, module: RLModule, when: str) -> None:
-        for name, records in getattr(trainer.datamodule, "val_records", {}).items():
+        data = getattr(trainer, "datamodule", None)  # Lightning sets it without declaring it
+        for name, records in getattr(data, "val_records", {}).items():
             with trainer.precision_plugin.forward_context():
                 answers = module.answer(records[: self.rows])
             self._write(answers, module.steps_done, f"val/{name}", when)
@@ -80,11 +86,12 @@ class SaveChild(Callback):
     def __init__(self, folder: str = "child") -> None:
         self.folder = Path(folder)
 
-    def setup(self, trainer: Trainer, module: RLModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.folder = _log_folder(trainer) / self.folder
 
     @rank_zero_only
-    def on_train_end(self, trainer: Trainer, module: RLModule) -> None:
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RLModule)
         module.policy.save_pretrained(self.folder)
 
 

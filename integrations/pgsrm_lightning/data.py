@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.distributed import rank, world_size
 from pgsrm_plugin.data.rows import Record, read_records
 from pgsrm_plugin.errors import SpecError
 
-if TYPE_CHECKING:
-    from pgsrm_lightning.module import RLModule
+
+class PromptUser(Protocol):
+    """What :class:`PromptData` asks of the module that it feeds."""
+
+    seed: int
+    sampling: SamplingConfig
+    steps_done: int
+
+    def check_records(self, records: Sequence[Record], split: str) -> None:
+        """Raises DataError at a row that cannot be presented or scored."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,8 @@ class PromptStream:
         return [self._records[self._order(position // size)[position % size]] for position in positions]
 
     def _shuffled(self, epoch: int) -> list[int]:
-        return np.random.default_rng([self._seed, epoch]).permutation(len(self._records)).tolist()
+        order: list[int] = np.random.default_rng([self._seed, epoch]).permutation(len(self._records)).tolist()
+        return order
 
 
 class PromptData(LightningDataModule):
@@ -91,7 +101,7 @@ class PromptData(LightningDataModule):
         """The batches of an epoch, from the step that the module has come to."""
         steps = self.steps or -(-len(self.train_records) // self.prompts_per_step)
         stream = PromptStream(self.train_records, self.prompts_per_step, self._module.seed)
-        return TrainBatches(stream, steps, self._module)
+        return TrainBatches(stream, steps, lambda: self._module.steps_done)
 
     def val_dataloader(self) -> list[ValBatches]:
         """The batches of each validation set."""
@@ -108,22 +118,26 @@ class PromptData(LightningDataModule):
         return records
 
     @property
-    def _module(self) -> RLModule:
+    def _module(self) -> PromptUser:
         assert self.trainer is not None
-        return self.trainer.lightning_module
+        return cast(PromptUser, self.trainer.lightning_module)
 
 
 class TrainBatches:
-    """The steps of one epoch. After a resume it goes on with the step that comes next."""
+    """The steps of one epoch. After a resume it goes on with the step that comes next.
 
-    def __init__(self, stream: PromptStream, steps: int, module: RLModule) -> None:
-        self._stream, self._steps, self._module = stream, steps, module
+    Args:
+        steps_done: gives the number of steps that the whole run has taken.
+    """
+
+    def __init__(self, stream: PromptStream, steps: int, steps_done: Callable[[], int]) -> None:
+        self._stream, self._steps, self._steps_done = stream, steps, steps_done
 
     def __len__(self) -> int:
         return self._steps
 
     def __iter__(self) -> Iterator[PromptBatch]:
-        done = self._module.steps_done
+        done = self._steps_done()
         for step in range(done, done + self._steps):  # Lightning counts, and stops within an epoch that it resumed
             yield PromptBatch(step, "train", self._stream.at(step, rank(), world_size()))
 

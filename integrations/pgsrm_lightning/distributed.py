@@ -32,9 +32,8 @@ def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Adds the gradients of all processes up, in place, in one collective; a process without rows counts as zero."""
     if world_size() == 1:
         return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    flat = total(torch.cat([parameter.grad.flatten() for parameter in parameters]))
-    for parameter, summed in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad.copy_(summed.view_as(parameter))
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    summed, start = total(torch.cat([gradient.flatten() for gradient in gradients])), 0
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        gradient.copy_(summed[start : start + gradient.numel()].view_as(gradient))
+        parameter.grad, start = gradient, start + gradient.numel()

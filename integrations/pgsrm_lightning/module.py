@@ -15,8 +15,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from pgsrm_lightning import checkpoint as ckpt
-from pgsrm_lightning.algorithms import AlgorithmConfig, build_algorithm
-from pgsrm_lightning.config import LoraConfig, PPOConfig, SamplingConfig
+from pgsrm_lightning.algorithms import ALGORITHMS, Algorithm, AlgorithmConfig
+from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.distributed import rank
 from pgsrm_lightning.losses import adapt_kl_coef
@@ -85,12 +85,12 @@ class RLModule(LightningModule):
         train_spec = _read(spec)
         self._specs = {"train": train_spec, "val": train_spec if val_spec is None else _read(val_spec)}
         self._rewards: dict[str, SemanticReward] = {}
-        config = algorithm or PPOConfig()
-        self.algorithm = build_algorithm(config)
+        config = algorithm or ALGORITHMS[0]()
+        self.algorithm: Algorithm[Any] = config.build()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
-            self.policy = Policy(child, revision, lora, value_head=self.algorithm.uses_values)
-        self.fingerprint = ckpt.fingerprint(self.policy, type(self.algorithm).__name__.lower(), lora)
+            self.policy = Policy(child, revision, lora, value_head=config.uses_values)
+        self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.steps_done = 0
         self.episodes = 0
         self.kl_coef = config.kl.coef
@@ -149,10 +149,10 @@ class RLModule(LightningModule):
         measure_rewards(answers, meter)
         measure_rollout(rollout, seen, meter)
         self.algorithm.measure(seen, meter)
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
         with self._without_ddp_sync():
-            updater = Updater(
-                self.policy, self.algorithm, self.optimizers(use_pl_optimizer=False), self.manual_backward
-            )
+            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward)
             updater.run(seen, self.sampling.temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
@@ -180,24 +180,21 @@ class RLModule(LightningModule):
 
     def validation_step(self, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Greedy answers to a validation batch."""
-        reward = self.reward("val")
-        register_answers(batch.split, reward.spec, self._val_meter)
+        reward, meter = self.reward("val"), self._val_meter
+        assert meter is not None
+        register_answers(batch.split, reward.spec, meter)
         if batch.records:
-            measure_answers(self.answer(batch.records), batch.split, reward.spec, self._val_meter)
+            measure_answers(self.answer(batch.records), batch.split, reward.spec, meter)
 
     def on_validation_epoch_end(self) -> None:
         """Logs accuracy, semantic term and reward of each validation set."""
-        if self._val_meter.names:
+        if self._val_meter is not None and self._val_meter.names:
             for name, value in self._val_meter.means().items():
                 self.log(name, value, prog_bar=name.endswith("/accuracy"), batch_size=1, sync_dist=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW without weight decay: the language model at ``lr_actor``, the value head at ``lr_critic``."""
-        config = self.algorithm.config
-        groups = [{"params": [p for p in self.policy.lm.parameters() if p.requires_grad], "lr": config.lr_actor}]
-        if self.algorithm.uses_values:
-            groups.append({"params": list(self.policy.value_head.parameters()), "lr": config.lr_critic})
-        return torch.optim.AdamW(groups, weight_decay=0.0)
+        return torch.optim.AdamW(self.algorithm.config.parameter_groups(self.policy), weight_decay=0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the run's own state; leaves out what no step changes (with LoRA, the base model)."""

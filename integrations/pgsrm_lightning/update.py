@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class Updater:
     """
 
     def __init__(
-        self, policy: Policy, algorithm: Algorithm, optimizer: Optimizer, backward: Callable[[Tensor], None]
+        self, policy: Policy, algorithm: Algorithm[Any], optimizer: Optimizer, backward: Callable[[Tensor], None]
     ) -> None:
         self._policy, self._algorithm, self._optimizer, self._backward = policy, algorithm, optimizer, backward
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]

@@ -19,7 +19,7 @@ from pgsrm_lab.demo.lightning.plan import LABELS, quick
 from pgsrm_lab.demo.lightning.run import main, run_demo
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_lab.tiny import lessons, models
-from pgsrm_lightning.config import PPOConfig
+from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_plugin import PgsrmError, ScorerError
 from pgsrm_plugin.report import read_run
 

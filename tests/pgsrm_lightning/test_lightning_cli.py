@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pgsrm_lightning import trainer_cli
+from pgsrm_lightning.cli import trainer
 from pgsrm_plugin import DataError, SpecError
 
 ROOT = Path(__file__).parents[2]
@@ -68,14 +68,14 @@ def test_recipes_run_with_a_tiny_child(recipe, chat_child, colour_file, spec_fil
     arguments += ["--model.sampling.max_new_tokens=2", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=true"]
     if "lora" in recipe.stem:
         arguments += ["--model.lora.target_modules=[c_attn]"]
-    trainer_cli.main([*arguments, f"--trainer.default_root_dir={tmp_path}"])
+    trainer.main([*arguments, f"--trainer.default_root_dir={tmp_path}"])
 
 
 def test_a_recipe_runs_for_fewer_steps_than_its_validation_interval(tiny_child, colour_file, spec_file, tmp_path):
     recipe = ROOT / "recipes" / "lightning" / "grpo_pgsrm_gpt2.yaml"
     arguments = ["--config", str(recipe), "--model.child", tiny_child, "--model.spec", spec_file]
     arguments += ["--data.train", colour_file, f"--data.val={{held_out: {colour_file}}}", "--data.steps=1"]
-    trainer_cli.main([*arguments, "--trainer.accelerator=cpu", f"--trainer.default_root_dir={tmp_path}"])
+    trainer.main([*arguments, "--trainer.accelerator=cpu", f"--trainer.default_root_dir={tmp_path}"])
     folder = tmp_path / "lightning_logs" / "version_0"
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     assert (folder / "child" / "model.safetensors").is_file()
@@ -90,14 +90,14 @@ def test_recipes_name_specs_that_are_shipped(recipe, tmp_path, monkeypatch):
 
 
 def test_a_run_logs_writes_rollouts_and_resumes(config_file, tmp_path):
-    trainer_cli.main(["--config", config_file()])
+    trainer.main(["--config", config_file()])
     folder = tmp_path / "runs" / "lightning_logs" / "version_0"
     assert "train/reward/semantic" in (folder / "metrics.csv").read_text().splitlines()[0]
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
     assert (folder / "rollouts.jsonl").is_file()
     assert (folder / "config.yaml").is_file()
     (checkpoint,) = (folder / "checkpoints").glob("*.ckpt")
-    trainer_cli.main(["--config", config_file(), "--ckpt_path", str(checkpoint), "--trainer.max_epochs=2"])
+    trainer.main(["--config", config_file(), "--ckpt_path", str(checkpoint), "--trainer.max_epochs=2"])
     resumed = (tmp_path / "runs" / "lightning_logs" / "version_1" / "metrics.csv").read_text().splitlines()
     assert len(resumed) == 3
 
@@ -132,26 +132,26 @@ def test_a_run_logs_writes_rollouts_and_resumes(config_file, tmp_path):
 )
 def test_a_mistake_gets_one_sentence(changes, arguments, message, config_file):
     with pytest.raises(SpecError) as caught:
-        trainer_cli.main(["--config", config_file(**changes), *arguments])
+        trainer.main(["--config", config_file(**changes), *arguments])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_data_is_said(config_file):
     with pytest.raises(DataError, match=r"nowhere\.jsonl: there is no such file"):
-        trainer_cli.main(["--config", config_file(data__train="./nowhere.jsonl")])
+        trainer.main(["--config", config_file(data__train="./nowhere.jsonl")])
 
 
 def test_broken_yaml_is_said(tmp_path):
     (tmp_path / "broken.yaml").write_text("model: [")
     with pytest.raises(SpecError, match=r"broken\.yaml: not valid YAML"):
-        trainer_cli.main(["--config", str(tmp_path / "broken.yaml")])
+        trainer.main(["--config", str(tmp_path / "broken.yaml")])
 
 
 def test_a_corrupt_checkpoint_is_said(config_file, tmp_path):
     (tmp_path / "broken.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(SpecError, match=r"ckpt_path: .*broken\.ckpt is not a checkpoint"):
-        trainer_cli.main(["--config", config_file(), "--ckpt_path", str(tmp_path / "broken.ckpt")])
+        trainer.main(["--config", config_file(), "--ckpt_path", str(tmp_path / "broken.ckpt")])
 
 
 def test_the_command_exits_with_2_and_no_traceback(config_file):
@@ -170,7 +170,7 @@ def test_importing_the_commands_imports_nothing_heavy():
 
 def test_help_lists_our_settings(capsys):
     with pytest.raises(SystemExit) as caught:
-        trainer_cli.main(["--help"])
+        trainer.main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     assert "--model.ppo.clip" in shown

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pgsrm_lightning import PPOConfig, PromptData, RLModule, SamplingConfig
+from pgsrm_lightning.cli.trainer import rl_module
 from pgsrm_lightning.data import PromptStream, ValBatches
-from pgsrm_lightning.trainer_cli import rl_module
 from pgsrm_plugin import DataError, SpecError, parse_spec
 
 EXACT = parse_spec("terms: {exact_match: {}}")

@@ -10,7 +10,7 @@ pytest.importorskip("lightning", reason="lightning is not installed")
 
 from parent_server import ParentServer, expected
 
-from pgsrm_lightning import trainer_cli
+from pgsrm_lightning.cli import trainer
 from pgsrm_plugin.cli import main
 
 
@@ -50,7 +50,7 @@ def test_pgsrm_train_on_an_export(form, extension, chat_child, jsonl, tmp_path):
         },
     }
     (tmp_path / "run.yaml").write_text(json.dumps(config))
-    trainer_cli.main(["--config", str(tmp_path / "run.yaml")])
+    trainer.main(["--config", str(tmp_path / "run.yaml")])
     (log,) = tmp_path.rglob("rollouts.jsonl")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     assert rows

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from pgsrm_lab.reproduce.grid import TINY, Protocol, plan
-from pgsrm_lightning.config import PPOConfig, ReinforceConfig
+from pgsrm_lightning.algorithms.ppo import PPOConfig
+from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 from pgsrm_plugin.errors import PgsrmError
 
 DEFAULT_OUT = Path("runs/reproduce/pgsrm")

@@ -13,7 +13,9 @@ from pathlib import Path
 from pgsrm_lab.reproduce.arms import ARMS, Update, of_role
 from pgsrm_lab.tasks import TASKS, load_task
 from pgsrm_lab.tiny import Size
-from pgsrm_lightning.config import KLConfig, PPOConfig, ReinforceConfig
+from pgsrm_lightning.algorithms.base import KLConfig
+from pgsrm_lightning.algorithms.ppo import PPOConfig
+from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 from pgsrm_plugin.errors import SpecError, did_you_mean
 
 FORMAT = 1

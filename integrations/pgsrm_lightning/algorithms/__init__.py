@@ -1,22 +1,13 @@
-"""The algorithms, by the class of their settings."""
+"""The algorithms. One file has one whole: settings, targets, loss, and where it comes from."""
 
 from __future__ import annotations
 
-from pgsrm_lightning.algorithms.grpo import GRPO
-from pgsrm_lightning.algorithms.ppo import PPO
-from pgsrm_lightning.algorithms.reinforce import Reinforce
-from pgsrm_lightning.config import GRPOConfig, PPOConfig, ReinforceConfig
+from pgsrm_lightning.algorithms.base import Algorithm, AlgorithmConfig, KLConfig
+from pgsrm_lightning.algorithms.grpo import GRPOConfig
+from pgsrm_lightning.algorithms.ppo import PPOConfig
+from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 
-AlgorithmConfig = PPOConfig | GRPOConfig | ReinforceConfig
-Algorithm = PPO | GRPO | Reinforce
+__all__ = ["ALGORITHMS", "Algorithm", "AlgorithmConfig", "KLConfig"]
 
-ALGORITHMS: dict[type, type[PPO] | type[GRPO] | type[Reinforce]] = {
-    PPOConfig: PPO,
-    GRPOConfig: GRPO,
-    ReinforceConfig: Reinforce,
-}
-
-
-def build_algorithm(config: AlgorithmConfig) -> Algorithm:
-    """What learns, as its settings say."""
-    return ALGORITHMS[type(config)](config)
+ALGORITHMS: tuple[type[AlgorithmConfig], ...] = (PPOConfig, GRPOConfig, ReinforceConfig)
+"""Every algorithm that YAML can name, by its settings; the first is the default."""

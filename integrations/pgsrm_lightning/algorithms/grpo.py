@@ -7,26 +7,50 @@ arXiv 2503.14476).
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
 from torch import Tensor
 
 from pgsrm_lightning.advantages import group_advantages
-from pgsrm_lightning.config import GRPOConfig
-from pgsrm_lightning.losses import clipped_policy_loss, is_clipped, kl_k3
-from pgsrm_lightning.meter import Meter
-from pgsrm_lightning.policy import Evaluation
-from pgsrm_lightning.rollout.experience import Experience
-from pgsrm_plugin.types import RewardOutput
+from pgsrm_lightning.algorithms.base import ClippedAlgorithm, ClippedConfig, KLConfig
+from pgsrm_lightning.config import bounded
+from pgsrm_lightning.losses import kl_k3
+
+if TYPE_CHECKING:
+    from pgsrm_lightning.meter import Meter
+    from pgsrm_lightning.policy import Evaluation
+    from pgsrm_lightning.rollout.experience import Experience
+    from pgsrm_plugin.types import RewardOutput
 
 
-class GRPO:
-    """Turns rewards into advantages and advantages into a loss; keeps no state."""
+@dataclass(frozen=True, kw_only=True)
+class GRPOConfig(ClippedConfig):
+    """Group relative policy optimisation, without a value head (DeepSeekMath, arXiv 2402.03300).
+
+    Attributes:
+        group_size: responses sampled for each prompt; their rewards are compared with one another.
+        noise: a group whose rewards' standard deviation is at most this has advantage exactly 0.
+        kl: the KL penalty, added to the loss with the k3 estimator.
+    """
+
+    name: ClassVar[str] = "grpo"
+    group_size: int = bounded(8, at_least=2)
+    noise: float = bounded(1e-6, at_least=0)
+    epochs: int = bounded(1, at_least=1)
+    minibatches: int = bounded(1, at_least=1)
+    entropy_coef: float = bounded(0.0, at_least=0)
+    kl: KLConfig = field(default_factory=lambda: KLConfig(coef=0.04, schedule="fixed"))
+
+    def build(self) -> GRPO:
+        """GRPO with these settings."""
+        return GRPO(self)
+
+
+class GRPO(ClippedAlgorithm[GRPOConfig]):
+    """The clipped surrogate on advantages within groups, and the KL to the reference."""
 
     logged = ("train/policy_loss", "train/clip_fraction")
-    uses_values = False
-
-    def __init__(self, config: GRPOConfig) -> None:
-        self.config = config
 
     def targets(
         self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
@@ -36,16 +60,8 @@ class GRPO:
         advantages_B = advantages_B.to(experience.logprobs_BT)
         return experience.with_targets(advantages_B.unsqueeze(-1).expand_as(experience.logprobs_BT))
 
-    def measure(self, experience: Experience, meter: Meter) -> None:
-        """Nothing beyond what every algorithm logs: there is no critic."""
-
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + kl_coef * k3 - entropy_coef * entropy."""
-        c = self.config
-        policy_BT = clipped_policy_loss(now.logprobs_BT, then.logprobs_BT, then.advantages_BT, c.clip)
+        policy_BT = self.clipped_policy(now, then, meter)
         kl_BT = kl_k3(now.logprobs_BT, then.ref_logprobs_BT)
-        with torch.no_grad():
-            clipped_BT = is_clipped(now.logprobs_BT, then.logprobs_BT, then.advantages_BT, c.clip)
-            meter.add_masked("train/policy_loss", policy_BT, then.mask_BT)
-            meter.add_masked("train/clip_fraction", clipped_BT, then.mask_BT)
-        return policy_BT + kl_coef * kl_BT - c.entropy_coef * now.entropy_BT
+        return policy_BT + kl_coef * kl_BT - self.config.entropy_coef * now.entropy_BT

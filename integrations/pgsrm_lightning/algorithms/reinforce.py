@@ -1,4 +1,4 @@
-"""REINFORCE with a learned baseline: the update rule of the PGSRM authors' public code.
+"""REINFORCE with a learned baseline (Williams, 1992): the update rule of the PGSRM authors' public code.
 
 One optimizer step a batch, no ratio, no clipping, no GAE, no whitening. The KL term stands in the loss with the k1
 estimate, as it does there, where it has zero expected gradient on-policy: only its noise acts. It is here so that a
@@ -8,27 +8,46 @@ read the response would bias the gradient), end-of-text is learned, and no pads 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
 import torch
 from torch import Tensor
 
-from pgsrm_lightning.advantages import explained_variance
-from pgsrm_lightning.config import ReinforceConfig
-from pgsrm_lightning.distributed import total
+from pgsrm_lightning.algorithms.base import Algorithm, CriticConfig
 from pgsrm_lightning.losses import kl_k1, reinforce_loss
-from pgsrm_lightning.meter import Meter
-from pgsrm_lightning.policy import Evaluation
-from pgsrm_lightning.rollout.experience import Experience
-from pgsrm_plugin.types import RewardOutput
+
+if TYPE_CHECKING:
+    from pgsrm_lightning.meter import Meter
+    from pgsrm_lightning.policy import Evaluation
+    from pgsrm_lightning.rollout.experience import Experience
+    from pgsrm_plugin.types import RewardOutput
 
 
-class Reinforce:
-    """Turns rewards into advantages and advantages into a loss; keeps no state."""
+@dataclass(frozen=True, kw_only=True)
+class ReinforceConfig(CriticConfig):
+    """REINFORCE with a learned baseline, as in the PGSRM authors' public code: one optimizer step a batch.
+
+    Its KL term stands in the loss and has zero expected gradient there; see
+    :mod:`~pgsrm_lightning.algorithms.reinforce`.
+
+    Attributes:
+        kl: the coefficient of the KL term in the loss.
+    """
+
+    name: ClassVar[str] = "reinforce"
+    epochs: ClassVar[int] = 1
+    minibatches: ClassVar[int] = 1
+
+    def build(self) -> Reinforce:
+        """REINFORCE with these settings."""
+        return Reinforce(self)
+
+
+class Reinforce(Algorithm[ReinforceConfig]):
+    """The score-function surrogate on what the value before a token fell short of."""
 
     logged = ("train/policy_loss", "train/value_loss")
-    uses_values = True
-
-    def __init__(self, config: ReinforceConfig) -> None:
-        self.config = config
 
     def targets(
         self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
@@ -38,11 +57,6 @@ class Reinforce:
         scores_B = output.total_B.to(e.logprobs_BT)
         returns_BT = torch.where(e.mask_BT, scores_B.unsqueeze(-1), 0.0)
         return e.with_targets(torch.where(e.mask_BT, returns_BT - e.values_BT, 0.0), returns_BT)
-
-    def measure(self, experience: Experience, meter: Meter) -> None:
-        """Adds what only an algorithm with a critic logs about a rollout."""
-        explained = explained_variance(experience.values_BT, experience.returns_BT, experience.mask_BT, total)
-        meter.add("train/explained_variance", explained)
 
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + value_coef * value + kl_coef * k1 - entropy_coef * entropy."""

@@ -58,7 +58,7 @@ class Experience:
 def split_rows(order: Tensor, minibatches: int, micro_batch_size: int | None) -> list[list[Tensor]]:
     """Rows dealt into minibatches, each into micro-batches. A minibatch without rows is an empty list."""
     parts = torch.tensor_split(order, minibatches)
-    return [list(part.split(micro_batch_size or len(part))) if len(part) else [] for part in parts]
+    return [list(torch.split(part, micro_batch_size or len(part))) if len(part) else [] for part in parts]
 
 
 @torch.no_grad()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgsrm_lab.tiny import Size
-from pgsrm_lightning.config import KLConfig, PPOConfig
+from pgsrm_lightning.algorithms.base import KLConfig
+from pgsrm_lightning.algorithms.ppo import PPOConfig
 
 LABELS = {"PGSRM": "pgsrm", "binary": "binary"}
 """Each reward's name on the page and its shipped spec."""

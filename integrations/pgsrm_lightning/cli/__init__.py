@@ -7,6 +7,6 @@ import typer
 
 def train(ctx: typer.Context) -> None:
     """Train a child on your data with a reward spec, on one machine (Lightning)."""
-    from pgsrm_lightning import trainer_cli
+    from pgsrm_lightning.cli import trainer
 
-    trainer_cli.main(ctx.args)
+    trainer.main(ctx.args)

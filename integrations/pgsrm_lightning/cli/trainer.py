@@ -1,0 +1,137 @@
+"""`pgsrm train`: LightningCLI over :class:`RLModule` and :class:`PromptData`, with errors of one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+import zipfile
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jsonargparse import dict_to_namespace
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+from pgsrm_lightning.algorithms import ALGORITHMS, AlgorithmConfig
+from pgsrm_lightning.cli.messages import PROGRAM, explain, known_keys
+from pgsrm_lightning.config import LoraConfig, SamplingConfig
+from pgsrm_lightning.data import PromptData
+from pgsrm_lightning.module import RLModule
+from pgsrm_plugin.errors import SpecError
+
+
+def with_sections(function: Callable[..., RLModule]) -> Callable[..., RLModule]:
+    """Replaces ``**sections`` by a section for each algorithm, in what jsonargparse reads."""
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())[:-1]
+    names = Literal.__getitem__(tuple(settings.name for settings in ALGORITHMS))
+    parameters = [each.replace(annotation=names) if each.name == "algorithm" else each for each in parameters]
+    sections = [
+        inspect.Parameter(settings.name, inspect.Parameter.KEYWORD_ONLY, default=settings(), annotation=settings)
+        for settings in ALGORITHMS
+    ]
+    first_option = next(i for i, each in enumerate(parameters) if each.kind is inspect.Parameter.KEYWORD_ONLY)
+    parameters[first_option:first_option] = sections
+    function.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=RLModule)
+    titles = [f"    {settings.name}: {str(settings.__doc__).splitlines()[0]}" for settings in ALGORITHMS]
+    function.__doc__ = "\n".join([inspect.cleandoc(str(function.__doc__)), *titles])
+    return function
+
+
+@with_sections
+def rl_module(
+    child: str,
+    spec: str,
+    algorithm: str = ALGORITHMS[0].name,
+    *,
+    sampling: SamplingConfig = SamplingConfig(),  # noqa: B008 (frozen)
+    lora: LoraConfig | None = None,
+    val_spec: str | None = None,
+    revision: str | None = None,
+    seed: int = 0,
+    **sections: AlgorithmConfig,
+) -> RLModule:
+    """The module, as a config file describes it.
+
+    Args:
+        child: folder or hub id of a causal language model.
+        spec: reward spec file.
+        algorithm: which of the sections below counts.
+        sampling: how prompts are presented and responses drawn.
+        lora: train low-rank adapters instead of all weights.
+        val_spec: reward spec file for validation; default: that of training.
+        revision: commit of the child's hub repository.
+        seed: of all randomness.
+    """
+    others: dict[str, AlgorithmConfig] = {settings.name: settings() for settings in ALGORITHMS} | sections
+    chosen = others.pop(algorithm)
+    for name, other in others.items():
+        if other != type(other)():
+            raise SpecError(
+                f"model.{name} is set, but model.algorithm is {algorithm}; remove it, or set algorithm: {name}"
+            )
+    return RLModule(child, spec, chosen, sampling, seed, val_spec=val_spec, lora=lora, revision=revision)
+
+
+class TrainCLI(LightningCLI):
+    """LightningCLI without subcommands, whose parser raises :class:`SpecError`."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint to resume from.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        assert isinstance(args, list)
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise SpecError(explain(str(error), known_keys(parser))) from None
+
+    def before_instantiate_classes(self) -> None:
+        resume = self.config.ckpt_path
+        if resume is not None and not Path(resume).is_file():
+            raise SpecError(f"ckpt_path: there is no file {resume}")
+        if self.config.trainer.logger in (None, True):
+            # Lightning's own default depends on whether tensorboard happens to be installed.
+            settings = {"save_dir": str(self.config.trainer.default_root_dir or ".")}
+            logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": settings}
+            self.config.trainer.logger = dict_to_namespace(logger)
+        if resume is not None and not zipfile.is_zipfile(resume):
+            raise SpecError(f"ckpt_path: {resume} is not a checkpoint, or is cut short")
+
+
+def main(args: Sequence[str]) -> None:
+    """Trains as the arguments say.
+
+    Raises:
+        SpecError: a setting is unknown or wrong, or a file is missing.
+        DataError: a row of the data cannot be used.
+        ScorerError: the scorer failed; training stops there.
+    """
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    _check_config_files(args)
+    cli = TrainCLI(
+        rl_module,
+        PromptData,
+        args=list(args),
+        run=False,
+        seed_everything_default=False,
+        auto_configure_optimizers=False,
+        parser_kwargs={"exit_on_error": False, "prog": PROGRAM},
+        save_config_kwargs={"overwrite": True},
+        trainer_defaults={"devices": 1, "log_every_n_steps": 1, "max_epochs": 1},
+    )
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+
+
+def _check_config_files(args: Sequence[str]) -> None:
+    for flag, value in zip(args, [*args[1:], ""], strict=True):
+        path = value if flag in ("--config", "-c") else flag.removeprefix("--config=") if "--config=" in flag else None
+        if path is None:
+            continue
+        if not Path(path).is_file():
+            raise SpecError(f"--config: there is no file {path}")
+        try:
+            yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: not valid YAML: {error}") from None
