@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pgsrm_plugin.encoders.cache.shards import Row, Shard, ShardError, pack_rows
+from pgsrm_plugin.encoders.cache.shards import Embedded, Shard, ShardError, pack_rows
 from pgsrm_plugin.errors import SpecError
 
 _FORMAT = 1
@@ -67,7 +67,7 @@ class DiskCache:
         self._writer = _Writer(own, int(max_mb * 2**20))
         weakref.finalize(self, self._writer.flush)
 
-    def find(self, texts: Sequence[str]) -> dict[str, Row]:
+    def find(self, texts: Sequence[str]) -> dict[str, Embedded]:
         """The rows of those texts that are on disk and sound."""
         keys = {self._key(text): text for text in texts}
         with self._lock:
@@ -81,7 +81,7 @@ class DiskCache:
                 found |= {keys[key]: row for key, row in self._read(name, wanted).items()}
         return found
 
-    def add(self, rows: Mapping[str, Row]) -> None:
+    def add(self, rows: Mapping[str, Embedded]) -> None:
         """Takes rows by text; they are written now if the last writing is some seconds ago, else later."""
         with self._lock:
             self._writer.add({self._key(text): row for text, row in rows.items()})
@@ -108,8 +108,8 @@ class DiskCache:
             # A change within the clock's grain of the last one would be missed: such a listing is not the last.
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > 2 * 10**9 else -1
 
-    def _read(self, name: str, wanted: Sequence[bytes]) -> dict[bytes, Row]:
-        found: dict[bytes, Row] = {}
+    def _read(self, name: str, wanted: Sequence[bytes]) -> dict[bytes, Embedded]:
+        found: dict[bytes, Embedded] = {}
         with self._dropping(name):
             found = self._shards[name].rows(wanted)
             if found:
@@ -139,16 +139,16 @@ class _Writer:
     def __init__(self, folder: Path, limit: int) -> None:
         self.written: set[str] = set()
         self._folder, self._limit = folder, limit
-        self._waiting: dict[bytes, Row] = {}
-        self._newest: tuple[Path, dict[bytes, Row]] | None = None
+        self._waiting: dict[bytes, Embedded] = {}
+        self._newest: tuple[Path, dict[bytes, Embedded]] | None = None
         self._last = -math.inf
         self._failed = False
 
-    def waiting(self, keys: Iterable[bytes]) -> dict[bytes, Row]:
+    def waiting(self, keys: Iterable[bytes]) -> dict[bytes, Embedded]:
         """Those of the keys that are not written yet."""
         return {key: self._waiting[key] for key in keys if key in self._waiting}
 
-    def add(self, rows: Mapping[bytes, Row]) -> None:
+    def add(self, rows: Mapping[bytes, Embedded]) -> None:
         """Takes rows, and writes when it is time."""
         if not self._failed:
             self._waiting |= rows
@@ -215,9 +215,9 @@ def evict(folder: Path, limit: int) -> None:
         excess -= size
 
 
-def _portions(rows: Mapping[bytes, Row]) -> Iterator[dict[bytes, Row]]:
+def _portions(rows: Mapping[bytes, Embedded]) -> Iterator[dict[bytes, Embedded]]:
     """The rows in shards of about :data:`SHARD_BYTES`, vectors of one length in each."""
-    portion: dict[bytes, Row] = {}
+    portion: dict[bytes, Embedded] = {}
     for key, row in sorted(rows.items(), key=lambda item: len(item[1].vector_D)):
         other = portion and len(next(iter(portion.values())).vector_D) != len(row.vector_D)
         if other or _size(portion) >= SHARD_BYTES:
@@ -227,8 +227,8 @@ def _portions(rows: Mapping[bytes, Row]) -> Iterator[dict[bytes, Row]]:
     yield portion
 
 
-def _size(rows: Mapping[bytes, Row]) -> int:
-    return len(rows) * (rows[next(iter(rows))].vector_D.nbytes + 57) if rows else 0
+def _size(rows: Mapping[bytes, Embedded]) -> int:
+    return len(rows) * (rows[next(iter(rows))].vector_D.numel() * 4 + 57) if rows else 0
 
 
 def _namespace(identity: str) -> bytes:

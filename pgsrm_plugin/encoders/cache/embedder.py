@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Embedded, Sources
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
+from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.types import TokenEncoder
 

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.encoders.cache.disk import DiskCache
-from pgsrm_plugin.encoders.cache.shards import Row
+from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.errors import PgsrmError, ScorerError
 from pgsrm_plugin.types import Embeddings, Encoder
 
 _OVERHEAD_BYTES = 300
 """Python's cost of one entry, beside the vector and the text."""
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """One text's embedding; see :class:`~pgsrm_plugin.types.Embeddings`."""
-
-    vector_D: torch.Tensor
-    tokens: int
-    truncated: bool
-    unknown: bool
 
 
 class Sources(NamedTuple):
@@ -71,13 +60,15 @@ class CachedEncoder:
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         found = {text: kept for text in distinct if (kept := self._kept.get((identity, text))) is not None}
         in_memory = len(found)
-        found |= self._on_disk([text for text in distinct if text not in found])
+        unseen = [text for text in distinct if text not in found]
+        if self._disk is not None and unseen:
+            found |= self._disk.find(unseen)
         missing = [text for text in distinct if text not in found]
         if missing:
             computed = _checked(missing, self._encode(missing), identity)
             found |= computed
             if self._disk is not None:
-                self._disk.add({text: _row(embedded) for text, embedded in computed.items()})
+                self._disk.add(computed)
         if len({embedded.vector_D.numel() for embedded in found.values()}) > 1:
             raise ScorerError(f"encoder {identity} changed the length of its vectors between two calls")
         with self._lock:
@@ -89,13 +80,6 @@ class CachedEncoder:
         """Writes what the disk does not have yet; the end of the process does so too."""
         if self._disk is not None:
             self._disk.flush()
-
-    def _on_disk(self, texts: Sequence[str]) -> dict[str, Embedded]:
-        rows: Mapping[str, Row] = self._disk.find(texts) if self._disk is not None and texts else {}
-        return {
-            text: Embedded(torch.tensor(row.vector_D), row.tokens, row.truncated, row.unknown)
-            for text, row in rows.items()
-        }
 
     def _encode(self, texts: Sequence[str]) -> Embeddings:
         try:
@@ -116,10 +100,6 @@ class CachedEncoder:
 
 def _size(key: tuple[str, str], embedded: Embedded) -> int:
     return embedded.vector_D.numel() * 4 + 4 * len(key[1]) + _OVERHEAD_BYTES
-
-
-def _row(embedded: Embedded) -> Row:
-    return Row(embedded.vector_D.numpy(), embedded.tokens, embedded.truncated, embedded.unknown)
 
 
 def _checked(texts: Sequence[str], result: Embeddings, identity: str) -> dict[str, Embedded]:

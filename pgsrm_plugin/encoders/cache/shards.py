@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -22,10 +23,10 @@ class ShardError(ValueError):
     """A file that is no sound shard."""
 
 
-class Row(NamedTuple):
-    """What is kept of one text; see :class:`~pgsrm_plugin.types.Embeddings`. ``vector_D`` is float32."""
+class Embedded(NamedTuple):
+    """One text's embedding; see :class:`~pgsrm_plugin.types.Embeddings`. ``vector_D`` is float32."""
 
-    vector_D: npt.NDArray[np.float32]
+    vector_D: torch.Tensor
     tokens: int
     truncated: bool
     unknown: bool
@@ -33,17 +34,17 @@ class Row(NamedTuple):
     def digest(self, key: bytes) -> bytes:
         """Of the key and all values."""
         numbers = np.array([self.tokens, self.truncated, self.unknown], dtype="<i8").tobytes()
-        return hashlib.blake2b(key + numbers + self.vector_D.tobytes(), digest_size=_DIGEST_BYTES).digest()
+        return hashlib.blake2b(key + numbers + self.vector_D.numpy().tobytes(), digest_size=_DIGEST_BYTES).digest()
 
 
-def pack_rows(rows: Mapping[bytes, Row]) -> bytes:
+def pack_rows(rows: Mapping[bytes, Embedded]) -> bytes:
     """The content of a shard; all vectors have one length."""
     keys = sorted(rows)
     sorted_rows = [rows[key] for key in keys]
     return save(
         {
             "keys": _bytes_array(keys, KEY_BYTES),
-            "vectors": np.stack([row.vector_D for row in sorted_rows]).astype("<f4"),
+            "vectors": torch.stack([row.vector_D for row in sorted_rows]).numpy().astype("<f4"),
             "tokens": np.array([row.tokens for row in sorted_rows], dtype="<i8"),
             "flags": np.array([row.truncated + 2 * row.unknown for row in sorted_rows], dtype="u1"),
             "digests": _bytes_array([rows[key].digest(key) for key in keys], _DIGEST_BYTES),
@@ -77,7 +78,7 @@ class Shard:
             raise ShardError("has keys of a wrong shape")
         return cls(path, _prefixes(keys_NB))
 
-    def rows(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    def rows(self, keys: Sequence[bytes]) -> dict[bytes, Embedded]:
         """The rows of those keys that are here.
 
         Raises:
@@ -92,19 +93,20 @@ class Shard:
             return {}
         try:
             with safe_open(self.path, framework="numpy") as file:
-                return dict(found for i in hits if (found := _row(file, at_K[i], keys[i])) is not None)
+                columns = {name: file.get_tensor(name) for name in _COLUMNS}
         except SafetensorError as error:
             raise ShardError(str(error)) from error
+        return dict(found for i in hits if (found := _row(columns, at_K[i], keys[i])) is not None)
 
 
-def _row(file: Any, number: int, key: bytes) -> tuple[bytes, Row] | None:
-    keys, vectors, tokens, flags, digests = (
-        file.get_slice(name)[number : number + 1] for name in ("keys", "vectors", "tokens", "flags", "digests")
-    )
-    if keys[0].tobytes() != key:
+def _row(columns: Mapping[str, npt.NDArray[Any]], number: int, key: bytes) -> tuple[bytes, Embedded] | None:
+    if columns["keys"][number].tobytes() != key:
         return None
-    row = Row(vectors[0], int(tokens[0]), bool(flags[0] & 1), bool(flags[0] & 2))
-    if digests[0].tobytes() != row.digest(key):
+    flags = int(columns["flags"][number])
+    # A copy, or one row would keep the whole shard in memory.
+    vector_D = torch.tensor(columns["vectors"][number])
+    row = Embedded(vector_D, int(columns["tokens"][number]), bool(flags & 1), bool(flags & 2))
+    if columns["digests"][number].tobytes() != row.digest(key):
         raise ShardError("a row differs from its digest")
     return key, row
 

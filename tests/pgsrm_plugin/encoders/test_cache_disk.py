@@ -19,7 +19,7 @@ from pgsrm_plugin import RewardSample, SemanticReward, SpecError, parse_spec
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.encoders.cache.disk import DiskCache
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
-from pgsrm_plugin.encoders.cache.shards import Row
+from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.types import Embeddings
 
 DIMENSIONS = 16
@@ -54,8 +54,8 @@ def shards(folder):
     return sorted(folder.glob("*/*.safetensors"))
 
 
-def row(text: str) -> Row:
-    return Row(vector_of(text).numpy(), len(text), False, False)
+def row(text: str) -> Embedded:
+    return Embedded(vector_of(text), len(text), False, False)
 
 
 def test_another_run_finds_every_field_bit_for_bit(tmp_path):
