@@ -256,3 +256,12 @@ def test_threads_are_for_the_cpu(folders, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "device", torch.device("cuda", 0), raising=False)
     with pytest.raises(SpecError, match=r"^encoder.threads: the encoder is on cuda:0; threads are for device: cpu$"):
         HfEncoder(HfEncoderSpec(model=folders["bert"], threads=2))
+
+
+def test_a_torch_without_the_private_operators_runs_the_model_as_it_is(folders, monkeypatch):
+    texts = ["red dog", "blue"]
+    expected_ND = build(folders["bert"], threads=1).encode(texts).vectors_ND
+    monkeypatch.setattr(engine_linear, "hasattr", lambda *_: False, raising=False)
+    encoder = build(folders["bert"], threads=1)
+    assert (encoder.encode(texts).vectors_ND - expected_ND).abs().max() < 1e-6
+    assert not encoder._runner.packed

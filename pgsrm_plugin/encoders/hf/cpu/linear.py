@@ -23,7 +23,10 @@ def fit_rows(count: int, largest: int) -> int:
 
 
 def is_supported(dtype: torch.dtype) -> bool:
-    """Whether oneDNN computes in this dtype on this processor."""
+    """Whether this torch has oneDNN's prepacked products, and this processor computes them in this dtype."""
+    # The operators are private (torch's inductor is who they are for): a torch without them runs models as they are.
+    if not all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise")):
+        return False
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
@@ -63,6 +66,7 @@ class PackedLinear:
             residuals = (None,) * len(parts) if residual_MO is None else torch.split(residual_MO, self._largest)
             return torch.cat([self(part, residual) for part, residual in zip(parts, residuals, strict=True)])
         if rows < self._least:
+            # Zero rows choose the kernel of larger products, whose sums have the order that all others have.
             missing = (0, 0, 0, self._least - rows)
             filled = None if residual_MO is None else pad(residual_MO, missing)
             return _product(pad(x_MI, missing), self._weight, self._bias_O, self._fusion, filled)[:rows]
@@ -93,6 +97,7 @@ def least_rows(outputs: int, inputs: int, dtype: torch.dtype, largest: int, fusi
 
     expected_MO = rows_at(0, largest)
     least = 0
+    # A kernel that treats rows by their place (a remainder at the end, say) shows where they are rolled on by seven.
     for count in sorted((rows for rows in ROWS if rows <= largest), reverse=True):
         starts = {0, largest - count}
         if not all(torch.equal(rows_at(start, count, 7), expected_MO[start : start + count]) for start in starts):

@@ -139,6 +139,8 @@ class PackedNetwork:
         row = qkv_ME.shape[1]
         width = row // 3
         channels = width // self._heads
+        # Views, for copies of queries, keys and values would cost as much as the products; keys reach into the next
+        # text's rows, up to a whole vector register of scores, and the mask takes them out.
         strides = (run.length * row, channels, row, 1)
         query, key, value = (
             qkv_ME.as_strided((run.count, self._heads, tokens, channels), strides, run.start * row + at * width)

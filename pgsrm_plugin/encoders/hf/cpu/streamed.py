@@ -60,6 +60,7 @@ class StreamedEngine:
 
     def _stream(self, passes: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:
         network = self._network
+        # By hand, for FSDP2's own hooks would gather a layer for each pass; every rank makes the same calls in order.
         network.unshard()
         plan = _LaterPacked(network, self._largest)
         states: list[list[Any]] = [list(plan._embed(ids)) for ids in passes]
