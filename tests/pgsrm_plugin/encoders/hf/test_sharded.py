@@ -18,7 +18,7 @@ from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.types import Embeddings
 
-RANKS = Path(__file__).parents[2] / "support" / "sharded_ranks.py"
+RANKS = Path(__file__).parents[3] / "support" / "sharded_ranks.py"
 TEXTS = ["red", "", "the sky is blue", "grass is green and " * 9, "cows eat grass", "Grüße aus 東京", "a b c d", "ice"]
 FEW_TOKENS = 64
 """A budget so small that a rank needs several batches."""

@@ -245,7 +245,7 @@ def test_several_processes_share_a_folder_while_it_evicts(tmp_path):
 END = """
 import sys, torch
 sys.path.insert(0, {tests!r})
-from test_cache_disk import cached
+from test_disk import cached
 kept = cached({folder!r})
 kept.embed(["first"])    # written at once
 kept.embed(["second"])   # waits for its time
