@@ -1,4 +1,4 @@
-"""The ranks of encoders/hf/test_sharded.py: `python sharded_ranks.py JOB.json` forks them; exit 0 if all of them did."""
+"""The ranks of encoders/hf/test_sharded.py: `python sharded_ranks.py JOB.json` forks them; exit 0 if all were well."""
 
 from __future__ import annotations
 
