@@ -52,7 +52,7 @@ class RewardSpec(Section):
 
     name: str = Field("", description="shown in logs and reports")
     description: str = ""
-    encoder: AnyEncoder | None = Field(None, description="needed by semantic, contrast, bertscore and length in tokens")
+    encoder: AnyEncoder | None = Field(None, description="needed where a term embeds texts or counts their tokens")
     text: TextSpec = TextSpec()
     terms: dict[str, AnyTerm] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
     weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")
