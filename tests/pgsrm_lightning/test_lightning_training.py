@@ -27,6 +27,7 @@ EXACT = parse_spec("terms: {exact_match: {}}")
 SEMANTIC = parse_spec(
     "encoder: {kind: hashing}\nterms: {semantic: {}, exact_match: {}}\nweights: {semantic: 1.0, exact_match: 0}"
 )
+UNJUDGED = parse_spec("encoder: {kind: hashing}\nterms: {semantic: {}}")
 MASKED = parse_spec("terms: {exact_match: {}}\nunscorable: mask")
 SAMPLING = SamplingConfig(max_new_tokens=3)
 SHARED = {"epochs": 2, "minibatches": 3, "lr_actor": 1e-3}
@@ -334,7 +335,7 @@ def test_rollouts_are_written_to_their_file_only(tiny_child, colour_file, quiet_
 
 
 def test_validation_has_its_own_reward_and_counts_by_hand(tiny_child, jsonl, quiet_trainer):
-    module = RLModule(tiny_child, EXACT, PPO, SamplingConfig(max_new_tokens=2, eval_batch_size=2), val_spec=SEMANTIC)
+    module = RLModule(tiny_child, EXACT, PPO, SamplingConfig(max_new_tokens=2, eval_batch_size=2), val_spec=UNJUDGED)
     rows = [{"prompt": f"mix {c} is", "reference": "red"} for c in ("red", "blue", "green")]
     probe = jsonl("probe.jsonl", rows)
     trainer = quiet_trainer()
@@ -346,7 +347,7 @@ def test_validation_has_its_own_reward_and_counts_by_hand(tiny_child, jsonl, qui
     trainer.validate(module, PromptData(right, {"right": right}), verbose=False)
     expected = sum(text.strip().casefold() == truth.casefold() for text, truth in zip(texts, truths, strict=True)) / 3
     assert float(trainer.callback_metrics["val/right/accuracy"]) == pytest.approx(expected)
-    scored = SemanticReward(SEMANTIC).score(
+    scored = SemanticReward(UNJUDGED).score(
         [r.sample(t) for r, t in zip(trainer.datamodule.val_records["right"], texts, strict=True)]
     )
     assert float(trainer.callback_metrics["val/right/semantic"]) == pytest.approx(

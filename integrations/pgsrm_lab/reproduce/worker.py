@@ -19,12 +19,12 @@ from pgsrm_lab.tasks import load_task
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
-from pgsrm_lightning.rollout.scoring import is_correct
 from pgsrm_plugin import SemanticReward
 from pgsrm_plugin.cli.floor import Floor, measure_floor
 from pgsrm_plugin.data.rows import Record, read_records
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import machine, versions
+from pgsrm_plugin.reward import accuracy
 from pgsrm_plugin.spec.load import parse_spec
 from pgsrm_plugin.types import Encoder
 
@@ -189,6 +189,7 @@ def _result(
 def _wrong(module: RLModule, split: str, records: list[Record]) -> list[dict[str, Any]]:
     """The wrong greedy answers, those with the highest cosine first."""
     answers = module.answer(records)
+    right = accuracy(answers.output, answers.samples, module.reward("val").spec).tolist()
     rows = [
         {
             "split": split,
@@ -198,7 +199,7 @@ def _wrong(module: RLModule, split: str, records: list[Record]) -> list[dict[str
             "cosine": float(answers.output.terms["semantic"][number]),
         }
         for number, (record, text) in enumerate(zip(records, answers.texts, strict=True))
-        if not is_correct(record, text)
+        if not right[number]
     ]
     return sorted(rows, key=lambda row: -row["cosine"])
 

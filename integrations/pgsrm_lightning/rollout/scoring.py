@@ -13,12 +13,16 @@ from pgsrm_lightning.losses import kl_k3
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.rollout.experience import Experience
 from pgsrm_lightning.rollout.generate import Rollout
-from pgsrm_plugin import RewardOutput, RewardSpec, SemanticReward
+from pgsrm_plugin import RewardOutput, RewardSample, RewardSpec, SemanticReward
 from pgsrm_plugin.data.rows import Record
-from pgsrm_plugin.text.clean import normalise_space
+from pgsrm_plugin.reward import accuracy
+from pgsrm_plugin.terms.semantic import Semantic
 
 ZERO_VARIANCE = 1e-6
 """A group whose rewards' standard deviation is at most this teaches nothing."""
+
+SEMANTIC = "semantic"
+"""The validation metric, and the name of the term that it prefers."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Answers:
     texts: Sequence[str]
     output: RewardOutput
 
+    @property
+    def samples(self) -> list[RewardSample]:
+        """What was scored."""
+        return _samples(self.records, self.texts)
+
 
 def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str]) -> Answers:
     """Scores one response a record.
@@ -36,8 +45,7 @@ def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str
     Raises:
         ScorerError: the encoder or a term failed; it is for the caller to stop, never to go on with zeros.
     """
-    samples = [record.sample(text) for record, text in zip(records, texts, strict=True)]
-    return Answers(records, texts, reward.score(samples))
+    return Answers(records, texts, reward.score(_samples(records, texts)))
 
 
 def measure_rewards(answers: Answers, meter: Meter) -> None:
@@ -69,33 +77,27 @@ def measure_rollout(rollout: Rollout, experience: Experience, meter: Meter) -> N
 
 
 def measure_answers(answers: Answers, split: str, spec: RewardSpec, meter: Meter) -> None:
-    """Adds a validation set's accuracy, semantic term and reward."""
+    """Adds a validation set's accuracy (:func:`pgsrm_plugin.reward.accuracy`), semantic term and reward."""
     output, scored_B = answers.output, answers.output.scored_B
-    meter.add(f"val/{split}/accuracy", sum(map(is_correct, answers.records, answers.texts)), len(answers.texts))
+    meter.add(f"val/{split}/accuracy", accuracy(output, answers.samples, spec).sum(), len(answers.texts))
     meter.add_masked(f"val/{split}/reward", output.total_B, scored_B)
     semantic = semantic_term(spec)
     if semantic is not None:
-        meter.add_masked(f"val/{split}/semantic", output.terms[semantic], scored_B)
+        meter.add_masked(f"val/{split}/{SEMANTIC}", output.terms[semantic], scored_B)
 
 
 def register_answers(split: str, spec: RewardSpec, meter: Meter) -> None:
     """Names what :func:`measure_answers` adds, for a process that has no rows of the set."""
-    for name in ("accuracy", "reward", *(("semantic",) if semantic_term(spec) else ())):
+    for name in ("accuracy", "reward", *((SEMANTIC,) if semantic_term(spec) else ())):
         meter.add(f"val/{split}/{name}", 0.0, 0.0)
-
-
-def is_correct(record: Record, text: str) -> bool:
-    """Whether a response equals the ground truth (or, without one, any reference), case and white space aside."""
-    targets = record.references if record.ground_truth is None else (record.ground_truth,)
-    return _form(text) in map(_form, targets)
 
 
 def semantic_term(spec: RewardSpec) -> str | None:
     """The term called ``semantic``, else the first of that kind."""
-    if "semantic" in spec.terms:
-        return "semantic"
-    return next((name for name, term in spec.terms.items() if term.kind == "semantic"), None)
+    if SEMANTIC in spec.terms:
+        return SEMANTIC
+    return next((name for name, term in spec.terms.items() if isinstance(term, Semantic)), None)
 
 
-def _form(text: str) -> str:
-    return normalise_space(text).casefold()
+def _samples(records: Sequence[Record], texts: Sequence[str]) -> list[RewardSample]:
+    return [record.sample(text) for record, text in zip(records, texts, strict=True)]

@@ -1,0 +1,61 @@
+"""What validation calls right, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pgsrm_lightning.meter import Meter
+from pgsrm_lightning.rollout.scoring import measure_answers, register_answers, score, semantic_term
+from pgsrm_plugin import SemanticReward, parse_spec
+from pgsrm_plugin.data.rows import Record
+
+SEMANTIC = "encoder: {kind: hashing}\nterms: {semantic: {}}\n"
+
+
+def record(ground_truth, references=("the explanation",)):
+    return Record({}, "data.jsonl:1", "a prompt", None, references, ground_truth, "", "g")
+
+
+def validated(spec_text, ground_truth, response, references=("the explanation",)):
+    reward, meter = SemanticReward(parse_spec(spec_text)), Meter(torch.device("cpu"))
+    answers = score(reward, [record(ground_truth, references)], [response])
+    measure_answers(answers, "probe", reward.spec, meter)
+    return meter.means()
+
+
+@pytest.mark.parametrize(
+    ("spec", "truth", "response", "right"),
+    [
+        (SEMANTIC, "blue", " Blue ", 1.0),
+        (SEMANTIC, "blue", "<answer>Blue</answer>", 0.0),  # without the setting, tags are words like others
+        (SEMANTIC + "text: {answer_tag: answer}", "blue", "so: <answer>Blue</answer>", 1.0),
+        (SEMANTIC + "text: {answer_tag: answer}", "blue", "<answer>red</answer>", 0.0),
+        (SEMANTIC + "text: {strip_thinking: true}", "blue", "<think>red?</think> blue", 1.0),
+        ("terms: {correctness: {compare: number}}", "42", "so <answer>42.0</answer>", 1.0),
+        ("terms: {correctness: {compare: number}}", "42", "42, no, <answer>41</answer>", 0.0),
+        ("terms: {exact_match: {against: references}}", "blue", "the explanation", 1.0),  # the spec's judge decides
+        ("terms: {exact_match: {against: references}}", "blue", "blue", 0.0),
+    ],
+)
+def test_accuracy_is_that_of_the_spec(spec, truth, response, right):
+    assert validated(spec, truth, response)["val/probe/accuracy"] == right
+
+
+def test_without_a_ground_truth_any_reference_is_right():
+    assert validated(SEMANTIC, None, "cyan", ("blue", "Cyan"))["val/probe/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        (SEMANTIC, "semantic"),
+        ("encoder: {kind: hashing}\nterms: {likeness: {kind: semantic}}", "likeness"),
+        ("terms: {exact_match: {}}", None),
+    ],
+)
+def test_a_process_without_rows_knows_the_same_names(spec, name):
+    assert semantic_term(parse_spec(spec)) == name
+    meter = Meter(torch.device("cpu"))
+    register_answers("probe", parse_spec(spec), meter)
+    assert sorted(meter.names) == sorted(validated(spec, "blue", "blue"))
