@@ -35,6 +35,7 @@ from pgsrm_lightning.rollout.scoring import (
 from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, SpecError, load_spec
 from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.validate import check_samples
 
 Spec = str | Path | RewardSpec | SemanticReward
@@ -59,7 +60,8 @@ class RLModule(LightningModule):
         child: folder or hub id of a causal language model.
         spec: the training reward: a spec file, a spec, or a reward that is already built.
         algorithm: what learns, and how.
-        val_spec: another reward for validation; default: the training reward.
+        val_spec: another reward for validation, with the training reward's encoder where both specs have the same
+            ``encoder`` section; default: the training reward.
         revision: commit of the child's hub repository.
 
     Raises:
@@ -82,9 +84,8 @@ class RLModule(LightningModule):
         self.automatic_optimization = False
         self.seed, self.sampling = seed, sampling or SamplingConfig()
         # Plain objects, no submodules: the encoder must stay out of every optimizer and checkpoint.
-        train_spec = _read(spec)
-        self._specs = {"train": train_spec, "val": train_spec if val_spec is None else _read(val_spec)}
-        self._rewards: dict[str, SemanticReward] = {}
+        self._specs = _read(spec), None if val_spec is None else _read(val_spec)
+        self._rewards: RewardPair | None = None
         config = algorithm or ALGORITHMS[0]()
         self.algorithm: Algorithm[Any] = config.build()
         with torch.random.fork_rng(devices=[]):
@@ -104,18 +105,13 @@ class RLModule(LightningModule):
             raise SpecError(f"trainer.strategy: {name} is not supported; take 'auto' with one device, or 'ddp'")
         for message in INTENDED:
             warnings.filterwarnings("ignore", message=message)
-        for split in ("train", "val"):
-            self.reward(split)
+        self.reward("train")
 
     def reward(self, split: str) -> SemanticReward:
-        """The reward of ``train`` or ``val``; built once, and the same object where the specs are the same."""
-        if split not in self._rewards:
-            spec = self._specs[split]
-            if split == "val" and spec is self._specs["train"]:
-                self._rewards[split] = self.reward("train")
-            else:
-                self._rewards[split] = spec if isinstance(spec, SemanticReward) else SemanticReward(spec)
-        return self._rewards[split]
+        """The reward of ``train`` or ``val``. Built once; one encoder serves both where their specs have the same."""
+        if self._rewards is None:
+            self._rewards = _pair(*self._specs)
+        return self._rewards.of(split == "val")
 
     def check_records(self, records: Sequence[Record], split: str) -> None:
         """Refuses rows that cannot be presented to the child or scored.
@@ -225,3 +221,10 @@ class RLModule(LightningModule):
 
 def _read(spec: Spec) -> RewardSpec | SemanticReward:
     return load_spec(spec) if isinstance(spec, str | Path) else spec
+
+
+def _pair(train: RewardSpec | SemanticReward, val: RewardSpec | SemanticReward | None) -> RewardPair:
+    first = train if isinstance(train, SemanticReward) else SemanticReward(train)
+    if isinstance(val, SemanticReward):
+        return RewardPair(first, val)
+    return RewardPair(first, first if val is None else first.with_spec(val))

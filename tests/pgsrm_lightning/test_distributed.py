@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[1] / "support" / "lightning_ddp_script.py"
+SCRIPT = Path(__file__).parents[1] / "support" / "ddp_ranks.py"
 
 
 @pytest.fixture(scope="module", params=["ppo", "grpo"])

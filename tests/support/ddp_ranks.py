@@ -1,4 +1,4 @@
-"""Run by test_lightning_ddp.py: two processes over gloo. Each writes what it saw and its final weights."""
+"""Run by test_distributed.py of pgsrm_lightning: two processes over gloo, each writing what it saw and its weights."""
 
 from __future__ import annotations
 

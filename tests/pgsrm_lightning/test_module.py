@@ -376,3 +376,18 @@ def test_a_gradient_that_is_not_finite_stops_training(tiny_child, colour_file, q
 def test_settings_out_of_range_are_errors(build, message):
     with pytest.raises(SpecError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("val_spec", "shared"),
+    [
+        (None, True),
+        ("encoder: {kind: hashing}\nterms: {semantic: {}}\nunscorable: mask", True),
+        ("encoder: {kind: hashing, dimensions: 64}\nterms: {semantic: {}}", False),
+    ],
+)
+def test_validation_shares_the_encoder_of_training_where_the_specs_have_the_same(val_spec, shared, tiny_child):
+    module = RLModule(tiny_child, SEMANTIC, PPO, val_spec=None if val_spec is None else parse_spec(val_spec))
+    assert (module.reward("val").encoder is module.reward("train").encoder) is shared
+    assert (module.reward("val") is module.reward("train")) is (val_spec is None)
+    assert module.reward("val") is module.reward("val")
