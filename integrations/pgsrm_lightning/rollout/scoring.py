@@ -15,13 +15,14 @@ from pgsrm_lightning.rollout.experience import Experience
 from pgsrm_lightning.rollout.generate import Rollout
 from pgsrm_plugin import RewardOutput, RewardSample, RewardSpec, SemanticReward
 from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.reward import accuracy
 from pgsrm_plugin.terms.semantic import Semantic
 
 ZERO_VARIANCE = 1e-6
 """A group whose rewards' standard deviation is at most this teaches nothing."""
 
-SEMANTIC = "semantic"
+SEMANTIC = kind_of(Semantic)
 """The validation metric, and the name of the term that it prefers."""
 
 
