@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from pgsrm_plugin.report.run import Run
 from pgsrm_plugin.report.stats import Band, band
+from pgsrm_plugin.report.templates import drawn
 
 COLOURS = ("#3b78d8", "#d97b29", "#2f9e77", "#a05cc9", "#c2455f", "#7a7f87")
 """One a label, in order; readable on white and on near-black, distinguishable with colour-blind eyes."""
@@ -31,8 +34,8 @@ class Panel:
     percent: bool = False
 
 
-def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> str:
-    """The panel's mean over seeds with a min-to-max band, one curve a label that logged the metric; "" if none did."""
+def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> Markup | None:
+    """The panel's mean over seeds with a min-to-max band, one curve a label that logged it; None if none did."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -41,7 +44,7 @@ def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> str
             continue
         _draw(figure, label, colour, band(runs, panel.metric))
     if not figure.data:
-        return ""
+        return None
     figure.update_layout(
         height=230,
         margin={"l": 44, "r": 10, "t": 8, "b": 32},
@@ -55,9 +58,7 @@ def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> str
     axis: dict[str, Any] = {"gridcolor": "rgba(138,143,152,0.18)", "zeroline": False, "ticks": "", "automargin": True}
     figure.update_xaxes(**axis, title={"text": "step", "standoff": 4})
     figure.update_yaxes(**axis, tickformat=".0%" if panel.percent else ".3~g")
-    config = {"displayModeBar": False, "responsive": True}
-    html: str = figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=div_id)
-    return html
+    return drawn(figure, div_id)
 
 
 def _draw(figure: Any, label: str, colour: str, curve: Band) -> None:
@@ -71,9 +72,12 @@ def _draw(figure: Any, label: str, colour: str, curve: Band) -> None:
     figure.add_scatter(x=steps, y=curve.mean.tolist(), mode="lines", name=label, line={"color": colour, "width": 2})
 
 
-def plotly_script() -> str:
-    """plotly.js itself, to be inlined."""
-    from plotly.offline import get_plotlyjs
+def coloured(labels: Iterable[str]) -> list[tuple[str, str]]:
+    """Labels with the colours of their curves."""
+    return [(label, COLOURS[number % len(COLOURS)]) for number, label in enumerate(labels)]
 
-    source: str = get_plotlyjs()
-    return source
+
+def curves(panels: Sequence[Panel], groups: Mapping[str, Sequence[Run]], name: str) -> list[tuple[str, Markup, str]]:
+    """Title, drawing and note of each panel that has a curve; ``name`` begins the drawings' ids."""
+    found = [(panel, curve(panel, groups, f"{name}-{number}")) for number, panel in enumerate(panels)]
+    return [(panel.title, drawing, panel.note) for panel, drawing in found if drawing is not None]

@@ -6,18 +6,14 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
 from pathlib import Path
 
-from pgsrm_plugin.report.figures import COLOURS, Panel, curve, plotly_script
-from pgsrm_plugin.report.html import definitions
-from pgsrm_plugin.report.outcome import Groups, seeds_table, summary, table, tiles
+from pgsrm_plugin.report.figures import Panel, coloured, curves
 from pgsrm_plugin.report.run import Run
 from pgsrm_plugin.report.samples import samples
 from pgsrm_plugin.report.stats import by_label, common
-
-INTERVALS = "Mean over seeds; below it the 95 % percentile-bootstrap interval over seeds (10,000 resamples)."
+from pgsrm_plugin.report.summary import Groups, seeds_table, summary, table, tiles
+from pgsrm_plugin.report.templates import environment
 
 
 @dataclass(frozen=True)
@@ -71,89 +67,38 @@ def write_whole(out: Path, content: str) -> Path:
 
 def render(groups: Groups, page: Page) -> str:
     """The page as text."""
-    body = "\n".join(
-        [
-            f"<h1>{escape(page.title)}</h1>",
-            f'<p class="lead">{escape(summary(groups, page.outcomes[0], page.under))}</p>',
-            f'<p class="intro">{escape(page.intro)}</p>',
-            tiles(groups, page.outcomes[0]),
-            "<h2>Learning curves</h2>",
-            _curves(groups, page.panels),
-            "<h2>Outcome</h2>",
-            table(groups, page.outcomes),
-            f'<p class="note">{INTERVALS}</p>',
-            f"<details><summary>Every run</summary>{seeds_table(groups, page.outcomes)}</details>",
-            *(f"<h2>{escape(heading)}</h2><p>{escape(text)}</p>" for heading, text in page.sections),
-            _samples(groups, page.sample_sets),
-            _provenance(groups, page.command),
-        ]
-    )
-    return document(page.title, body)
-
-
-def document(title: str, body: str) -> str:
-    """A whole HTML file around a body: style and plotly.js are inlined. ``title`` gets escaped, ``body`` is HTML."""
-    style = resources.files("pgsrm_plugin.report").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n"
-        f"<script>{plotly_script()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _curves(groups: Groups, panels: Sequence[Panel]) -> str:
-    legend = "".join(
-        f'<span><i class="dot" style="background:{colour}"></i>{escape(label)}</span>'
-        for colour, label in zip(COLOURS * len(groups), groups, strict=False)
-    )
-    figures = []
-    for number, panel in enumerate(panels):
-        drawn = curve(panel, groups, div_id=f"panel-{number}")
-        if drawn:
-            caption = f"<figcaption>{escape(panel.note)}</figcaption>" if panel.note else ""
-            figures.append(f"<figure><h3>{escape(panel.title)}</h3>{drawn}{caption}</figure>")
-    seeds = max(len(runs) for runs in groups.values())
-    how = f"Line: mean of {seeds} seeds. Band: least to greatest of them." if seeds > 1 else "One seed."
-    return (
-        f'<div class="legend">{legend}<span class="note">{how}</span></div><div class="panels">{"".join(figures)}</div>'
-    )
-
-
-def _samples(groups: Groups, sets: Sequence[tuple[str, str]]) -> str:
-    if not sets:
-        return ""
-    parts = ["<h2>Rollouts, before and after</h2>"]
-    for position, (split, name) in enumerate(sets):
-        for label, runs in groups.items():
-            opened = " open" if position == 0 else ""
-            heading = f"{label}, seed {runs[0].info.seed}: {name}"
-            parts.append(f"<details{opened}><summary>{escape(heading)}</summary>{samples(runs[0], split)}</details>")
-    return "".join(parts)
-
-
-def _provenance(groups: Groups, command: str) -> str:
     everyone = [run for runs in groups.values() for run in runs]
-    specs = "".join(
-        f"<div><h3>{escape(label)}</h3><pre>{escape(runs[0].info.spec.strip())}</pre></div>"
+    return (
+        environment(__package__)
+        .get_template("report.html.j2")
+        .render(
+            title=page.title,
+            page=page,
+            lead=summary(groups, page.outcomes[0], page.under),
+            tiles=tiles(groups, page.outcomes[0]),
+            seeds=max(len(runs) for runs in groups.values()),
+            labels=coloured(groups),
+            figures=curves(page.panels, groups, "panel"),
+            outcome=table(groups, page.outcomes),
+            every_run=seeds_table(groups, page.outcomes),
+            sample_sets=_samples(groups, page.sample_sets),
+            specs=[(label, runs[0].info.spec.strip()) for label, runs in groups.items()],
+            timings=[(label, _mean_seconds(runs)) for label, runs in groups.items()],
+            common={field: common(everyone, field) for field in ("settings", "versions", "machine")},
+        )
+    )
+
+
+def _samples(groups: Groups, sets: Sequence[tuple[str, str]]) -> list[dict[str, object]]:
+    return [
+        {
+            "is_open": position == 0,
+            "heading": f"{label}, seed {runs[0].info.seed}: {name}",
+            "samples": samples(runs[0], split),
+        }
+        for position, (split, name) in enumerate(sets)
         for label, runs in groups.items()
-    )
-    timings = "".join(
-        f"<div><h3>{escape(label)}, mean seconds of a run</h3>{definitions(_mean_seconds(runs).items())}</div>"
-        for label, runs in groups.items()
-    )
-    again = f"<h2>Again</h2><pre>{escape(command)}</pre>" if command else ""
-    return "".join(
-        [
-            f'<h2>Reward specs</h2><div class="columns">{specs}</div>',
-            f'<h2>Where the time went</h2><div class="columns">{timings}</div>',
-            '<h2>Settings, versions, machine</h2><div class="columns">',
-            f"<div><h3>Settings of every run</h3>{definitions(common(everyone, 'settings').items())}</div>",
-            f"<div><h3>Versions</h3>{definitions(common(everyone, 'versions').items())}</div>",
-            f"<div><h3>Machine</h3>{definitions(common(everyone, 'machine').items())}</div></div>",
-            again,
-        ]
-    )
+    ]
 
 
 def _mean_seconds(runs: Sequence[Run]) -> dict[str, str]:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.report import html
 from pgsrm_plugin.report.run import ROLLOUTS, Run
 
 Row = Mapping[str, Any]
 _NEEDED = ("split", "when", "prompt", "response", "references")
 
 
-def samples(run: Run, split: str, count: int = 8) -> str:
-    """A table of ``count`` prompts of a split, evenly spread, as answered at the start and at the end of training.
+@dataclass(frozen=True)
+class Sampled:
+    """What the policy answered, and each term's raw value."""
+
+    response: str
+    terms: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt, answered at the start and at the end of training."""
+
+    prompt: str
+    references: Sequence[str]
+    before: Sampled
+    after: Sampled
+
+
+def samples(run: Run, split: str, count: int = 8) -> list[Pair]:
+    """``count`` prompts of a split, evenly spread, as answered at the start and at the end of training.
 
     Raises:
         DataError: a rollout lacks a key, or the split has no rollouts at start and end.
@@ -25,8 +42,10 @@ def samples(run: Run, split: str, count: int = 8) -> str:
     if not shared:
         raise DataError(f"{run.name}: {ROLLOUTS} has no prompt of {split!r} that was answered at start and end")
     every = max(1, len(shared) // count)
-    rows = [_row(before[prompt], after[prompt]) for prompt in shared[::every][:count]]
-    return html.table(["prompt", "parent", "before", "scores", "after", "scores"], rows, "samples")
+    return [
+        Pair(prompt, [*map(str, before[prompt]["references"])], _sampled(before[prompt]), _sampled(after[prompt]))
+        for prompt in shared[::every][:count]
+    ]
 
 
 def _answers(run: Run, split: str, when: str) -> dict[str, Row]:
@@ -40,22 +59,10 @@ def _answers(run: Run, split: str, when: str) -> dict[str, Row]:
     return answers
 
 
-def _row(before: Row, after: Row) -> str:
-    references = ", ".join(map(str, before["references"]))
-    cells = [f'<td class="text">{escape(str(before["prompt"]))}</td>', f"<td>{escape(references)}</td>"]
-    for row in (before, after):
-        cells += [
-            f'<td class="text">{escape(str(row["response"])) or "<em>empty</em>"}</td>',
-            f"<td>{_terms(row)}</td>",
-        ]
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _terms(row: Row) -> str:
-    """Each term's raw value."""
-    shown = [
-        f"{escape(name.removeprefix('reward/').replace('_', ' '))} {value:.2f}"
+def _sampled(row: Row) -> Sampled:
+    terms = [
+        (name.removeprefix("reward/").replace("_", " "), f"{value:.2f}")
         for name, value in row.items()
         if f"{name}/weighted" in row
     ]
-    return f"<small>{'<br>'.join(shown)}</small>"
+    return Sampled(str(row["response"]), terms)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pgsrm_lab.bench import docs
+from pgsrm_lab.bench import charts, docs
 from pgsrm_lab.bench.bars import Lineup
 from pgsrm_lab.bench.memory import PeakMemory
 from pgsrm_lab.bench.ranking import (
@@ -284,6 +284,13 @@ def test_the_page_of_the_documentation_has_every_run() -> None:
     assert "## model, float32, cpu" in text
     assert "| pgsrm-plugin, bfloat16 | 8.0 | 7-10 |" in text
     assert "`pgsrm bench`, 2 rounds" in text
+
+
+def test_a_models_name_is_escaped_on_the_page() -> None:
+    pytest.importorskip("plotly")
+    text = charts.render(result() | {"model": "a/<script>{{ 6 * 7 }}", "command": "<script>alert(1)"})
+    assert "Encoder benchmark: &lt;script&gt;{{ 6 * 7 }}</h1>" in text
+    assert "<pre>&lt;script&gt;alert(1)</pre>" in text
 
 
 def test_the_committed_page_is_what_the_committed_results_give() -> None:

@@ -73,7 +73,7 @@ def bench(
     if json_out is not None:
         json_out.expanduser().write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if html_out is not None:
-        from pgsrm_lab.bench.page import render
+        from pgsrm_lab.bench.charts import render
 
         html_out.expanduser().write_text(render(result), encoding="utf-8")
 

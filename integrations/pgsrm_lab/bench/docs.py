@@ -5,19 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pgsrm_lab.bench.table import HEADINGS, cells
 from pgsrm_lab.bench.wording import bar_title, facts, runs_of
+from pgsrm_plugin.report.templates import environment
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
     """The page as Markdown, a section a result and dtype."""
-    sections = [_section(run, result) for result in results for run in runs_of(result)]
-    template = resources.files("pgsrm_lab.bench").joinpath("page.md").read_text(encoding="utf-8")
-    return template.replace("{{ results }}", "\n".join(sections))
+    sections = [
+        {
+            "run": run,
+            "result": result,
+            "model": run["model"].rpartition("/")[2],
+            "rows": [[bar_title(name, run), *cells(run, name)] for name in run["pairs_per_s"]],
+            "facts": facts(run),
+        }
+        for result in results
+        for run in runs_of(result)
+    ]
+    pages = environment("pgsrm_lab.bench", html=False)
+    return pages.get_template("benchmarks.md.j2").render(sections=sections, head=HEADINGS)
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -34,32 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     results = [result for path in given.results for result in read_results(path)]
     given.out.write_text(page(results), encoding="utf-8")
-
-
-def _section(run: dict[str, Any], result: dict[str, Any]) -> str:
-    machine = run["machine"]
-    place = machine.get("gpu") or f"{machine['cpu']}, {machine['cores']} cores"
-    lines = [
-        f"## {run['model'].rpartition('/')[2]}, {run['dtype']}, {run['device']}",
-        "",
-        f"{place}; {run['date']}.",
-        "",
-        f"| | {' | '.join(HEADINGS)} |",
-        f"|---|{'---:|' * len(HEADINGS)}",
-        *(f"| {bar_title(name, run)} | {' | '.join(cells(run, name))} |" for name in run["pairs_per_s"]),
-        "",
-        *(f"- {text}" for text in facts(run)),
-        "",
-        _about(result),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _about(result: dict[str, Any]) -> str:
-    machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items())
-    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
-    return f"Machine: {machine}. Versions: {versions}. Command: `{result['command']}`, {result['rounds']} rounds."
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def pgsrm(
 ) -> None:
     """PGSRM against binary and other rewards on the paper's five tasks. Finished runs are not run again."""
     from pgsrm_lab.reproduce.collect import collect
-    from pgsrm_lab.reproduce.html import write_html
+    from pgsrm_lab.reproduce.figures import write_html
     from pgsrm_lab.reproduce.run import run_grid
 
     console = Console()

@@ -26,7 +26,7 @@ def render(path: Path) -> str:
     results = Results.read(path)
     parts = [
         words.TITLE,
-        words.intro(results),
+        f"{words.intro(results)} How to run it yourself: [the guide](../guides/reproduce.md).",
         "## What the claims come to",
         words.rule(results),
         *(_claims(results, arm) for arm in of_role("claim") if arm in results.arms()),

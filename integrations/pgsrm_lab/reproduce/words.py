@@ -71,8 +71,7 @@ def intro(results: Results) -> str:
     return (
         f"{len(results.rows)} runs: {len(results.tasks)} tasks ({', '.join(results.tasks)}), the rewards {arms}, "
         f"{_seeds(results.seeds)}, {episodes:,} sampled answers each. A seed's warm start is the same for all rewards; "
-        "seeds vary the child's initial weights, its warm start and the sampling. "
-        "How to run it yourself: [the guide](../guides/reproduce.md)."
+        "seeds vary the child's initial weights, its warm start and the sampling."
     )
 
 

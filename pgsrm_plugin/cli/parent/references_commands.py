@@ -135,7 +135,7 @@ def _tell_agreement(prompts: Mapping[str, Answered], agreements: Agreements) -> 
 def _write_page(
     html: Path, store: Path, quality: Quality, prompts: Mapping[str, Answered], agreements: Agreements | None
 ) -> None:
-    from pgsrm_plugin.parents.review.page import ParentPage, write_parent_page
+    from pgsrm_plugin.parents.review.overview import ParentPage, write_parent_page
 
     page = ParentPage(store.name, quality, list(prompts.values()), agreements)
     typer.echo(f"written: {write_parent_page(html.expanduser(), page)}")

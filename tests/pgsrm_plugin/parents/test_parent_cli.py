@@ -251,7 +251,7 @@ def test_check_measures_once_and_writes_a_page_that_loads_nothing(store, pgsrm, 
     html = page.read_text()
     assert "3 of 5" not in html
     assert "4 of 5 prompts have a reference" in html
-    assert "I&#x27;m sorry, but I can&#x27;t help with that." in html
+    assert "I&#39;m sorry, but I can&#39;t help with that." in html
     assert not re.search(r'(src|href)="|https?://', html)
     kept = json.loads((store / NAME).read_text())
     assert len(kept["values"]) == 3

@@ -123,11 +123,12 @@ def test_a_single_label_is_a_report_too(runs, tmp_path):
 
 
 def test_what_models_wrote_is_escaped(tmp_path):
-    wicked = "</td><script>alert(1)</script>\ud800"
+    wicked = "</td><script>alert(1)</script>{{ 6 * 7 }}\ud800"
     run = read_run(make_run(tmp_path / "x" / "seed0", "<i>x</i>", 0, [0.1, 0.2], response=wicked))
     text = write_report([run], tmp_path / "report.html", PAGE).read_text()
     assert "alert(1)</script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "{{ 6 * 7 }}" in text
     assert "<i>x" not in text
     assert "Colours &lt;b&gt;" in text
 

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from pgsrm_lab import tiny as school
 from pgsrm_lab.demo.lightning import worker
-from pgsrm_lab.demo.lightning.page import outcome_table, write_page
 from pgsrm_lab.demo.lightning.plan import LABELS, Job, Plan, quick
+from pgsrm_lab.demo.lightning.two_rewards import outcome_table, write_page
 from pgsrm_lab.pool import heard, settle, workers
 from pgsrm_lab.tasks import Task, colour_mixing
 from pgsrm_plugin.errors import PgsrmError

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pgsrm_lab import tiny as school
 from pgsrm_lab.demo.verl import sides
 from pgsrm_lab.demo.verl.metrics import Points
-from pgsrm_lab.demo.verl.page import outcome_table, write_page
 from pgsrm_lab.demo.verl.plan import LIGHTNING, SETS, VERL, Plan
+from pgsrm_lab.demo.verl.two_trainers import outcome_table, write_page
 from pgsrm_lab.tasks import Task, colour_mixing
 from pgsrm_plugin.report import Run
 from pgsrm_verl.processes import terminate_like_interrupt

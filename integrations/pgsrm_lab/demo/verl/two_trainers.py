@@ -10,8 +10,8 @@ from rich.table import Table
 from pgsrm_lab.demo.verl.plan import Plan
 from pgsrm_lab.tasks import Task
 from pgsrm_plugin.report import Page, Panel, Run, write_report
-from pgsrm_plugin.report.outcome import show
 from pgsrm_plugin.report.stats import by_label
+from pgsrm_plugin.report.summary import show
 
 TRAIN = Panel("val/train/accuracy", "accuracy on training prompts", "Greedy answers, all 75 prompts.", percent=True)
 HELD_OUT = Panel("val/held_out/accuracy", "accuracy on held-out prompts", "Greedy answers, 15 prompts.", percent=True)

@@ -10,8 +10,8 @@ from rich.table import Table
 from pgsrm_lab.demo.lightning.plan import Plan
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin.report import Page, Panel, Run, write_report
-from pgsrm_plugin.report.outcome import show, verdict
 from pgsrm_plugin.report.stats import by_label, first, interval, last
+from pgsrm_plugin.report.summary import show, verdict
 
 TRAIN = Panel("val/train/accuracy", "accuracy on training prompts", "Greedy answers, all 75 prompts.", percent=True)
 HELD_OUT = Panel("val/held_out/accuracy", "accuracy on held-out prompts", "Greedy answers, 15 prompts.", percent=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from pgsrm_plugin.report import html
 from pgsrm_plugin.report.figures import COLOURS, Panel
 from pgsrm_plugin.report.run import Run
 from pgsrm_plugin.report.stats import Interval, along, difference, first, interval, last, seconds
@@ -46,44 +46,63 @@ def verdict(groups: Groups, panel: Panel) -> str:
     return f"{ours} did not beat {theirs} here, nor {theirs} {ours}: {numbers}, which includes 0."
 
 
-def tiles(groups: Groups, panel: Panel) -> str:
+@dataclass(frozen=True)
+class Tile:
+    """A headline number."""
+
+    name: str
+    value: str
+    note: str
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns' heads, and a named row of cells a line."""
+
+    head: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[object]]]
+
+
+def tiles(groups: Groups, panel: Panel) -> list[Tile]:
     """The headline numbers."""
     start = [value for runs in groups.values() for value in first(runs, panel.metric)]
-    cells = [html.tile("before", show(interval(start).mean, panel), "where the runs began, mean")]
+    cells = [Tile("before", show(interval(start).mean, panel), "where the runs began, mean")]
     for colour, (label, runs) in zip(COLOURS * len(groups), groups.items(), strict=False):
         end = interval(last(runs, panel.metric))
-        cells.append(html.tile(label, show(end.mean, panel), _range(end, panel, len(runs)), colour))
+        cells.append(Tile(label, show(end.mean, panel), _range(end, panel, len(runs)), colour))
     if len(groups) > 1:
         (ours, our_runs), (theirs, their_runs) = list(groups.items())[:2]
         gap = difference(our_runs, their_runs, panel.metric)
         span = f"{_gap(gap.low, panel)} to {_gap(gap.high, panel)}" if len(our_runs) > 1 else "one seed"
-        cells.append(html.tile(f"{ours} \N{MINUS SIGN} {theirs}", _gap(gap.mean, panel), span))
-    return f'<div class="tiles">{"".join(cells)}</div>'
+        cells.append(Tile(f"{ours} \N{MINUS SIGN} {theirs}", _gap(gap.mean, panel), span))
+    return cells
 
 
-def table(groups: Groups, outcomes: Sequence[Panel]) -> str:
-    """Start and end of every outcome, with intervals over seeds, and what the runs cost."""
+def table(groups: Groups, outcomes: Sequence[Panel]) -> Table:
+    """Start and end of every outcome, with intervals over seeds, and what the runs cost; cells are (text, note)."""
     head = ["", *(panel.title for panel in outcomes), f"{outcomes[0].title}, mean over the run"]
     head += ["episodes", "wall time", "of it scoring"]
     everyone = [run for runs in groups.values() for run in runs]
-    rows = [html.row("start", [_start(everyone, panel) for panel in outcomes] + [""] * 4)]
+    rows = [("start", [(_start(everyone, panel), "") for panel in outcomes] + [("", "")] * 4)]
     for label, runs in groups.items():
         cells = [_cell(last(runs, panel.metric), panel) for panel in outcomes]
         cells.append(_cell(along(runs, outcomes[0].metric), outcomes[0]))
         total, scoring = seconds(runs, "total"), seconds(runs, "reward")
         share = f"{100 * scoring / total:.1f} %" if total else ""
-        rows.append(html.row(label, [*cells, f"{runs[0].info.episodes:,}", f"{total:.0f} s" if total else "", share]))
-    return html.table(head, rows)
+        costs = [f"{runs[0].info.episodes:,}", f"{total:.0f} s" if total else "", share]
+        rows.append((label, [*cells, *((cost, "") for cost in costs)]))
+    return Table(head, rows)
 
 
-def seeds_table(groups: Groups, outcomes: Sequence[Panel]) -> str:
+def seeds_table(groups: Groups, outcomes: Sequence[Panel]) -> Table:
     """The last value of every outcome in every single run."""
     rows = [
-        html.row(f"{label}, seed {run.info.seed}", [show(run.metric(p.metric).values[-1], p) for p in outcomes])
+        (f"{label}, seed {run.info.seed}", [show(run.metric(p.metric).values[-1], p) for p in outcomes])
         for label, runs in groups.items()
         for run in runs
     ]
-    return html.table(["", *(panel.title for panel in outcomes)], rows)
+    return Table(["", *(panel.title for panel in outcomes)], rows)
 
 
 def _gap(value: float, panel: Panel) -> str:
@@ -99,6 +118,6 @@ def _start(runs: Sequence[Run], panel: Panel) -> str:
     return show(interval(first(runs, panel.metric)).mean, panel)
 
 
-def _cell(values: Sequence[float], panel: Panel) -> str:
+def _cell(values: Sequence[float], panel: Panel) -> tuple[str, str]:
     value = interval(values)
-    return f"{show(value.mean, panel)}<small>{_range(value, panel, len(values))}</small>"
+    return show(value.mean, panel), _range(value, panel, len(values))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
+
+from markupsafe import Markup
 
 from pgsrm_lab.reproduce import words
 from pgsrm_lab.reproduce.arms import of_role
 from pgsrm_lab.reproduce.files import CURVES
-from pgsrm_lab.reproduce.measure import MEASURES
+from pgsrm_lab.reproduce.measure import MEASURES, Measure
 from pgsrm_lab.reproduce.summary import BASELINE, CLAIMS, Comparison, Results, compare
 from pgsrm_plugin.data.files import read_rows
-from pgsrm_plugin.report import Panel, Run, RunInfo, html
-from pgsrm_plugin.report.figures import COLOURS, curve
-from pgsrm_plugin.report.page import document, write_whole
+from pgsrm_plugin.report import Panel, Run, RunInfo
+from pgsrm_plugin.report.figures import COLOURS, coloured, curves
+from pgsrm_plugin.report.page import write_whole
 from pgsrm_plugin.report.run import Series
+from pgsrm_plugin.report.templates import drawn, environment
 
 TITLE = "PGSRM, reproduced"
 PANELS = {
@@ -42,38 +44,43 @@ def write_html(out: Path) -> Path:
     """Writes report.html into the results' folder."""
     results = Results.read(out)
     runs = _runs(out / CURVES)
-    parts = [f"<h1>{TITLE}</h1>", _text(words.intro(results)), _text(words.rule(results))]
-    for number, claim in enumerate(CLAIMS):
-        parts += [
-            f"<h2>{escape(claim[0].upper() + claim[1:])}</h2>",
-            _forest(results, claim, f"claim-{number}"),
-            _verdicts(results, claim),
-        ]
-        for task in results.tasks:
-            figures = _curves(runs, results, task, claim, f"curves-{number}-{task}")
-            parts.append(f"<details><summary>{escape(task)}: curves</summary>{figures}</details>")
-    parts += ["<h2>Which reward</h2>", _text(words.advice(results)), "<h2>How it was run</h2>"]
-    parts.append(_text(words.method(results.rows[0])))
-    return write_whole(out / "report.html", document(TITLE, "\n".join(parts)))
+    page = (
+        environment(__package__)
+        .get_template("report.html.j2")
+        .render(
+            title=TITLE,
+            baseline=BASELINE,
+            tasks=results.tasks,
+            intro=_plain(words.intro(results)),
+            rule=_plain(words.rule(results)),
+            advice=_plain(words.advice(results)),
+            method=_plain(words.method(results.rows[0])),
+            claims=[
+                {
+                    "title": claim[0].upper() + claim[1:],
+                    "forest": _forest(results, claim, f"claim-{number}"),
+                    "verdicts": _verdicts(results, claim),
+                    "curves": [
+                        _curves(runs, results, task, claim, f"curves-{number}-{task}") for task in results.tasks
+                    ],
+                }
+                for number, claim in enumerate(CLAIMS)
+            ],
+        )
+    )
+    return write_whole(out / "report.html", page)
 
 
-def _forest(results: Results, claim: str, name: str) -> str:
+def _forest(results: Results, claim: str, name: str) -> list[tuple[Measure, Markup]]:
     """The differences to the baseline with their intervals, in units of the baseline's mean: one panel a measure."""
-    figures = []
-    for number, column in enumerate(CLAIMS[claim]):
-        drawn = _forest_panel(results, column, f"{name}-{number}")
-        if drawn:
-            measure = MEASURES[column]
-            side = "right" if measure.better == "higher" else "left"
-            note = f"In per cent of {BASELINE}'s mean; claimed to lie to the {side} of 0. Measured as {measure.about}."
-            figures.append(
-                f"<figure><h3>{escape(measure.title)}, less {BASELINE}'s</h3>{drawn}"
-                f"<figcaption>{escape(note)}</figcaption></figure>"
-            )
-    return f'<div class="panels">{"".join(figures)}</div>'
+    found = [
+        (MEASURES[column], _forest_panel(results, column, f"{name}-{number}"))
+        for number, column in enumerate(CLAIMS[claim])
+    ]
+    return [(measure, drawing) for measure, drawing in found if drawing is not None]
 
 
-def _forest_panel(results: Results, column: str, name: str) -> str:
+def _forest_panel(results: Results, column: str, name: str) -> Markup | None:
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -96,7 +103,7 @@ def _forest_panel(results: Results, column: str, name: str) -> str:
             marker={"color": colour, "size": 9},
         )
     if not figure.data:
-        return ""
+        return None
     figure.update_layout(
         height=126 + 42 * len(results.tasks),
         margin={"l": 80, "r": 10, "t": 44, "b": 36},
@@ -110,9 +117,7 @@ def _forest_panel(results: Results, column: str, name: str) -> str:
         tickformat="+.0%", rangemode="tozero", gridcolor="rgba(138,143,152,0.18)", zerolinecolor="#8a8f98"
     )
     figure.update_yaxes(autorange="reversed")
-    config = {"displayModeBar": False, "responsive": True}
-    drawn: str = figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name)
-    return drawn
+    return drawn(figure, name)
 
 
 def _scale(results: Results, task: str, column: str) -> float:
@@ -120,37 +125,25 @@ def _scale(results: Results, task: str, column: str) -> float:
     return abs(sum(values) / len(values)) or 1.0
 
 
-def _verdicts(results: Results, claim: str) -> str:
+def _verdicts(results: Results, claim: str) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = []
     for column in CLAIMS[claim]:
         for arm in of_role("claim"):
             found = [compare(results, task, arm, column) for task in results.tasks]
             if any(found):
-                rows.append(html.row(f"{arm}: {MEASURES[column].title}", [_cell(one) for one in found]))
-    return html.table(["", *results.tasks], rows)
+                rows.append((f"{arm}: {MEASURES[column].title}", [_cell(one) for one in found]))
+    return rows
 
 
-def _cell(found: Comparison | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.verdict}<small>{escape(words.gap(found))}, p {found.p:.3f}</small>"
+def _cell(found: Comparison | None) -> tuple[str, str]:
+    return (found.verdict, f"{words.gap(found)}, p {found.p:.3f}") if found else ("", "")
 
 
-def _curves(runs: Mapping[str, Sequence[Run]], results: Results, task: str, claim: str, name: str) -> str:
+def _curves(
+    runs: Mapping[str, Sequence[Run]], results: Results, task: str, claim: str, name: str
+) -> tuple[str, list[tuple[str, str]], list[tuple[str, Markup, str]]]:
     groups = {arm: runs[f"{task}/{arm}"] for arm in results.arms(task)[:CURVE_ARMS]}
-    legend = "".join(
-        f'<span><i class="dot" style="background:{colour}"></i>{escape(arm)}</span>'
-        for colour, arm in zip(COLOURS, groups, strict=False)
-    )
-    figures = []
-    for number, panel in enumerate(PANELS[claim]):
-        drawn = curve(panel, groups, f"{name}-{number}")
-        caption = f"<figcaption>{escape(panel.note)}</figcaption>" if panel.note else ""
-        figures += [f"<figure><h3>{escape(panel.title)}</h3>{drawn}{caption}</figure>"] if drawn else []
-    how = "Line: mean over seeds. Band: least to greatest of them."
-    return (
-        f'<div class="legend">{legend}<span class="note">{how}</span></div><div class="panels">{"".join(figures)}</div>'
-    )
+    return task, coloured(groups), curves(PANELS[claim], groups, name)
 
 
 def _runs(path: Path) -> Mapping[str, Sequence[Run]]:
@@ -170,8 +163,6 @@ def _info(arm: str, seed: int) -> Any:
     return RunInfo(label=arm, seed=seed, episodes=1, spec="")
 
 
-def _text(markdown: str) -> str:
-    """A paragraph; the few marks of Markdown that it has are dropped."""
-    plain = markdown.replace("`", "").replace("**", "").replace("*", "")
-    plain = plain.replace(" How to run it yourself: [the guide](../guides/reproduce.md).", "")
-    return "".join(f"<p>{escape(part)}</p>" for part in plain.split("\n\n"))
+def _plain(markdown: str) -> str:
+    """Text without the few marks of Markdown that the shared sentences have."""
+    return markdown.replace("`", "").replace("**", "").replace("*", "")
