@@ -96,6 +96,28 @@ class Embeddings:
     truncated_N: torch.Tensor
     unknown_N: torch.Tensor | None = None
 
+    @classmethod
+    def concat(cls, parts: Sequence[Embeddings]) -> Embeddings:
+        """The texts of all parts (at least one), in order."""
+        unknown_N = None
+        if any(part.unknown_N is not None for part in parts):
+            unknown_N = torch.cat([_none_unknown(part) if part.unknown_N is None else part.unknown_N for part in parts])
+        return cls(
+            torch.cat([part.vectors_ND for part in parts]),
+            torch.cat([part.tokens_N for part in parts]),
+            torch.cat([part.truncated_N for part in parts]),
+            unknown_N,
+        )
+
+    def take(self, index: torch.Tensor) -> Embeddings:
+        """The texts at the places of an int64 index, (M,), in its order; a place may come several times."""
+        unknown_N = None if self.unknown_N is None else self.unknown_N[index]
+        return Embeddings(self.vectors_ND[index], self.tokens_N[index], self.truncated_N[index], unknown_N)
+
+
+def _none_unknown(embeddings: Embeddings) -> torch.Tensor:
+    return torch.zeros(len(embeddings.vectors_ND), dtype=torch.bool)
+
 
 @runtime_checkable
 class Encoder(Protocol):

@@ -360,12 +360,12 @@ def test_nan_from_the_encoder_is_an_error(tmp_path):
     manager = run.manager()
 
     class Nan:
-        identity = manager._train.encoder.identity
+        identity = manager._rewards.train.encoder.identity
 
         def encode(self, texts):
             tokens_N, truncated_N = torch.ones(len(texts)), torch.zeros(len(texts), dtype=torch.bool)
             return Embeddings(torch.full((len(texts), 4), math.nan), tokens_N, truncated_N)
 
-    manager._train._cached.encoder = Nan()
+    manager._rewards.train._cached.encoder = Nan()
     with pytest.raises(ScorerError, match="a vector that is not finite for 2 of 2 texts"):
         run.answer([(run.rows[0], "green")], manager)

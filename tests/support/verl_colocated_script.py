@@ -57,7 +57,7 @@ def run_case(case: dict[str, Any], config: Any, pool: Any, tokenizer: Any, share
         trainer._rewards = rewards = ColocatedRewards(OmegaConf.merge(config, {"pgsrm": case["pgsrm"]}))
         rewards._workers = shared.get("workers")  # starting two processes takes most of the time here
         rewards.start(pool)
-        encoder = rewards._rewards["train"].encoder
+        encoder = rewards.pair.train.encoder
         found |= {"identity": encoder.identity, "bytes": getattr(encoder, "parameter_bytes", None)}
         for step in case["steps"]:
             metrics: dict[str, Any] = {}

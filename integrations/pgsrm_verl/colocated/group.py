@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -46,11 +45,7 @@ class WorkerGroupEncoder:
         """
         spread = self._spread("encode", texts)
         place_N = torch.tensor([row for rows, _ in spread for row in rows], dtype=torch.int64).argsort()
-        columns = {}
-        for field in fields(Embeddings):
-            parts = [getattr(part, field.name) for _, part in spread]
-            columns[field.name] = None if parts[0] is None else torch.cat(parts)[place_N]
-        return Embeddings(**columns)
+        return Embeddings.concat([part for _, part in spread]).take(place_N)
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""

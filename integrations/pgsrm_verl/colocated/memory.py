@@ -6,7 +6,9 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.load import find_model
 from pgsrm_plugin.errors import SpecError
@@ -75,6 +77,11 @@ class Device:
     total_bytes: int
     rollout_bytes: int = 0
     budget_bytes: int | None = None
+
+
+def shardable(section: EncoderSection) -> HfEncoderSpec | None:
+    """The section, if training workers can hold its encoder together (``gives.sharded``)."""
+    return cast(HfEncoderSpec, section) if section.gives.sharded else None
 
 
 def measure_size(spec: HfEncoderSpec) -> EncoderSize:

@@ -8,12 +8,13 @@ from typing import Any
 
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
-from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.types import Embeddings, Encoder, RewardOutput
+from pgsrm_plugin.types import Encoder, RewardOutput
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
 from pgsrm_verl.colocated.checks import check_config
+from pgsrm_verl.colocated.counting import CountingEncoder, counting
 from pgsrm_verl.colocated.group import WorkerGroupEncoder
 from pgsrm_verl.colocated.metrics import GIB, reward_metrics
 from pgsrm_verl.colocated.rollouts import Rollouts
@@ -49,8 +50,8 @@ class ColocatedRewards:
         self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])
         self._device_name = config["trainer"]["device"]
         self._workers: Any = None
-        self._encoders: dict[str, _Metered] = {}
-        self._rewards: dict[str, SemanticReward] = {}
+        self._loaded = 0
+        self._pair: RewardPair | None = None
 
     def start(self, pool: Any) -> None:
         """Loads the encoders, on the GPUs of verl's resource pool where they go there.
@@ -59,9 +60,16 @@ class ColocatedRewards:
             SpecError: an encoder cannot be loaded, or does not fit into the memory.
             ScorerError: an encoder fails its self-test.
         """
-        for partition, spec in self.specs.items():
-            encoder = self._encoder(spec.encoder, pool) if spec.encoder is not None else None
-            self._rewards[partition] = SemanticReward(spec, encoder)
+        val = self.specs["val"] if self.settings.val_spec else None
+        self._pair = RewardPair.build(
+            self.specs["train"], val, encoder=lambda section: counting(self._build(section, pool))
+        )
+
+    @property
+    def pair(self) -> RewardPair:
+        """The rewards; there are none before :meth:`start`."""
+        assert self._pair is not None
+        return self._pair
 
     def spec(self, partition: str) -> RewardSpec:
         """The spec of TransferQueue's partition, ``train`` or ``val``."""
@@ -74,27 +82,22 @@ class ColocatedRewards:
             ScorerError: the encoder failed; nothing is scored.
             UnscorableError: a response is unscorable and the spec says ``raise``.
         """
-        reward = self._rewards["val" if partition == "val" else "train"]
+        reward = self.pair.of(partition == "val")
         encoder = reward.encoder
-        before = encoder.tokens if isinstance(encoder, _Metered) else 0
+        before = encoder.tokens if isinstance(encoder, CountingEncoder) else 0
         output = reward.score(rollouts.samples, label=rollouts.label)
         metrics = reward_metrics(output)
-        if isinstance(encoder, _Metered) and metrics:
+        if isinstance(encoder, CountingEncoder) and metrics:
             metrics["pgsrm/encoder_tokens"] = float(encoder.tokens - before)
             if isinstance(encoder.inner, WorkerGroupEncoder):
                 metrics["pgsrm/encoder_parameters_gib"] = encoder.inner.parameter_bytes / GIB
                 metrics["pgsrm/encoder_memory_gib"] = encoder.inner.peak_bytes / GIB
         return output, metrics
 
-    def _encoder(self, spec: EncoderSection, pool: Any) -> Encoder:
-        key = spec.model_dump_json()
-        if key not in self._encoders:
-            self._encoders[key] = _Metered(self._build(spec, pool, f"encoder{len(self._encoders)}"))
-        return self._encoders[key]
-
-    def _build(self, spec: EncoderSection, pool: Any, name: str) -> Encoder:
-        if not isinstance(spec, HfEncoderSpec):
-            return spec.build()
+    def _build(self, section: EncoderSection, pool: Any) -> Encoder:
+        spec = memory.shardable(section)
+        if spec is None:
+            return section.build()
         if self.settings.placement == "cpu":
             return spec.model_copy(update={"device": "cpu"}).build()
         if self._workers is None:
@@ -105,6 +108,7 @@ class ColocatedRewards:
                 device_name=self._device_name,
             )
         self._check_memory(spec)
+        name, self._loaded = f"encoder{self._loaded}", self._loaded + 1
         loaded = self._workers.load(name, spec, self.settings.placement, self.settings.offload)
         logger.info(
             "encoder %s: %s on %d ranks, %d of %d bytes of parameters each",
@@ -128,22 +132,6 @@ class ColocatedRewards:
         )
         plan = memory.plan_memory(surveys[0].size, spec, settings.placement, settings.offload, len(surveys))
         memory.check_memory(plan, device, spec, settings.placement)
-
-
-class _Metered:
-    """An encoder that counts the tokens it embeds."""
-
-    def __init__(self, inner: Encoder) -> None:
-        self.inner = inner
-        self.tokens = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def encode(self, texts: Any) -> Embeddings:
-        embeddings = self.inner.encode(texts)
-        self.tokens += int(embeddings.tokens_N.clamp(min=0).sum())
-        return embeddings
 
 
 def _check_rows(config: Mapping[str, Any], reader: RowReader, specs: Mapping[str, RewardSpec]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_verl.colocated.checks import MODE, check_config, refuse_colocated_settings
-from pgsrm_verl.colocated.memory import GIB, Device, MemoryPlan, check_memory, measure_size, plan_memory
+from pgsrm_verl.colocated.memory import GIB, Device, MemoryPlan, check_memory, measure_size, plan_memory, shardable
 from pgsrm_verl.datafiles import check_data
 from pgsrm_verl.rehearsal.recipe import Recipe
 from pgsrm_verl.rehearsal.standin_rows import data_file
@@ -67,8 +66,8 @@ def _colocated(recipe: Recipe, manager: str) -> Findings:
 
 
 def _memory(recipe: Recipe, settings: Settings, spec: RewardSpec) -> MemoryPlan | None:
-    encoder = spec.encoder
-    if settings.placement == "cpu" or not isinstance(encoder, HfEncoderSpec):
+    encoder = shardable(spec.encoder) if spec.encoder is not None else None
+    if settings.placement == "cpu" or encoder is None:
         return None
     ranks = recipe.get("trainer.n_gpus_per_node") * recipe.get("trainer.nnodes")
     plan = plan_memory(measure_size(encoder), encoder, settings.placement, settings.offload, ranks)

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -14,8 +13,8 @@ import ray
 import torch
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.errors import PgsrmError, ScorerError
-from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.types import Embeddings, Encoder
 from pgsrm_verl.settings import EncoderSettings
 from pgsrm_verl.streaming import replicas
@@ -55,12 +54,11 @@ class ActorEncoder:
         self.identity: str = described[0]["identity"]
 
     @classmethod
-    def for_spec(cls, spec: RewardSpec, settings: EncoderSettings) -> ActorEncoder:
-        """The encoder of a spec, in replicas that all reward workers with the same encoder section share."""
-        assert spec.encoder is not None
-        section = spec.encoder.model_dump_json() + settings.model_dump_json()
-        name = f"pgsrm-encoder-{hashlib.sha256(section.encode()).hexdigest()[:12]}"
-        return cls(spec.encoder.build, name, settings, spec.cache_mb)
+    def for_section(cls, section: EncoderSection, settings: EncoderSettings, cache_mb: float) -> ActorEncoder:
+        """The encoder of a section, in replicas that all reward workers with the same section share."""
+        written = section.model_dump_json() + settings.model_dump_json()
+        name = f"pgsrm-encoder-{hashlib.sha256(written.encode()).hexdigest()[:12]}"
+        return cls(section.build, name, settings, cache_mb)
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text, in order.
@@ -69,13 +67,14 @@ class ActorEncoder:
             ScorerError: a replica's encoder failed, or a replica did not answer within the deadline.
         """
         if not texts:
-            return self._call_all([(0, ())], "encode")[0]
+            (empty,) = self._call_all([(0, ())], "encode")
+            assert isinstance(empty, Embeddings)
+            return empty
         shares = self._shares(texts)
         calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
         parts: list[Embeddings] = self._call_all(calls, "encode")
         order = torch.tensor([i for share in shares.values() for i in share]).argsort()
-        names = [field.name for field in fields(Embeddings)]
-        return Embeddings(**{name: torch.cat([getattr(part, name) for part in parts])[order] for name in names})
+        return Embeddings.concat(parts).take(order)
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`; raises as :meth:`encode` does."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from pgsrm_plugin.data.files import plain
+from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.errors import DataError, PgsrmError
-from pgsrm_plugin.reward import SemanticReward
-from pgsrm_plugin.spec import RewardSpec
+from pgsrm_plugin.reward import RewardPair, SemanticReward
 from pgsrm_plugin.text.clean import prompt_text
-from pgsrm_plugin.types import RewardSample
+from pgsrm_plugin.types import Encoder, RewardSample
 from pgsrm_plugin.validate import check_samples
 from pgsrm_verl.columns import row_numbers
 from pgsrm_verl.compat import RewardManagerBase
@@ -22,7 +23,7 @@ from pgsrm_verl.rows import Convention, prompt_key
 from pgsrm_verl.settings import Settings
 from pgsrm_verl.streaming.batcher import MicroBatcher, Scored
 from pgsrm_verl.streaming.online import open_parent
-from pgsrm_verl.streaming.preflight import make_plan
+from pgsrm_verl.streaming.preflight import Plan, make_plan
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +72,7 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
     def _set_up(self, config: Mapping[str, Any]) -> None:
         plan = make_plan(config, self.convention)
         self._reader, self._validation_prompts = plan.reader, plan.validation_prompts
-        self._train = build_reward(plan.spec, plan.settings)
-        self._val = self._train
-        if plan.val_spec is not None:
-            self._val = build_reward(plan.val_spec, plan.settings, like=self._train)
+        self._rewards = RewardPair.build(plan.spec, plan.val_spec, partial(place_encoder, plan))
         self._parent = None if plan.settings.parent is None else open_parent(plan.settings.parent)
         self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, plan.settings.micro_batch)
         _warn_of_copies(config["reward"], plan.settings)
@@ -119,11 +117,11 @@ class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
         return text
 
     def _reward_of(self, question: _Question) -> SemanticReward:
-        return self._val if question.validation else self._train
+        return self._rewards.of(question.validation)
 
     def _score(self, questions: Sequence[_Question]) -> list[_Numbers]:
         numbers: list[_Numbers] = [{}] * len(questions)
-        for reward in {id(reward): reward for reward in (self._train, self._val)}.values():
+        for reward in {id(reward): reward for reward in (self._rewards.train, self._rewards.val)}.values():
             chosen = [i for i, question in enumerate(questions) if self._reward_of(question) is reward]
             if chosen:
                 samples = [questions[i].sample for i in chosen]
@@ -138,21 +136,14 @@ class SemanticRewardManager(PgsrmRewardManager):
     convention: ClassVar[Convention] = "semantic"
 
 
-def build_reward(spec: RewardSpec, settings: Settings, like: SemanticReward | None = None) -> SemanticReward:
-    """The reward of a spec with its encoder where the settings want it.
-
-    Args:
-        like: a reward whose encoder is used again where both specs have the same.
-    """
-    if spec.encoder is None:
-        return SemanticReward(spec)
-    if like is not None and like.spec.encoder == spec.encoder:
-        return SemanticReward(spec, like.encoder)
-    if settings.encoder.where == "worker":
-        return SemanticReward(spec)
+def place_encoder(plan: Plan, section: EncoderSection) -> Encoder:
+    """The encoder of a section where the settings want it: in this process, or in actors that workers share."""
+    if plan.settings.encoder.where == "worker":
+        return section.build()
     from pgsrm_verl.streaming.actors import ActorEncoder
 
-    return SemanticReward(spec, ActorEncoder.for_spec(spec, settings.encoder))
+    spec = plan.spec if plan.val_spec is None or section == plan.spec.encoder else plan.val_spec
+    return ActorEncoder.for_section(section, plan.settings.encoder, spec.cache_mb)
 
 
 def score_rows(reward: SemanticReward, samples: Sequence[RewardSample]) -> list[_Numbers]:

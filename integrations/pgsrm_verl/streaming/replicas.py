@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import Any
 
 import ray
@@ -58,12 +57,12 @@ class EncoderReplica:
             return self._cached.encoder.encode(texts)
         found, _ = self._cached.embed(texts)
         rows = [found[text] for text in texts]
-        numbers = {
-            field.name: torch.tensor([getattr(row, field.name.removesuffix("_N")) for row in rows])
-            for field in fields(Embeddings)
-            if field.name != "vectors_ND"
-        }
-        return Embeddings(vectors_ND=torch.stack([row.vector_D for row in rows]), **numbers)
+        return Embeddings(
+            torch.stack([row.vector_D for row in rows]),
+            torch.tensor([row.tokens for row in rows]),
+            torch.tensor([row.truncated for row in rows]),
+            torch.tensor([row.unknown for row in rows]),
+        )
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""
