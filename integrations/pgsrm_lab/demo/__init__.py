@@ -1,1 +1,4 @@
-"""The demos: a tiny child learns from its parent's answers."""
+"""The demos: a tiny child learns colour mixing from its parent's answers, and one page compares what it learned.
+
+``child`` and ``display`` are common to both; ``lightning`` compares two rewards, ``verl`` two trainers.
+"""

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import torch
 
-from pgsrm_lab import tiny as school
 from pgsrm_lab.reproduce.grid import TINY, Job
 from pgsrm_lab.tasks import Task, load_task
-from pgsrm_lab.tiny import models
+from pgsrm_lab.tiny import models, write_prompts
 from pgsrm_lightning.policy import Policy
 
 VAL_SETS = ("train", "held_out")
@@ -33,9 +32,9 @@ def prepare(job: Job) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     try:
-        school.write_prompts(task, dict(task.expert), temporary)
+        write_prompts(task, dict(task.expert), temporary)
         if job.protocol.child == TINY:
-            steps = _teach(task, job, temporary / "child")
+            steps = _train_child(task, job, temporary / "child")
             (temporary / "warm_start.json").write_text(json.dumps({"supervised_steps": steps}) + "\n", encoding="utf-8")
         os.replace(temporary, folder)
     finally:
@@ -47,7 +46,7 @@ def child_of(job: Job) -> str:
     return str(job.warm_start / "child") if job.protocol.child == TINY else job.protocol.child
 
 
-def _teach(task: Task, job: Job, folder: Path) -> int:
+def _train_child(task: Task, job: Job, folder: Path) -> int:
     """A supervised run on the training prompts; initial weights and order of rows are the seed's."""
     tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in task.expert.items()])
     prompts = list(task.train_prompts)
@@ -59,7 +58,7 @@ def _teach(task: Task, job: Job, folder: Path) -> int:
 
     data = models.encode_pairs(tokenizer, prompts, answers)
     most = job.protocol.supervised_steps
-    steps = models.teach(model, data, lr=1e-3, until=knows_enough, max_steps=most, every=1, seed=job.seed)
+    steps = models.train_supervised(model, data, lr=1e-3, until=knows_enough, max_steps=most, every=1, seed=job.seed)
     models.save(model, tokenizer, folder)
     return steps
 

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from multiprocessing.queues import Queue
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pgsrm_lab.pool import heard, settle, workers
+from pgsrm_lab.pool import ProgressMessage, configure_process, received, workers
 from pgsrm_lab.reproduce import worker
 from pgsrm_lab.reproduce.files import is_finished
 from pgsrm_lab.reproduce.grid import Job
@@ -28,7 +28,7 @@ def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outc
 
     A job that fails does not stop the others. Its folder keeps no trace of it, so the next call tries it again.
     """
-    settle()
+    configure_process()
     todo = [job for job in jobs if not is_finished(job)]
     console.print(f"{len(jobs)} runs, {len(jobs) - len(todo)} of them finished before", highlight=False)
     if not todo:
@@ -46,8 +46,8 @@ def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outc
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress, workers(min(processes, len(todo))) as (pool, beats):
-        follow = _Follower(progress, pool, beats)
+    with Progress(*columns, console=console) as progress, workers(min(processes, len(todo))) as (pool, messages):
+        follow = _Follower(progress, pool, messages)
         unready = follow("warm starts", list(reversed(missing)), worker.attempt_prepare, steps=1) if missing else []
         broken = {outcome.job.warm_start: outcome for outcome in unready}
         ready = [job for job in todo if job.warm_start not in broken]
@@ -62,8 +62,8 @@ def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outc
 class _Follower:
     """Submits jobs and shows how they get on until all have ended."""
 
-    def __init__(self, progress: Progress, pool: ProcessPoolExecutor, beats: Any) -> None:
-        self._progress, self._pool, self._beats = progress, pool, beats
+    def __init__(self, progress: Progress, pool: ProcessPoolExecutor, messages: Queue[ProgressMessage]) -> None:
+        self._progress, self._pool, self._messages = progress, pool, messages
 
     def __call__(self, what: str, jobs: Sequence[Job], work: Callable[[Job], Outcome], steps: int) -> list[Outcome]:
         """The outcomes that are failures."""
@@ -73,8 +73,8 @@ class _Follower:
         started = time.monotonic()
         while pending:
             done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-            for beat in heard(self._beats):
-                at[beat.name] = beat.step
+            for message in received(self._messages):
+                at[message.run] = message.step
             for future in done:
                 outcome = _outcome(future, futures[future])
                 at[outcome.job.name] = steps

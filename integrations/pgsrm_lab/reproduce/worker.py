@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from pgsrm_lab import pool
+from pgsrm_lab.pool import ProgressMessage, RunCancelledError, report
 from pgsrm_lab.reproduce import files
 from pgsrm_lab.reproduce.arms import ARMS, ENCODER, spec_text
 from pgsrm_lab.reproduce.grid import FORMAT, TINY, Job
@@ -34,18 +34,6 @@ EXAMPLES = 12
 """Wrong answers kept of a run."""
 _PARTS = ("rollout", "reward", "update")
 _kept: dict[str, Any] = {}
-
-
-class RunCancelledError(Exception):
-    """The main process ends."""
-
-
-@dataclass(frozen=True)
-class Beat:
-    """A sign of life: a step of a run."""
-
-    name: str
-    step: int
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ def run(job: Job) -> None:
 
 
 class Recorder(Callback):
-    """Keeps a run's numbers as curves, tells the main process of each step, and stops when it is told to."""
+    """Keeps a run's numbers as curves, reports each step to the main process, and stops when that ends."""
 
     def __init__(self, job: Job, records: dict[str, list[Record]]) -> None:
         self._job, self._records = job, records
@@ -119,15 +107,13 @@ class Recorder(Callback):
         self.seconds: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
-        if pool.stopped():
-            raise RunCancelledError
         numbers = trainer.callback_metrics
         for name, value in numbers.items():
             if name.startswith("train/"):
                 self._add(name, module.steps_done, float(value))
         for part in _PARTS:
             self.seconds[part] = self.seconds.get(part, 0.0) + float(numbers[f"time/{part}_s"])
-        pool.tell(Beat(self._job.name, module.steps_done))
+        report(ProgressMessage(self._job.name, module.steps_done))
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         for name, value in trainer.callback_metrics.items():

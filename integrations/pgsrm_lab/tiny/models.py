@@ -1,4 +1,4 @@
-"""Tiny GPT-2 models, made on the spot, and the short supervised runs that teach them."""
+"""Tiny GPT-2 models, made on the spot, and the supervised training that gives them knowledge."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def sampled_accuracy(
     return float((logprobs_BT * kept_BT).sum(dim=1).exp().mean())
 
 
-def teach(
+def train_supervised(
     model: GPT2LMHeadModel,
     data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     *,

@@ -17,7 +17,7 @@ import pytest
 import torch
 from parent_server import Behaviour, ParentServer, expected
 
-from pgsrm_lab.tiny import models as school
+from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, StoreError
 from pgsrm_plugin.parents.asking import online
 from pgsrm_plugin.parents.asking.generate import generate
@@ -329,21 +329,23 @@ def taught(tmp_path_factory) -> Path:
     """A tiny GPT-2 that has learned three answers by heart."""
     torch.set_num_threads(1)
     prompts, answers = list(PAIRS), list(PAIRS.values())
-    tokenizer = school.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
-    model = school.new_model(tokenizer, school.Size(2, 32), seed=0)
-    data = school.encode_pairs(tokenizer, prompts, answers)
-    school.teach(model, data, lr=3e-3, until=lambda: school.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9)
+    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
+    model = models.new_model(tokenizer, models.Size(2, 32), seed=0)
+    data = models.encode_pairs(tokenizer, prompts, answers)
+    models.train_supervised(
+        model, data, lr=3e-3, until=lambda: models.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9
+    )
     folder = tmp_path_factory.mktemp("parent")
-    school.save(model, tokenizer, folder)
+    models.save(model, tokenizer, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def untaught(tmp_path_factory) -> Path:
     """The same with random weights, which never ends and samples broadly."""
-    tokenizer = school.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
+    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
     folder = tmp_path_factory.mktemp("untaught")
-    school.save(school.new_model(tokenizer, school.Size(1, 16), seed=1), tokenizer, folder)
+    models.save(models.new_model(tokenizer, models.Size(1, 16), seed=1), tokenizer, folder)
     return folder
 
 

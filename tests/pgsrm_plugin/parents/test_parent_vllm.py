@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from pgsrm_lab.tiny import models as school
+from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.asking.generate import generate
 from pgsrm_plugin.parents.engines import build_engine
@@ -24,13 +24,15 @@ needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason
 def parent(tmp_path_factory) -> str:
     """A tiny GPT-2 that has learned three answers by heart, with a chat template."""
     prompts, answers = list(PAIRS), list(PAIRS.values())
-    tokenizer = school.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
+    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
     tokenizer.chat_template = TEMPLATE
-    model = school.new_model(tokenizer, school.Size(2, 128), seed=0)
-    data = school.encode_pairs(tokenizer, prompts, answers)
-    school.teach(model, data, lr=3e-3, until=lambda: school.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9)
+    model = models.new_model(tokenizer, models.Size(2, 128), seed=0)
+    data = models.encode_pairs(tokenizer, prompts, answers)
+    models.train_supervised(
+        model, data, lr=3e-3, until=lambda: models.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9
+    )
     folder = tmp_path_factory.mktemp("parent")
-    school.save(model, tokenizer, folder)
+    models.save(model, tokenizer, folder)
     return str(folder)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pgsrm_lab.demo.lightning.plan import Plan
+from pgsrm_lab.demo.lightning.reward_runs import RewardsPlan
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin.report import Page, Panel, Run, write_report
 from pgsrm_plugin.report.stats import by_label, first, interval, last
@@ -46,7 +46,7 @@ METHOD = (
 )
 
 
-def write_page(plan: Plan, runs: Sequence[Run]) -> Path:
+def write_page(plan: RewardsPlan, runs: Sequence[Run]) -> Path:
     """Writes report.html into the demo's folder."""
     task = colour_mixing()
     info = runs[0].info
@@ -78,11 +78,11 @@ def write_page(plan: Plan, runs: Sequence[Run]) -> Path:
     return write_report(runs, plan.out / "report.html", page)
 
 
-def _command(plan: Plan) -> str:
-    if plan.prompts_per_step != Plan.prompts_per_step:
+def _command(plan: RewardsPlan) -> str:
+    if plan.prompts_per_step != RewardsPlan.prompts_per_step:
         return 'make demo DEMO_ARGS="--quick"'
     given = {"seeds": plan.seeds, "steps": plan.steps}
-    changed = [f"--{name} {value}" for name, value in given.items() if value != getattr(Plan, name)]
+    changed = [f"--{name} {value}" for name, value in given.items() if value != getattr(RewardsPlan, name)]
     return f'make demo DEMO_ARGS="{" ".join(changed)}"' if changed else "make demo"
 
 

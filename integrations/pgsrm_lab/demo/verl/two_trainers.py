@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pgsrm_lab.demo.verl.plan import Plan
+from pgsrm_lab.demo.verl.trainer_settings import TrainersPlan
 from pgsrm_lab.tasks import Task
 from pgsrm_plugin.report import Page, Panel, Run, write_report
 from pgsrm_plugin.report.stats import by_label
@@ -53,7 +53,7 @@ DIFFERENT = (
 )
 
 
-def write_page(plan: Plan, task: Task, runs: Sequence[Run]) -> Path:
+def write_page(plan: TrainersPlan, task: Task, runs: Sequence[Run]) -> Path:
     """Writes report.html into the demo's folder."""
     same = SAME.format(
         prompts=plan.prompts,
@@ -79,9 +79,9 @@ def write_page(plan: Plan, task: Task, runs: Sequence[Run]) -> Path:
     return write_report(runs, plan.out / "report.html", page)
 
 
-def _command(plan: Plan) -> str:
+def _command(plan: TrainersPlan) -> str:
     given = {"steps": plan.steps, "workers": plan.workers}
-    changed = [f"--{name} {value}" for name, value in given.items() if value != getattr(Plan, name)]
+    changed = [f"--{name} {value}" for name, value in given.items() if value != getattr(TrainersPlan, name)]
     return f'make demo-verl DEMO_ARGS="{" ".join(changed)}"' if changed else "make demo-verl"
 
 

@@ -1,11 +1,11 @@
-"""The two runs, each in a process of its own, and what they left as a run of the report."""
+"""The two runs, each in a process of its own with a time limit, and what they left as a run of the report."""
 
 from __future__ import annotations
 
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from pgsrm_lab.demo.child import SETS
 from pgsrm_lab.demo.verl import metrics
-from pgsrm_lab.demo.verl.plan import LIGHTNING, SETS, SPEC, VERL, Plan, lightning_config, verl_overrides
+from pgsrm_lab.demo.verl.trainer_settings import LIGHTNING, SPEC, VERL, TrainersPlan, lightning_config, verl_overrides
 from pgsrm_lab.tasks import Task
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import Run, RunInfo, machine, read_run, versions, write_info
@@ -65,7 +66,7 @@ def fit_for_verl(child: Path) -> None:
     tokenizer.save_pretrained(child)
 
 
-def run_lightning(plan: Plan, show: Show) -> Run:
+def run_lightning(plan: TrainersPlan, show: Show) -> Run:
     """`pgsrm train` with the plan's settings.
 
     Raises:
@@ -90,7 +91,7 @@ def run_lightning(plan: Plan, show: Show) -> Run:
     return _finish(LIGHTNING, plan, folder, points, rollouts, finished.seconds)
 
 
-def run_verl(plan: Plan, task: Task, show: Show, say: Callable[[str], None]) -> Run:
+def run_verl(plan: TrainersPlan, task: Task, show: Show, say: Callable[[str], None]) -> Run:
     """`python -m verl.trainer.main_ppo` on CPU workers, with the trainer mode pgsrm_sync.
 
     Raises:
@@ -121,7 +122,7 @@ def _prompts(task: Task) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _finish(
-    label: str, plan: Plan, folder: Path, points: metrics.Points, rollouts: list[metrics.Row], total: float
+    label: str, plan: TrainersPlan, folder: Path, points: metrics.Points, rollouts: Sequence[metrics.Row], total: float
 ) -> Run:
     metrics.write_points(points, folder)
     metrics.write_rollouts(rollouts, folder)
@@ -141,7 +142,7 @@ def _finish(
     return read_run(folder)
 
 
-def _check(label: str, finished: Finished, plan: Plan, log: Path) -> None:
+def _check(label: str, finished: Finished, plan: TrainersPlan, log: Path) -> None:
     if finished.status == 0:
         return
     if finished.status is None:

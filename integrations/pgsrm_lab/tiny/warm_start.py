@@ -1,4 +1,4 @@
-"""The supervised parts of a demo: a parent that knows all, its answers on file, and a child that knows a little."""
+"""The supervised warm start: a parent that knows all, its answers on file, and a child with partial knowledge."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pgsrm_lab.tiny.models import (
     new_model,
     sampled_accuracy,
     save,
-    teach,
+    train_supervised,
     train_tokenizer,
 )
 from pgsrm_plugin.errors import ScorerError
 
-Progress = Callable[[float], None]
+Report = Callable[[float], None]
 """Called with a probability of right answers while a model learns."""
 
 
-def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
-    """Teaches a parent the expert's whole table and saves it together with its tokenizer.
+def make_parent(task: Task, size: Size, folder: Path, report: Report) -> None:
+    """Trains a parent on the expert's whole table and saves it together with its tokenizer.
 
     Raises:
         PgsrmError: it does not learn the table.
@@ -43,15 +43,15 @@ def make_parent(task: Task, size: Size, folder: Path, report: Progress) -> None:
         written = generate(model, tokenizer, prompts, task.new_tokens, sample=False)
         return written == [(answer, "stop") for answer in answers]
 
-    teach(model, encode_pairs(tokenizer, prompts, answers), lr=1e-3, until=knows_all, every=12)
+    train_supervised(model, encode_pairs(tokenizer, prompts, answers), lr=1e-3, until=knows_all, every=12)
     save(model, tokenizer, folder)
 
 
-def use_expert(task: Task, folder: Path) -> dict[str, str]:
+def store_expert_answers(task: Task, folder: Path) -> dict[str, str]:
     """In place of :func:`make_parent` and :func:`ask_parent`: the task's own answers, and a tokenizer without a model.
 
     Args:
-        folder: gets ``parent``, the tokenizer for :func:`warm_start`, and ``parent.jsonl``, the stored answers.
+        folder: gets ``parent``, the tokenizer for :func:`warm_start_child`, and ``parent.jsonl``, the stored answers.
     """
     train_tokenizer([f"{prompt} {answer}" for prompt, answer in task.expert.items()]).save_pretrained(folder / "parent")
     rows = [{"prompt": prompt, "reference": task.expert[prompt], "parent": "stated"} for prompt in task.prompts]
@@ -81,8 +81,10 @@ def ask_parent(task: Task, folder: Path, out: Path) -> dict[str, str]:
     return {row["prompt"]: row["reference"] for row in rows}
 
 
-def warm_start(task: Task, answers: dict[str, str], folder: Path, size: Size, goal: float, report: Progress) -> None:
-    """Teaches a child the parent's answers to the training prompts until a sampled answer is right often enough.
+def warm_start_child(
+    task: Task, answers: dict[str, str], folder: Path, size: Size, goal: float, report: Report
+) -> None:
+    """Trains a child on the parent's answers to the training prompts until a sampled answer is right often enough.
 
     It never sees a held-out prompt.
 
@@ -103,7 +105,7 @@ def warm_start(task: Task, answers: dict[str, str], folder: Path, size: Size, go
         report(reached)
         return reached >= goal
 
-    teach(model, encode_pairs(tokenizer, prompts, wanted), lr=1e-3, until=knows_enough)
+    train_supervised(model, encode_pairs(tokenizer, prompts, wanted), lr=1e-3, until=knows_enough)
     save(model, tokenizer, folder / "child")
 
 

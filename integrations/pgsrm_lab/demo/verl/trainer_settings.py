@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgsrm_lab.tiny import Size
+from pgsrm_lab.demo.child import SETS, DemoPlan
 from pgsrm_plugin.errors import SpecError
 
 SPEC = "pgsrm"
-SETS = ("train", "held_out")
 VERL, LIGHTNING = "verl", "Lightning"
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainersPlan(DemoPlan):
     """The demo's settings; those of GRPO are the same on both sides.
 
     Attributes:
-        steps: training steps; each scores ``prompts * group`` responses.
         workers: processes that train in verl, and share the encoder's weights.
         time_limit: seconds that either run may take.
+        prompts: of a step, which scores ``prompts * group`` responses.
         epochs: passes over a step's responses, one optimizer step each.
-        warm_start: the child's supervised run stops once it samples the right answer with this probability.
     """
 
-    out: Path
     steps: int = 24
+    validate_every: int = 4
     workers: int = 2
     time_limit: float = 1200.0
     seed: int = 0
     prompts: int = 75
     group: int = 8
-    new_tokens: int = 3
-    validate_every: int = 4
     epochs: int = 4
     clip: float = 0.2
     learning_rate: float = 3e-4
     entropy: float = 0.02
     kl: float = 0.002
-    warm_start: float = 0.15
-    size: Size = field(default_factory=lambda: Size(layers=3, width=256))
 
     def __post_init__(self) -> None:
         if self.prompts * self.group % self.workers:
@@ -71,7 +65,7 @@ class Plan:
         }
 
 
-def verl_overrides(plan: Plan, data: Path, folder: Path) -> list[str]:
+def verl_overrides(plan: TrainersPlan, data: Path, folder: Path) -> list[str]:
     """Hydra overrides on verl's ppo_trainer, without those that a CPU needs.
 
     Args:
@@ -124,7 +118,7 @@ def verl_overrides(plan: Plan, data: Path, folder: Path) -> list[str]:
     return [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in values.items()]
 
 
-def lightning_config(plan: Plan, data: Path, folder: Path) -> dict[str, Any]:
+def lightning_config(plan: TrainersPlan, data: Path, folder: Path) -> dict[str, Any]:
     """The same as a config of `pgsrm train`.
 
     Args:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from pgsrm_lab.demo.child import DemoPlan
 from pgsrm_lab.tiny import Size
 from pgsrm_lightning.algorithms.base import KLConfig
 from pgsrm_lightning.algorithms.ppo import PPOConfig
@@ -23,41 +24,34 @@ PPO_SETTINGS = PPOConfig(
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The demo's settings.
+class RewardsPlan(DemoPlan):
+    """The settings of every run; a PPO step scores ``prompts_per_step`` responses."""
 
-    Attributes:
-        steps: PPO steps of every run; each scores ``prompts_per_step`` responses.
-        validate_every: steps between validations.
-        warm_start: the child's supervised run stops once it samples the right answer with this probability.
-    """
-
-    out: Path
-    seeds: int = 3
     steps: int = 120
+    seeds: int = 3
     jobs: int = 2
     prompts_per_step: int = 128
-    new_tokens: int = 3
-    validate_every: int = 10
-    warm_start: float = 0.15
-    child: Size = field(default_factory=lambda: Size(layers=3, width=256))
-    parent: Size = field(default_factory=lambda: Size(layers=3, width=256))
     ppo: PPOConfig = PPO_SETTINGS
 
 
-def quick(out: Path, jobs: int) -> Plan:
+def quick(out: Path, jobs: int) -> RewardsPlan:
     """A plan of seconds: everything happens, nothing much is learned."""
     tiny = Size(layers=2, width=128)
-    return Plan(out, seeds=1, steps=4, jobs=jobs, prompts_per_step=16, validate_every=2, child=tiny, parent=tiny)
+    return RewardsPlan(out, steps=4, seeds=1, jobs=jobs, prompts_per_step=16, validate_every=2, child=tiny, parent=tiny)
 
 
 @dataclass(frozen=True)
-class Job:
+class RewardRun:
     """One training run; everything that a worker needs to know, picklable."""
 
     label: str
     seed: int
-    plan: Plan
+    plan: RewardsPlan
+
+    @property
+    def name(self) -> str:
+        """What it is called on the progress display and in errors."""
+        return f"{self.label}, seed {self.seed}"
 
     @property
     def folder(self) -> Path:
