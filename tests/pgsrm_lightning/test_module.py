@@ -287,7 +287,7 @@ QUICK = {"group_size": 16, "minibatches": 2, "lr_actor": 1e-3, "kl": KLConfig(1e
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_child_learns(algorithm, precision, tiny_child, colour_file, quiet_trainer):
     spy, module = Spy(), RLModule(tiny_child, EXACT, algorithm, SamplingConfig(max_new_tokens=2))
-    data = PromptData(colour_file, {"seen": colour_file}, prompts_per_step=9, steps=60)
+    data = PromptData(colour_file, {"seen": colour_file}, prompts_per_step=9, steps=100)
     trainer = quiet_trainer(callbacks=[spy], precision=precision)
     trainer.fit(module, data)
 

@@ -9,11 +9,11 @@ import torch
 
 import pgsrm_plugin.functional
 import pgsrm_plugin.terms.ngrams
-import pgsrm_plugin.text.clean
+import pgsrm_plugin.text.extract
 from pgsrm_plugin import functional
 
 
-@pytest.mark.parametrize("module", [pgsrm_plugin.functional, pgsrm_plugin.text.clean, pgsrm_plugin.terms.ngrams])
+@pytest.mark.parametrize("module", [pgsrm_plugin.functional, pgsrm_plugin.text.extract, pgsrm_plugin.terms.ngrams])
 def test_docstring_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
