@@ -136,7 +136,6 @@ def merge(
 ) -> None:
     """Take over the answers of other stores: what is new, or has a reference where this one has a failure."""
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows, kept_rows
-    from pgsrm_plugin.parents.store import maintenance
     from pgsrm_plugin.parents.store.store import ParentStore
 
     for other in others:
@@ -145,7 +144,7 @@ def merge(
     with ParentStore.open(store, create=True) as target:
         for other in others:
             with ParentStore.open(other, writable=False) as source:
-                taken = maintenance.merge(target, source)
+                taken = target.merge(source)
                 rows = keep_rows(target.folder, kept_rows(source.folder))
             typer.echo(f"{taken} answers and {rows} rows of prompts taken over from {other}")
         typer.echo(f"{store} has {len(target)} answers")
@@ -154,9 +153,9 @@ def merge(
 @parent_app.command()
 def repair(store: Store) -> None:
     """Move damaged records aside, byte for byte, and keep all the others."""
-    from pgsrm_plugin.parents.store import maintenance
+    from pgsrm_plugin.parents.store.repair import repair
 
-    done = maintenance.repair(store)
-    typer.echo(f"{store}: {done.kept} intact records kept, {len(done.moved)} damaged ones moved aside")
-    for path in done.moved:
-        typer.echo(f"  {path}")
+    done = repair(store)
+    typer.echo(f"{store}: {done.kept} intact records kept, {done.damaged} damaged ones moved aside")
+    if done.aside is not None:
+        typer.echo(f"  the file as it was: {done.aside}")

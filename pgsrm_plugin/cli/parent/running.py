@@ -143,7 +143,7 @@ def run(
 
     engine = build_engine(config, **settings)
     with ParentStore.open(folder, create=True) as store, showing_progress(total) as report:
-        for sentence in store.repaired:
+        for sentence in store.notes:
             typer.echo(sentence, err=True)
         keep_run(folder, config, settings)
         limits = dataclasses.replace(Limits(), deadline_s=deadline)

@@ -11,10 +11,10 @@ from typing import Any
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.asking.calls import complete_batch, complete_one
 from pgsrm_plugin.parents.asking.interrupts import ask_to_stop
+from pgsrm_plugin.parents.asking.journal import Journal
 from pgsrm_plugin.parents.asking.progress import Limits, OnProgress, Tally, Worklist
 from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine
 from pgsrm_plugin.parents.store.answers import Answer, Request
-from pgsrm_plugin.parents.store.journal import Journal
 from pgsrm_plugin.parents.store.store import ParentStore
 
 _LOOKS_AT_A_TIME = 256

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.errors import StoreError
 from pgsrm_plugin.parents.engines.settings import without_secrets
 from pgsrm_plugin.parents.export.references import settings_id
 from pgsrm_plugin.parents.store.answers import ParentConfig
-from pgsrm_plugin.parents.store.files import write_whole
+from pgsrm_plugin.parents.store.database import store_errors
 
 NAME = "runs.json"
 
@@ -26,7 +27,9 @@ def keep_run(folder: Path, config: ParentConfig, settings: Mapping[str, Any]) ->
         del kept["base_url"]
     runs = load_runs(folder)
     if runs.get(settings_id(config)) != kept:
-        write_whole(folder / NAME, json.dumps({**runs, settings_id(config): kept}, indent=1, default=str).encode())
+        content = json.dumps({**runs, settings_id(config): kept}, indent=1, default=str).encode()
+        with store_errors(folder / NAME):
+            write_whole(folder / NAME, content, mode=0o600)
 
 
 def load_runs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.errors import StoreError
 from pgsrm_plugin.parents.asking.prompts import PromptRow
-from pgsrm_plugin.parents.store.files import sync_folder
 
 NAME = "prompts.jsonl"
 _FIELDS = tuple(field.name for field in fields(PromptRow) if field.name != "label")
@@ -29,13 +28,11 @@ def keep_rows(folder: Path, rows: Iterable[PromptRow]) -> int:
         StoreError: the file of rows is damaged, or the disk refuses.
     """
     path = folder / NAME
-    temporary = path.with_name(f".{NAME}.tmp")
     known = {bytes.fromhex(entry["id"]) for entry in _entries(path)}
     seen: Counter[bytes] = Counter()
     added = 0
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(fd, "wb") as file:
+        with replacing(path, mode=0o600) as file:
             if path.exists():
                 with path.open("rb") as old:
                     file.writelines(old)
@@ -44,15 +41,8 @@ def keep_rows(folder: Path, rows: Iterable[PromptRow]) -> int:
                 if digest not in known:
                     file.write(content)
                     added += 1
-            file.flush()
-            os.fsync(file.fileno())
-        if added:
-            os.replace(temporary, path)
-            sync_folder(folder)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return added
 
 

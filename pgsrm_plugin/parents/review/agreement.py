@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from pathlib import Path
 
+from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import SpecError, StoreError
 from pgsrm_plugin.parents.export.references import Answered
-from pgsrm_plugin.parents.store.files import write_whole
+from pgsrm_plugin.parents.store.database import store_errors
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare_reference
@@ -42,7 +43,8 @@ class Agreements:
 
     def save(self, folder: Path) -> None:
         content = {"encoder": self.encoder, "values": dict(self.values)}
-        write_whole(folder / NAME, json.dumps(content, separators=(",", ":")).encode())
+        with store_errors(folder / NAME):
+            write_whole(folder / NAME, json.dumps(content, separators=(",", ":")).encode(), mode=0o600)
 
     @classmethod
     def load(cls, folder: Path) -> Agreements | None:

@@ -191,10 +191,6 @@ class Answer:
     def request(self) -> Request:
         return Request(self.prompt, self.sample, self.item)
 
-    def supersedes(self, other: Answer) -> bool:
-        """The rule of a merge: an ok answer beats a failure, else the later beats the earlier."""
-        return self.ok if self.ok != other.ok else self.created > other.created
-
     def to_json(self) -> bytes:
         return json.dumps(vars(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 

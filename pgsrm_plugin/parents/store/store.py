@@ -1,90 +1,117 @@
-"""The store of a parent's answers: append-only files that survive a kill at any moment."""
+"""The store of a parent's answers: one SQLite file that survives a kill at any moment."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.store import files
-from pgsrm_plugin.parents.store.answers import Answer, Status
-from pgsrm_plugin.parents.store.index import Index
-from pgsrm_plugin.parents.store.segments import (
-    Line,
-    encode,
-    is_tail,
-    read_answer,
-    read_lines,
-    segment_number,
-    segment_path,
-    segment_paths,
+from pgsrm_plugin.parents.store import json_lines
+from pgsrm_plugin.parents.store.answers import STATUSES, Answer, Status
+from pgsrm_plugin.parents.store.database import (
+    NAME,
+    build,
+    check_format,
+    connect,
+    decode,
+    insert,
+    store_errors,
+    transaction,
 )
+from pgsrm_plugin.parents.store.writer_lock import NAME as LOCK
+from pgsrm_plugin.parents.store.writer_lock import WriterLock
 
-SEGMENT_BYTES = 64 * 2**20
-_SHIFT = 48
-"""A place is ``segment number << 48 | offset``: one int an answer in memory."""
-
-
-@dataclass
-class _Tail:
-    """How far a segment has been read."""
-
-    offset: int = 0
-    line: int = 1
+_PAGE = 256
+_CURRENT = """
+{table}.id <= :last AND NOT EXISTS
+(SELECT 1 FROM {schema}.answers AS later WHERE later.key = {table}.key AND later.id > {table}.id AND later.id <= :last)
+"""
+_PAGE_OF_CURRENT = (
+    f"SELECT id, crc, record FROM answers WHERE id > :after AND "
+    f"{_CURRENT.format(table='answers', schema='main')} ORDER BY id LIMIT {_PAGE}"
+)
+_COUNTS = (
+    f"SELECT status, count(*) FROM answers WHERE {_CURRENT.format(table='answers', schema='main')} GROUP BY status"
+)
+_MERGE = f"""
+INSERT INTO main.answers (key, call, status, created, crc, record)
+SELECT key, call, status, created, crc, record FROM source.answers AS theirs
+WHERE {_CURRENT.format(table="theirs", schema="source")} AND NOT EXISTS (
+    SELECT 1 FROM (SELECT status, created FROM main.answers WHERE key = theirs.key ORDER BY id DESC LIMIT 1) AS own
+    WHERE CASE WHEN (own.status = 'ok') = (theirs.status = 'ok') THEN own.created >= theirs.created
+          ELSE own.status = 'ok' END)
+ORDER BY theirs.id"""
+"""The rule of a merge: an ok answer beats a failure, else the later beats the earlier."""
 
 
 class ParentStore:
-    """Answers by key, in a folder of append-only segments; use :meth:`open`.
+    """Answers by key, in a folder; use :meth:`open`.
 
-    One writer at a time, any number of readers beside it. In memory it keeps about 300 bytes an answer. Of several
-    records of one key the last counts, but that a failure never replaces an ok answer. Safe to use from several
-    threads.
+    One writer at a time, any number of readers beside it. Nothing of the answers is in memory. Of several records of
+    one key the last counts, but that a failure never replaces an ok answer. Safe to use from several threads.
 
     Attributes:
         folder: where it is.
         writable: whether this one may append.
-        repaired: what opening it for writing had to mend, in words; empty as a rule.
+        notes: what opening it for writing has to say, in words; empty as a rule.
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
         self.folder = folder
         self.writable = writable
-        self.repaired: list[str] = []
-        self._index = Index()
-        self._tails: dict[int, _Tail] = {}
+        self.notes: list[str] = []
+        self._path = folder / NAME
         self._lock = threading.RLock()
-        self._sync_lock = threading.Lock()
-        self._fd = -1
-        self._written = self._synced = 0
-        self._broken = False
-        self._writer_lock = files.WriterLock(folder) if writable else None
+        self._last = 0
+        self._writer_lock = WriterLock(folder) if writable else None
+        self._connection: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, folder: str | Path, create: bool = False, writable: bool = True) -> ParentStore:
-        """Opens a store and reads its index. A torn last record is cut off if ``writable``, else overlooked.
+        """Opens a store; one in the format of JSON lines is converted if ``writable``.
 
         Args:
             create: make the folder a store if it is absent or empty.
-            writable: take the writer's lock; without it, ``append`` is refused and nothing on disk changes.
+            writable: take the writer's lock; without it, ``append`` is refused and no answer on disk changes.
 
         Raises:
             StoreError: it is no store, of another version, damaged, or another process is writing to it.
         """
         path = Path(folder).expanduser()
         if create:
-            files.create_store(path)
-        files.check_manifest(path)
+            _create(path)
+        _check_folder(path, writable)
         store = cls(path, writable)
         try:
-            store.refresh()
+            store._connect()
         except BaseException:
             store.close()
             raise
         return store
+
+    def _connect(self) -> None:
+        if self.writable and not self._path.exists():
+            self.notes.append(json_lines.convert(self.folder))
+        with store_errors(self._path):
+            self._connection = connect(self._path, "rw" if self.writable else "ro")
+            check_format(self._connection, self._path)
+            if self.writable:
+                ((found,),) = self._connection.execute("PRAGMA quick_check(1)")
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
+                # With a write-ahead log readers and the writer do not wait for each other, and a commit is one sync.
+                ((mode,),) = self._connection.execute("PRAGMA journal_mode = WAL")
+                if mode != "wal":
+                    self.notes.append(
+                        f"{self.folder}: its file system cannot share memory between processes, so the store uses a "
+                        "rollback journal: as safe, but slower, and readers and the writer wait for each other"
+                    )
+        self.refresh()
 
     def __enter__(self) -> ParentStore:
         return self
@@ -95,155 +122,164 @@ class ParentStore:
         self.close()
 
     def close(self) -> None:
-        """Gives the writer's lock back."""
-        with self._sync_lock, self._lock:
-            self._close_segment()
-            self._synced = self._written
+        """Ends reading, and gives the writer's lock back."""
+        with self._lock:
+            if self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    if self.writable:
+                        # At rest a store is one file, which can be copied, and read where nothing can be written. Where
+                        # readers are at it, it keeps its log: no reason to wait for them.
+                        self._connection.execute("PRAGMA busy_timeout = 0")
+                        self._connection.execute("PRAGMA journal_mode = DELETE")
+                self._connection.close()
             if self._writer_lock is not None:
                 self._writer_lock.release()
             self.writable = False
 
     def __len__(self) -> int:
-        return len(self._index)
+        ((count,),) = self._rows("SELECT count(DISTINCT key) FROM answers WHERE id <= :last")
+        return int(count)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._index.place(key) is not None
+        return isinstance(key, str) and self.status(key) is not None
 
     def status(self, key: str) -> Status | None:
-        """The status under a key; None where there is none. Reads no file."""
-        with self._lock:
-            return self._index.status(key)
+        """The status under a key; None where there is none."""
+        rows = self._rows(
+            "SELECT status FROM answers WHERE key = :key AND id <= :last ORDER BY id DESC LIMIT 1", key=key
+        )
+        return rows[0][0] if rows else None
 
     def get(self, key: str) -> Answer | None:
         """The answer under a key; None where there is none.
 
         Raises:
-            StoreError: its record was damaged since the store was opened.
+            StoreError: its record is damaged.
         """
-        return self._read(self._index.place(key))
+        return self._answer(
+            "SELECT id, crc, record FROM answers WHERE key = :key AND id <= :last ORDER BY id DESC LIMIT 1", key=key
+        )
 
     def by_call(self, call: str) -> Answer | None:
-        """An answer to the same call, whatever its extraction: what need not be asked again."""
-        return self._read(self._index.place_of_call(call))
+        """The last answer to the same call, whatever its extraction: what need not be asked again."""
+        return self._answer(
+            "SELECT id, crc, record FROM answers WHERE call = :call AND status != 'failed' AND id <= :last "
+            "ORDER BY id DESC LIMIT 1",
+            call=call,
+        )
 
     def __iter__(self) -> Iterator[Answer]:
         return self.answers()
 
     def answers(self) -> Iterator[Answer]:
-        """The answer of every key that the store knew when the iteration began, in the order of the files."""
-        with self._lock:
-            ends = {number: tail.offset for number, tail in sorted(self._tails.items())}
-            places = self._index.places()
-        for number, end in ends.items():
-            path = segment_path(self.folder, number)
-            with path.open("rb") as file:
-                for line in read_lines(file):
-                    if line.offset >= end:
-                        break
-                    if number << _SHIFT | line.offset in places:
-                        yield self._intact(line, path)
+        """The answer of every key that the store knew when the iteration began, in the order of their addition."""
+        # By the page, bounded by the last record of the beginning: an open cursor would keep a snapshot, and with it
+        # the log from being emptied, for as long as someone looks at one answer.
+        last, after = self._last, 0
+        while rows := self._rows(_PAGE_OF_CURRENT, after=after, last=last):
+            for row in rows:
+                yield decode(self._path, *row)
+            after = rows[-1][0]
 
     def counts(self) -> dict[Status, int]:
         """How many keys have each status."""
-        with self._lock:
-            return self._index.counts()
+        found = dict(self._rows(_COUNTS))
+        return {status: found.get(status, 0) for status in STATUSES}
 
     def append(self, answer: Answer) -> None:
         """Adds one answer; on return it is on the disk. See :meth:`extend`."""
         self.extend([answer])
 
     def extend(self, answers: Sequence[Answer]) -> None:
-        """Adds answers; on return they are on the disk. Calls of several threads share one sync.
+        """Adds answers, all or none; on return they are on the disk.
 
         Raises:
             StoreError: the store is not open for writing, or the disk failed.
         """
         if not answers:
             return
-        lines = [encode(answer) for answer in answers]
-        with self._lock:
-            if not self.writable or self._broken:
-                raise StoreError(f"{self.folder} is not open for writing")
-            ticket = self._written = self._written + 1
-            self._write(answers, lines)
-        self._sync(ticket)
+        with self._writing() as connection, transaction(connection):
+            for answer in answers:
+                insert(connection, answer)
+        self.refresh()
+
+    def merge(self, source: ParentStore) -> int:
+        """Takes over each answer of the source that is new to this store or better; returns how many.
+
+        An ok answer beats a failure, else the one created later beats the earlier; merging twice changes nothing.
+
+        Raises:
+            StoreError: this store is not open for writing, or the source is damaged; nothing is taken over then.
+        """
+        with self._writing() as connection, store_errors(source._path):
+            connection.execute("ATTACH ? AS source", (f"{source._path.resolve().as_uri()}?mode=ro",))
+            try:
+                for row in connection.execute(
+                    "SELECT id, crc, record FROM source.answers WHERE crc32(record) != crc AND id <= ? LIMIT 1",
+                    (source._last,),
+                ):
+                    decode(source._path, *row)
+                with transaction(connection):
+                    taken = connection.execute(_MERGE, {"last": source._last}).rowcount
+            finally:
+                connection.execute("DETACH source")
+        self.refresh()
+        return taken
 
     def refresh(self) -> None:
-        """Takes in what a writer has added since; see :meth:`open` for what it raises."""
-        with self._lock:
-            paths = segment_paths(self.folder)
-            for path in paths:
-                self._read_segment(path, last=path == paths[-1])
+        """Takes in what a writer has added since."""
+        ((last,),) = self._rows("SELECT coalesce(max(id), 0) FROM answers")
+        self._last = last
 
-    def _read(self, place: int | None) -> Answer | None:
-        if place is None:
-            return None
-        return read_answer(segment_path(self.folder, place >> _SHIFT), place & (1 << _SHIFT) - 1)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, store_errors(self._path):
+            if not self.writable or self._connection is None:
+                raise StoreError(f"{self.folder} is not open for writing")
+            yield self._connection
 
-    def _read_segment(self, path: Path, last: bool) -> None:
-        number = segment_number(path)
-        tail = self._tails.setdefault(number, _Tail())
-        with path.open("rb") as file:
-            for line in read_lines(file, tail.offset, tail.line):
-                if last and line.torn and is_tail(file, line):
-                    self._cut(path, line)
-                    return
-                answer = self._intact(line, path)
-                self._index.enter(answer, number << _SHIFT | line.offset)
-                tail.offset, tail.line = line.offset + len(line.content), line.number + 1
+    def _rows(self, query: str, **values: Any) -> list[Any]:
+        assert self._connection is not None
+        with self._lock, store_errors(self._path):
+            return self._connection.execute(query, {"last": self._last, **values}).fetchall()
 
-    def _intact(self, line: Line, path: Path) -> Answer:
-        if line.answer is None:
-            raise StoreError(
-                f"{path}, line {line.number}: the record is damaged; `pgsrm parent repair {self.folder}` moves it "
-                "aside and keeps the others"
-            )
-        return line.answer
+    def _answer(self, query: str, **values: str) -> Answer | None:
+        rows = self._rows(query, **values)
+        return decode(self._path, *rows[0]) if rows else None
 
-    def _cut(self, path: Path, line: Line) -> None:
-        if self.writable:
-            lost = files.cut(path, line.offset)
-            said = f"{path}, line {line.number}: cut off a record that was not written to its end ({lost} B)"
-            self.repaired.append(said)
 
-    def _write(self, answers: Sequence[Answer], lines: Sequence[bytes]) -> None:
-        number = max(self._tails, default=0)
-        if not number or self._tails[number].offset >= SEGMENT_BYTES:
-            self._close_segment()
-            number += 1
-            self._tails[number] = _Tail()
-        path = segment_path(self.folder, number)
-        if self._fd < 0:
-            self._fd = files.open_segment(path)
-        files.append_all(self._fd, b"".join(lines), path)
-        tail = self._tails[number]
-        for answer, line in zip(answers, lines, strict=True):
-            self._index.enter(answer, number << _SHIFT | tail.offset)
-            tail.offset += len(line)
-            tail.line += 1
+def _create(folder: Path) -> None:
+    """Makes an empty store of an absent or empty folder; leaves a store as it is.
 
-    def _close_segment(self) -> None:
-        if self._fd >= 0:
-            self._flush(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+    Raises:
+        StoreError: the folder holds something else.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if (folder / NAME).exists() or json_lines.segments(folder):
+            return
+        own = (LOCK, json_lines.MANIFEST)
+        strangers = [
+            one.name for one in folder.iterdir() if one.name not in own and not one.name.startswith(f".{NAME}")
+        ]
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made a parent store: {error}") from error
+    if strangers:
+        raise StoreError(f"{folder} is no parent store, and not empty ({sorted(strangers)[0]} is there); name another")
+    lock = WriterLock(folder)
+    try:
+        if not (folder / NAME).exists():
+            build(folder / NAME, ())
+    finally:
+        lock.release()
 
-    def _sync(self, ticket: int) -> None:
-        with self._sync_lock:
-            if self._synced >= ticket:
-                return
-            with self._lock:
-                upto, fd = self._written, os.dup(self._fd)
-            try:
-                self._flush(fd)
-            finally:
-                os.close(fd)
-            self._synced = upto
 
-    def _flush(self, fd: int) -> None:
-        try:
-            os.fsync(fd)
-        except OSError as error:
-            # The next fsync would say that all is well.
-            self._broken = True
-            raise StoreError(f"{self.folder}: the disk did not take the last answers: {error}") from error
+def _check_folder(folder: Path, writable: bool) -> None:
+    if (folder / NAME).exists():
+        return
+    if not (folder.is_dir() and json_lines.segments(folder)):
+        raise StoreError(f"{folder} is no parent store: it has no {NAME}")
+    if not writable:
+        raise StoreError(
+            f"{folder} is a parent store of an earlier format; `pgsrm parent repair {folder}` converts it, once"
+        )

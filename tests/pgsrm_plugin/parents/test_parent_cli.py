@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -310,9 +312,8 @@ def test_no_store_and_a_locked_one(store, ask, pgsrm, tmp_path):
 
 
 def test_repair(store, pgsrm):
-    (segment,) = store.glob("answers-*.jsonl")
-    lines = segment.read_bytes().splitlines(keepends=True)
-    segment.write_bytes(b"".join([lines[0][:-9] + b"#" * 8 + b"\n", *lines[1:]]))
+    with closing(sqlite3.connect(store / "answers.sqlite3")) as database, database:
+        database.execute("UPDATE answers SET record = record || '#' WHERE id = 1")
     status, _, err = pgsrm("parent", "status", store)
     assert (status, "pgsrm parent repair" in err) == (2, True)
     status, out, _ = pgsrm("parent", "repair", store)

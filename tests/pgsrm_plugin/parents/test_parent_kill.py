@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -65,11 +66,16 @@ def contents(folder: Path) -> dict[str, tuple]:
 
 
 def await_growth(folder: Path, size: int) -> None:
-    """Returns when the store's file has grown by so many bytes; an answer is somewhat more than 800."""
-    segment = folder / "answers-000001.jsonl"
-    begun = segment.stat().st_size if segment.exists() else 0
-    until = time.monotonic() + 60
-    while time.monotonic() < until and (not segment.exists() or segment.stat().st_size < begun + size):
+    """Returns when the store's log has grown by so many bytes; an answer's commit is some pages of 4096."""
+    log = folder / "answers.sqlite3-wal"
+
+    def length() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return log.stat().st_size
+        return 0
+
+    begun, until = length(), time.monotonic() + 60
+    while time.monotonic() < until and length() < begun + size:
         time.sleep(0.002)
 
 
@@ -82,11 +88,11 @@ def kill_and_go_on(folder: Path, url: str, count: int, start: Callable[[Path, st
         pid = start(folder, url, count)
         # Every fourth is killed almost at once: while it opens the store or sends its first calls.
         if number % 4:
-            await_growth(folder, moments.randrange(1, 30_000))
+            await_growth(folder, moments.randrange(10_000, 200_000))
         time.sleep(moments.uniform(0.0, 0.03))
         os.kill(pid, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL, "it ended before it was killed"
-        now = contents(folder) if (folder / "manifest.json").exists() else {}
+        now = contents(folder) if (folder / "answers.sqlite3").exists() else {}
         assert now.items() >= before.items()
         # What the endpoint answered is in the store, but for the calls in flight at each kill.
         assert len(counts(url)["answers"]) - len(now) <= CONCURRENCY
