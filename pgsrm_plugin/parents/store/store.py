@@ -103,7 +103,7 @@ class ParentStore:
             if self.writable:
                 ((found,),) = self._connection.execute("PRAGMA quick_check(1)")
                 if found != "ok":
-                    raise sqlite3.DatabaseError(found)
+                    raise sqlite3.DatabaseError(" ".join(found.split()))
                 # With a write-ahead log readers and the writer do not wait for each other, and a commit is one sync.
                 ((mode,),) = self._connection.execute("PRAGMA journal_mode = WAL")
                 if mode != "wal":

@@ -225,7 +225,7 @@ def test_an_answer_is_synced_before_append_returns(tmp_path):
 def test_a_file_system_that_cannot_share_memory_gets_a_rollback_journal_and_is_told_of(tmp_path, monkeypatch):
     connect = sqlite3.connect
     # This VFS of SQLite locks by a file and has no shared memory.
-    monkeypatch.setattr(sqlite3, "connect", lambda uri, **more: connect(f"{uri}&vfs=unix-dotfile", **more))
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **more: connect(f"{name}&vfs=unix-dotfile", **more))
     with opened(tmp_path) as store:
         (note,) = store.notes
         assert "rollback journal" in note
