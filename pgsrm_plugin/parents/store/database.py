@@ -41,7 +41,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     """
     uri = f"{path.resolve().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    connection.create_function("crc32", 1, _crc32, deterministic=True)
     return connection
 
 
@@ -74,12 +74,16 @@ def decode(path: Path, number: int, crc: int, record: bytes) -> Answer:
     Raises:
         StoreError: the record is not what was written.
     """
-    if zlib.crc32(record) != crc:
+    if _crc32(record) != crc:
         raise StoreError(
             f"{path}, record {number}: it is damaged; `pgsrm parent repair {path.parent}` moves it aside and keeps the "
             "others"
         )
     return Answer.from_json(record)
+
+
+def _crc32(record: object) -> int:
+    return zlib.crc32(record) if isinstance(record, bytes) else -1  # damage can change a column's type, too
 
 
 def build(path: Path, answers: Iterable[Answer]) -> None:
