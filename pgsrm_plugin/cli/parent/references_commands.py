@@ -78,8 +78,14 @@ def export(
     weight: Annotated[bool, typer.Option("--weight", help="Write the agreement as a column weight, too.")] = False,
     spec: Spec = "pgsrm",
     settings: Settings = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write every answer as it is stored, failures too, a JSON object a line.")
+    ] = False,
 ) -> None:
     """Write the references as training data, and say what was left out and why."""
+    if raw:
+        _export_raw(store, out, {"--split": split, "--min-agreement": min_agreement, "--weight": weight or None})
+        return
     from pgsrm_plugin.parents.export.export import build
     from pgsrm_plugin.parents.export.formats import FORMATS, check_place, write
     from pgsrm_plugin.parents.export.prompt_rows import kept_rows
@@ -103,6 +109,24 @@ def export(
     typer.echo(f"{exported.rows} rows ({sides})")
     for reason, count in exported.left_out.most_common():
         typer.echo(f"left out: {count} {reason}")
+
+
+def _export_raw(store: Path, out: Path, others: Mapping[str, object]) -> None:
+    from pgsrm_plugin.data.files import check_output
+    from pgsrm_plugin.data.whole import replacing
+    from pgsrm_plugin.parents.store.store import ParentStore
+
+    for option, value in others.items():
+        if value is not None:
+            raise SpecError(f"{option} chooses among references, and --raw writes every answer; leave one of them out")
+    if out.suffix != ".jsonl":
+        raise DataError(f"{out}: --raw writes JSON lines; call the file .jsonl")
+    path, count = check_output(out), 0
+    with ParentStore.open(store, writable=False) as opened, replacing(path) as file:
+        for answer in opened.answers():
+            file.write(answer.to_json() + b"\n")
+            count += 1
+    typer.echo(f"{count} answers written to {path}")
 
 
 def measured(store: ParentStore, prompts: Mapping[str, Answered], spec_name: str) -> Agreements:

@@ -275,6 +275,22 @@ def test_export_filters_by_agreement_and_says_what_it_left_out(store, pgsrm, tmp
     assert (status, "no row has a usable reference (3 of agreement below 0.999" in err) == (2, True)
 
 
+def test_a_raw_export_has_every_answer_a_line(store, pgsrm, tmp_path):
+    out_file = tmp_path / "answers.jsonl"
+    assert pgsrm("parent", "export", store, "--out", out_file, "--raw")[:2] == (0, f"8 answers written to {out_file}\n")
+    rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
+    assert [(row["prompt"], row["sample"], row["status"], row["text"]) for row in rows] == [
+        *(
+            (f"question {i}", sample, "ok", f"{word} {i}")
+            for i in range(3)
+            for sample, word in enumerate(("reply", "word"))
+        ),
+        ("who?", 0, "ok", "I'm sorry, but I can't help with that."),
+        ("why?", 0, "failed", ""),
+    ]
+    assert rows[-1]["error"] == "answered 500"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -283,6 +299,8 @@ def test_export_filters_by_agreement_and_says_what_it_left_out(store, pgsrm, tmp
         (("--by", "item"), "--by item says how --split divides"),
         (("--drop", "refusals"), "did you mean 'refusal'"),
         (("--settings", "00000000"), "no answer has the settings '00000000'"),
+        (("--raw",), "o.parquet: --raw writes JSON lines; call the file .jsonl"),
+        (("--raw", "--split", "train=0.5,val=0.5"), "--split chooses among references, and --raw writes every answer"),
     ],
 )
 def test_a_wrong_export_is_said(store, pgsrm, tmp_path, options, said):
