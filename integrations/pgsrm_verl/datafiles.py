@@ -83,8 +83,7 @@ def _is_readable(path: str) -> bool:
 
 def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, spec: RewardSpec) -> dict[str, str]:
     """The label of a row of each prompt, by prompt."""
-    named = {path.split(".")[0] for path in (reader.reference_field, reader.ground_truth_field) if path}
-    columns = {prompt_column, "reward_model", "extra_info", "data_source"} | named
+    columns = {prompt_column, "data_source"} | reader.layout.columns
     labels: dict[str, str] = {}
     asked: set[str] = set()
     for path in files:

@@ -17,17 +17,22 @@ answer is then ``extra_info.answer``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pgsrm_plugin.data.rows import parse_row, read_records
+from pgsrm_plugin.data.files import plain
+from pgsrm_plugin.data.layouts import SEMANTIC, VERL, Layout, read_targets
+from pgsrm_plugin.data.rows import labelled, prompt_and_source, read_records
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Prompt, RewardSample
 from pgsrm_verl.settings import Settings
 
 Convention = Literal["pgsrm", "semantic"]
+_LAYOUTS: Mapping[Convention, Layout] = {"pgsrm": VERL, "semantic": SEMANTIC}
+_OBJECTS = ("reward_model", "extra_info")
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,17 @@ class RowReader:
         online = settings.parent is not None
         return cls(convention, settings.reference_field, settings.ground_truth_field, references, online)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the rows keep what a response is compared with."""
+        layout = _LAYOUTS[self.convention]
+        return replace(layout, reference_field=self.reference_field, ground_truth_field=self.ground_truth_field)
+
     def sample(self, row: Mapping[str, Any], prompt: Any, response: str, label: str = "row") -> RewardSample:
         """The sample of one response.
 
         Args:
-            row: the columns ``reward_model``, ``extra_info`` and ``data_source``, as far as there are any.
+            row: the columns ``reward_model``, ``extra_info``, ``data_source`` and the configured ones, if it has them.
             prompt: chat messages or text.
             label: how messages call the row.
 
@@ -68,29 +79,12 @@ class RowReader:
             DataError: a column is of a wrong type. Missing references are for
                 :func:`pgsrm_plugin.validate.check_samples` to refuse, which knows what the spec's terms need.
         """
-        reward_model, extra_info = _section(row, "reward_model", label), _section(row, "extra_info", label)
-        known = {"prompt": prompt, "data_source": row.get("data_source")}
-        explicit = {
-            **known,
-            "reference": _at(row, self.reference_field, label),
-            "ground_truth": _at(row, self.ground_truth_field, label),
-            "reward_model": {name: value for name, value in reward_model.items() if name != "ground_truth"},
-            "extra_info": extra_info,
-        }
-        record = parse_row(explicit, label, responses=False)[0]
-        references = record.references or self.references.get(prompt_key(record.prompt), ())
-        truth = record.ground_truth
-        if references and truth is not None:
-            return RewardSample(record.prompt, response, references, truth, data_source=record.data_source)
-        stock = parse_row({**known, "reward_model": reward_model}, label, responses=False)[0].ground_truth
-        if truth is None and not references and self.convention == "semantic":
-            answer = {**known, "ground_truth": extra_info.get("answer")}
-            truth = parse_row(answer, label, responses=False)[0].ground_truth
-        elif truth is None:
-            truth = stock
-        if not references and stock is not None and not self.online:
-            references = (stock,)
-        return RewardSample(record.prompt, response, references, truth, data_source=record.data_source)
+        with labelled(label):
+            columns = plain({name: _column(row, name) for name in sorted(self.layout.columns)})
+            asked, source = prompt_and_source(plain({"prompt": prompt, "data_source": row.get("data_source")}))
+            found = self.references.get(prompt_key(asked), ()) if self.references else ()
+            references, truth = read_targets(columns, self.layout, found, self.online)
+        return RewardSample(asked, response, references, truth, data_source=source)
 
 
 def read_references(path: str | Path) -> dict[str, tuple[str, ...]]:
@@ -113,24 +107,8 @@ def prompt_key(prompt: Prompt) -> str:
     return prompt_text(prompt)
 
 
-def _section(row: Mapping[str, Any], name: str, label: str) -> Mapping[str, Any]:
-    section = row.get(name)
-    if section is None:
-        return {}
-    if not isinstance(section, Mapping):
-        raise DataError(f"{label}: column {name!r} must be an object, not {type(section).__name__}")
-    return section
-
-
-def _at(row: Mapping[str, Any], path: str | None, label: str) -> Any:
-    """The value at a dotted path.
-
-    Raises:
-        DataError: the row has no such column.
-    """
-    value: Any = row
-    for part in path.split(".") if path else ():
-        if not isinstance(value, Mapping) or value.get(part) is None:
-            raise DataError(f"{label}: there is no {path!r}, which pgsrm's settings name")
-        value = value[part]
-    return value if path else None
+def _column(row: Mapping[str, Any], name: str) -> Any:
+    value = row.get(name)
+    if name in _OBJECTS and not isinstance(value, Mapping | None):
+        raise DataError(f"column {name!r} must be an object, not {type(value).__name__}")
+    return value

@@ -8,15 +8,17 @@ none the ground truth is the reference. Other columns pass through untouched.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pgsrm_plugin.data.files import check_columns, check_output, json_type, plain, read_rows, write_rows
+from pgsrm_plugin.data.layouts import PLAIN, absent, read_targets, texts
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.types import Prompt, RewardSample
 
@@ -32,7 +34,7 @@ class Record:
         label: how messages call the row, e.g. ``data.jsonl:17``.
         response: None where responses were not asked for.
         ground_truth: as text, also where it was a number.
-        group: the row's own, or an id that the rows of one prompt share.
+        own_group: the row's own group, if it has one.
     """
 
     row: Mapping[str, Any]
@@ -42,7 +44,12 @@ class Record:
     references: tuple[str, ...]
     ground_truth: str | None
     data_source: str
-    group: str | int
+    own_group: str | int | None
+
+    @cached_property
+    def group(self) -> str | int:
+        """The row's own group, or an id that the rows of one prompt share."""
+        return _prompt_group(self.prompt) if self.own_group is None else self.own_group
 
     def sample(self, response: str | None = None) -> RewardSample:
         """What the reward scores: the given response, or the record's own."""
@@ -67,32 +74,46 @@ def read_records(path: str | Path, *, responses: bool = True) -> list[Record]:
 
 def parse_row(row: Mapping[str, Any], label: str, *, responses: bool = True) -> list[Record]:
     """The records of one row: one, or one for each of its ``responses``; see :func:`read_records`."""
+    with labelled(label):
+        return list(_records(plain(row), label, responses))
+
+
+@contextlib.contextmanager
+def labelled(label: str) -> Iterator[None]:
+    """Errors in a row get the row's label."""
     try:
-        columns: dict[str, Any] = plain(row)
-        return list(_records(columns, label, responses))
+        yield
     except RecursionError:
         raise DataError(f"{label}: nested too deeply to be a row") from None
     except DataError as error:
         raise DataError(f"{label}: {error}") from None
 
 
-def _records(row: dict[str, Any], label: str, responses: bool) -> Iterator[Record]:
-    prompt = _prompt(_required(row, "prompt"))
-    truth, references = _truth_and_references(row)
-    source = row.get("data_source")
-    if not (_absent(source) or isinstance(source, str)):
+def prompt_and_source(row: Mapping[str, Any]) -> tuple[Prompt, str]:
+    """The columns ``prompt`` and ``data_source`` ("" where there is none) of a row of plain values.
+
+    Raises:
+        DataError: one is of a wrong type, or there is no prompt.
+    """
+    prompt, source = _prompt(_required(row, "prompt")), row.get("data_source")
+    if not (absent(source) or isinstance(source, str)):
         raise DataError(f"field 'data_source' must be text, not {json_type(source)}")
-    source, group = source if isinstance(source, str) else "", _group(row.get("group"), prompt)
-    record = Record(row, label, prompt, None, references, truth, source, group)
+    return prompt, source if isinstance(source, str) else ""
+
+
+def _records(row: dict[str, Any], label: str, responses: bool) -> Iterator[Record]:
+    prompt, source = prompt_and_source(row)
+    references, truth = read_targets(row, PLAIN)
+    record = Record(row, label, prompt, None, references, truth, source, _group(row.get("group")))
     if not responses:
         yield record
-    elif _absent(row.get("responses")):
+    elif absent(row.get("responses")):
         yield replace(record, response=_text(_required(row, "response"), "response"))
     else:
-        if not _absent(row.get("response")):
+        if not absent(row.get("response")):
             raise DataError("fields 'response' and 'responses' are both given; keep one")
         others = {name: value for name, value in row.items() if name not in ("response", "responses")}
-        for number, text in enumerate(_texts(row["responses"], "responses"), 1):
+        for number, text in enumerate(texts(row["responses"], "responses"), 1):
             one = {**others, "response": text}
             yield replace(record, row=one, label=f"{label} (response {number})", response=text)
 
@@ -106,28 +127,10 @@ def _required(row: Mapping[str, Any], name: str) -> Any:
     return row[name]
 
 
-def _absent(value: Any) -> bool:
-    """Null, or the NaN that pandas writes for it."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"field {name!r} must be text, not {json_type(value)}")
     return value
-
-
-def _texts(value: Any, name: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, list):
-        raise DataError(f"field {name!r} must be text or a list of texts, not {json_type(value)}")
-    if not value:
-        raise DataError(f"field {name!r} is an empty list")
-    for number, item in enumerate(value, 1):
-        if not isinstance(item, str):
-            raise DataError(f"field {name!r}: number {number} must be text, not {json_type(item)}")
-    return tuple(value)
 
 
 def _prompt(value: Any) -> Prompt:
@@ -153,45 +156,16 @@ def _message(message: Any, number: int) -> dict[str, Any]:
     return {key: value for key, value in message.items() if value is not None}
 
 
-def _truth_and_references(row: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """The ground truth and the references, the row's own columns first, then where verl keeps them."""
-    reward_model = row["reward_model"] if isinstance(row.get("reward_model"), dict) else {}
-    extra_info = row["extra_info"] if isinstance(row.get("extra_info"), dict) else {}
-    truth = _truth(row.get("ground_truth"), "ground_truth")
-    if truth is None:
-        truth = _truth(reward_model.get("ground_truth"), "reward_model.ground_truth")
-    for holder, prefix in ((row, ""), (reward_model, "reward_model."), (extra_info, "extra_info.")):
-        references = _references(holder, prefix)
-        if references:
-            return truth, references
-    return truth, (truth,) if reward_model and truth is not None else ()
-
-
-def _references(holder: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
-    given = [name for name in ("reference", "references") if not _absent(holder.get(name))]
-    if len(given) == 2:
-        raise DataError(f"fields '{prefix}reference' and '{prefix}references' are both given; keep one")
-    return _texts(holder[given[0]], prefix + given[0]) if given else ()
-
-
-def _truth(value: Any, name: str) -> str | None:
-    if _absent(value):
+def _group(value: Any) -> str | int | None:
+    if absent(value):
         return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    raise DataError(f"field {name!r} must be text or a number, not {json_type(value)}")
-
-
-def _group(value: Any, prompt: Prompt) -> str | int:
-    if _absent(value):
-        canonical = json.dumps(prompt, sort_keys=True, default=str)
-        return f"prompt:{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str | int) and not isinstance(value, bool):
         return value
     raise DataError(f"field 'group' must be text or an integer, not {json_type(value)}")
+
+
+def _prompt_group(prompt: Prompt) -> str:
+    canonical = json.dumps(prompt, sort_keys=True, default=str)
+    return f"prompt:{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"

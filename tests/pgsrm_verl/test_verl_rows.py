@@ -80,6 +80,12 @@ def test_columns_named_in_the_settings_come_first():
         fields(RowReader(reference_field="extra_info.anwser"), GSM8K)
 
 
+def test_a_configured_ground_truth_is_no_reference():
+    reader = RowReader(ground_truth_field="extra_info.index")
+    assert fields(reader, GSM8K) == (("5",), "0")
+    assert fields(reader, {"reward_model": {"style": "rule"}, "extra_info": {"index": 3}}) == ((), "3")
+
+
 def test_the_references_file_comes_before_the_ground_truth_and_after_the_row(tmp_path):
     path = tmp_path / "parents.jsonl"
     lines = [

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pgsrm_plugin import DataError, RewardSample
+from pgsrm_plugin.data import rows
 from pgsrm_plugin.data.rows import check_columns, check_output, parse_row, read_records, write_rows
 
 GOOD = {"prompt": "p", "response": "r", "reference": "a"}
@@ -84,6 +85,14 @@ def test_rows_of_one_prompt_share_a_group_unless_they_say_otherwise() -> None:
     assert groups[3] == groups[4]
     assert len(set(groups)) == 3
     assert parse_row({"prompt": "p", "group": 7.0}, "", responses=False)[0].group == 7
+
+
+def test_a_group_is_worked_out_only_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(rows, "_prompt_group", lambda prompt: asked.append(prompt) or "g")
+    (record,) = parse_row(GOOD, "row 1")
+    assert asked == []
+    assert (record.group, record.group, asked) == ("g", "g", ["p"])
 
 
 def test_a_list_of_responses_is_a_row_each(tmp_path: Path) -> None:
