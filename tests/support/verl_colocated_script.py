@@ -58,7 +58,7 @@ def run_case(case: dict[str, Any], config: Any, pool: Any, tokenizer: Any, share
         rewards._workers = shared.get("workers")  # starting two processes takes most of the time here
         rewards.start(pool)
         encoder = rewards.pair.train.encoder
-        found |= {"identity": encoder.identity, "bytes": getattr(encoder, "parameter_bytes", None)}
+        found |= {"identity": encoder.identity, "bytes": getattr(encoder.inner, "parameter_bytes", None)}
         for step in case["steps"]:
             metrics: dict[str, Any] = {}
             batch = (
