@@ -57,3 +57,9 @@ def test_the_index_lists_every_recipe():
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "rewards").glob("*.yaml")), ids=lambda path: path.stem)
 def test_reward_recipes_load(path):
     assert load_spec(path).description
+
+
+def test_the_index_links_every_page():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
+    assert [page for page in pages if page != "index.md" and f"({page})" not in index] == []

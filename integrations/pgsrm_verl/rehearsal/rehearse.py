@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.errors import PgsrmError, SpecError
+from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
 from pgsrm_verl.processes import run_limited, short_temp_dir, terminate_like_interrupt
@@ -129,7 +131,7 @@ def _toy_specs(settings: Settings, folder: Path) -> list[Change]:
         if path is None:
             continue
         content: dict[str, Any] = load_spec(path).model_dump(mode="json", exclude_unset=True)
-        content["encoder"] = {"kind": "hashing"}
+        content["encoder"] = {"kind": kind_of(HashingEncoderSpec)}
         copy = folder / f"{key}.yaml"
         copy.write_text(yaml.safe_dump(content, sort_keys=False))
         load_spec(copy)
