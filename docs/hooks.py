@@ -9,8 +9,11 @@ from typing import Any
 from click import Context
 from latex2mathml.converter import convert
 from pydantic import BaseModel
+from typer import Typer
 from typer.main import get_command
 
+from pgsrm_lab.bench.command import bench
+from pgsrm_lab.tasks.command import tasks_app
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
@@ -54,6 +57,7 @@ def _spec_tables() -> str:
 
 def _cli_help() -> str:
     app = get_command(build_app())
+    app.commands |= {"tasks": get_command(tasks_app), "bench": _bench()}
     named = {"pgsrm": app, **{f"pgsrm {name}": command for name, command in app.commands.items()}}
     groups = {name: command.commands for name, command in named.items() if hasattr(command, "commands")}
     for group in groups.keys() - {"pgsrm"}:
@@ -61,6 +65,12 @@ def _cli_help() -> str:
     named |= {f"{group} {name}": one for group, of in groups.items() if group != "pgsrm" for name, one in of.items()}
     own = {name: command for name, command in named.items() if command.get_help_option_names(Context(command))}
     return "\n\n".join(_help(name, command) for name, command in own.items())
+
+
+def _bench() -> Any:
+    app = Typer(add_completion=False)
+    app.command("bench", help=bench.__doc__)(bench)
+    return get_command(app)
 
 
 def _help(name: str, command: Any) -> str:

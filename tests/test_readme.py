@@ -8,6 +8,9 @@ import pytest
 import yaml
 
 from pgsrm_plugin import load_spec, parse_spec
+from pgsrm_plugin.encoders import ENCODERS
+from pgsrm_plugin.kinds import kind_of
+from pgsrm_plugin.terms import TERMS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "recipes" / "README.md", *(ROOT / "docs").rglob("*.md")]
@@ -45,6 +48,14 @@ def test_every_dependency_earns_a_line():
     families = {"pytest": "pytest", "types": "mypy", "mkdocstrings": "mkdocstrings"}
     for name in names:
         assert families.get(name.split("-")[0], name) in table, f"{name} has no line in the README"
+
+
+@pytest.mark.parametrize(("title", "parts"), [("Terms", TERMS), ("Encoders", ENCODERS)])
+def test_the_readme_names_every_kind_and_counts_none(title, parts):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(rf"^- \*\*{title}\*\*: (.*?)(?=^- )", readme, flags=re.DOTALL | re.MULTILINE)
+    assert sorted(re.findall(r"`([a-z_]+)`", line)) == sorted(map(kind_of, parts))
+    assert not re.search(r"\b(\d+|ten|eleven|twelve) (terms|encoders)\b", readme, flags=re.IGNORECASE)
 
 
 def test_the_index_lists_every_recipe():
