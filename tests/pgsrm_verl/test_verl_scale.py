@@ -1,4 +1,4 @@
-"""docs/design/scale.py: its formulas against transformers' own models and by hand; its tables are the page's."""
+"""scripts/scale.py: its formulas against transformers' own models and by hand; its tables are the page's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from transformers import AutoConfig, AutoModel
 
 from pgsrm_plugin.encoders.hf.sharded import layers_of
 
-FOLDER = Path(__file__).parents[2] / "docs" / "design"
+ROOT = Path(__file__).parents[2]
 
 
 def _load():
-    spec = importlib.util.spec_from_file_location("scale", FOLDER / "scale.py")
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "scripts" / "scale.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["scale"] = module
     spec.loader.exec_module(module)
@@ -64,5 +64,5 @@ def test_from_the_free_batch_on_compute_covers_the_layers_gather():
 
 @pytest.mark.parametrize("table", ["memory_table", "time_table"])
 def test_the_page_has_the_tables_that_the_script_prints(table):
-    page = (FOLDER / "scale.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "design" / "scale.md").read_text(encoding="utf-8")
     assert "\n".join(getattr(scale, table)()) in page

@@ -1,6 +1,6 @@
 """Sharded against replicated: a random encoder of BERT-base's shape (109M parameters) on two gloo ranks of one thread.
 
-`python docs/design/sharded_measure.py [--dtype bfloat16] [--json FILE]`. Each rank embeds its own texts; rounds of both
+`python scripts/sharded_measure.py [--dtype bfloat16] [--json FILE]`. Each rank embeds its own texts; rounds of both
 placements alternate, and the time of a round is that of its slower rank. Memory is taken in processes of their own.
 """
 

@@ -2,7 +2,7 @@
 
 Times are CPU seconds of one rank with one thread.
 
-`python docs/design/scale_measure.py`. One configuration fixes the ranks' speed; the model must foretell the others.
+`python scripts/scale_measure.py`. One configuration fixes the ranks' speed; the model must foretell the others.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where a forward pass of the CPU engine spends its time, on one core.
 
-`python docs/design/encoder_profile.py [--model FOLDER_OR_ID] [--prompts 8]`. Prints a table for each dtype: torch's own
+`python scripts/encoder_profile.py [--model FOLDER_OR_ID] [--prompts 8]`. Prints a table for each dtype: torch's own
 profiler sorts the operators into parts; what is left of the pass is Python and dispatch. The last column compares the
 linear layers with the rate of the same products alone.
 """

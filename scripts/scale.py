@@ -1,4 +1,4 @@
-"""A model of the reward phase's time and memory on many GPUs; `python docs/design/scale.py` prints its tables.
+"""A model of the reward phase's time and memory on many GPUs; `python scripts/scale.py` prints its tables.
 
 Nothing here is measured but DRIVER_S_PER_* and TOKENISE_PER_S, which scale_measure.py measured on 2 cores without a
 GPU. Units: seconds, bytes, floating-point operations, tokens.
