@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import io
+import math
 import statistics
 import subprocess
 import sys
@@ -169,7 +170,7 @@ def _length(node: Function) -> int:
 
 def _spread(values: Sequence[int]) -> str:
     ordered = sorted(values)
-    return f"{statistics.median(ordered):g} / {ordered[int(0.9 * (len(ordered) - 1))]} / {ordered[-1]}"
+    return f"{statistics.median(ordered):g} / {ordered[math.ceil(0.9 * len(ordered)) - 1]} / {ordered[-1]}"
 
 
 def _comments(module: Module) -> int:
