@@ -7,6 +7,7 @@ tolerance, and ``--write FILE`` records it; a number that was wrong is recorded 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import platform
@@ -40,7 +41,7 @@ def snapshot() -> dict[str, Any]:
     return {
         "machine": {
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            "processor": platform.processor() or platform.machine(),
+            "processor": _processor(),
             "torch": version("torch"),
         },
         "rewards": {name: _scored(spec) for name, spec in {**shipped, **own}.items()},
@@ -54,6 +55,15 @@ def snapshot() -> dict[str, Any]:
         "identities": dict(_identities()),
         "cache_keys": _cache_keys(),
     }
+
+
+def _processor() -> str:
+    """The model where the system tells: kernels of one instruction set may still differ between makers."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
 
 
 def _without_suffix(schema: dict[str, Any]) -> Any:
