@@ -17,6 +17,7 @@ from pgsrm_lab.tasks.command import tasks_app
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
+from pgsrm_plugin.section import summary
 from pgsrm_plugin.spec.schema import GateSpec, RewardSpec
 from pgsrm_plugin.terms import KINDS as TERM_KINDS
 from pgsrm_plugin.terms.semantic import FloorSpec
@@ -85,8 +86,9 @@ def _table(title: str, model: type[BaseModel]) -> str:
         f"| `{name}` | `{_shown(field.annotation)}` | {_default(field)} | {_cell(field.description or '')} |"
         for name, field in model.model_fields.items()
     ]
-    doc = (model.__doc__ or "").strip().splitlines()[0]
-    return "\n".join([f"### {title}", "", doc, "", "| key | type | default | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        [f"### {title}", "", summary(model), "", "| key | type | default | meaning |", "|---|---|---|---|", *rows]
+    )
 
 
 def _shown(annotation: Any) -> str:

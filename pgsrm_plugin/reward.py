@@ -127,7 +127,8 @@ class SemanticReward:
     def _check_references(self, batch: PreparedBatch, embedder: BatchEmbedder, label: Callable[[int], str]) -> None:
         for text, name in self._texts.items():
             if not embedder.has_representation(text):
-                raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; remove it from others")
+                remedy = self.spec.terms[name].remedy
+                raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; {remedy}")
         for sample, row in zip(batch.first, batch.rows, strict=True):
             for reference in row.targets:
                 if not embedder.has_representation(reference):

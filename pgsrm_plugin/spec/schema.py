@@ -131,7 +131,7 @@ class RewardSpec(Section):
                 message = f"needs token states, so an encoder of kind {' or '.join(able)}, not {self.encoder.kind}"
                 raise problem_at(("terms", name), f"{name!r} {message}")
             if needs.tokens and not self.encoder.gives.tokens:
-                message = f"counts tokens, but {self.encoder.called} tells none; use unit: words"
+                message = f"counts tokens, but {self.encoder.called} tells none; {term.remedy}"
                 raise problem_at(("terms", name), f"{name!r} {message}")
         return self
 

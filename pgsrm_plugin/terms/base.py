@@ -58,6 +58,9 @@ class Term(Section, ABC):
     verdict: ClassVar[int] = 0
     """Above 0 where it says whether an answer is right; :func:`pgsrm_plugin.reward.accuracy` asks the greatest one."""
 
+    remedy: ClassVar[str] = "use another encoder"
+    """What messages advise where the encoder cannot give what the term needs, or knows nothing of its texts."""
+
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest value it can return."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ class Contrast(Term):
     kind: Literal["contrast"] = "contrast"
     others: tuple[str, ...] = Field(min_length=1, description="answers to other prompts, embedded as they are written")
     temperature: float = Field(0.1, ge=1e-4, description="of the softmax over the cosines; lower: closer to 0 or 1")
+
+    remedy: ClassVar = "remove it from others"
 
     def needs(self) -> Needs:
         """References and vectors, also of the other answers."""

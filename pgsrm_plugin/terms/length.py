@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -29,6 +29,8 @@ class Length(Term):
     unit: Literal["chars", "words", "tokens"] = Field(description="tokens: as the encoder counts them")
     min: int | None = Field(None, ge=1)
     max: int | None = Field(None, ge=1)
+
+    remedy: ClassVar = "use unit: words"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
