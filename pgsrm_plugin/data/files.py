@@ -6,7 +6,6 @@ import base64
 import datetime
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.errors import DataError, did_you_mean
 
 EXTENSIONS = (".jsonl", ".parquet")
@@ -93,22 +93,16 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         DataError: the path is no place to write to, a parquet column would mix types, or the disk refuses.
     """
     path = check_output(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with replacing(path) as file:
             if path.suffix == ".jsonl":
                 file.writelines(_json_line(row) for row in rows)
             else:
                 pq.write_table(_table(rows), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
     except pa.ArrowException as error:
         raise DataError(f"{path} cannot be written as parquet: {error}; write .jsonl instead") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def plain(value: Any) -> Any:

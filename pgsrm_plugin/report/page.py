@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.report.figures import Panel, coloured, curves
 from pgsrm_plugin.report.run import Run
 from pgsrm_plugin.report.samples import samples
@@ -47,21 +46,13 @@ def write_report(runs: Sequence[Run], out: str | Path, page: Page) -> Path:
     Raises:
         DataError: there are no runs, a run lacks an outcome's metric, or runs of one label differ in length.
     """
-    return write_whole(Path(out), render(by_label(runs), page))
+    return write_page(Path(out), render(by_label(runs), page))
 
 
-def write_whole(out: Path, content: str) -> Path:
-    """Writes a page; the file appears whole or not at all."""
+def write_page(out: Path, content: str) -> Path:
+    """Writes a page; the file appears whole or not at all. What UTF-8 cannot hold becomes a question mark."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, out)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(out, content.encode("utf-8", "replace"))
     return out
 
 

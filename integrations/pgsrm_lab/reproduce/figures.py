@@ -17,7 +17,7 @@ from pgsrm_lab.reproduce.summary import BASELINE, CLAIMS, Comparison, Results, c
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.report import Panel, Run, RunInfo
 from pgsrm_plugin.report.figures import COLOURS, coloured, curves
-from pgsrm_plugin.report.page import write_whole
+from pgsrm_plugin.report.page import write_page
 from pgsrm_plugin.report.run import Series
 from pgsrm_plugin.report.templates import drawn, environment
 
@@ -68,7 +68,7 @@ def write_html(out: Path) -> Path:
             ],
         )
     )
-    return write_whole(out / "report.html", page)
+    return write_page(out / "report.html", page)
 
 
 def _forest(results: Results, claim: str, name: str) -> list[tuple[Measure, Markup]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pgsrm_lab.reproduce.grid import FORMAT, Job
 from pgsrm_plugin.data.files import write_rows
+from pgsrm_plugin.data.whole import write_whole
 
 RESULTS, CURVES, EXAMPLES = "results.parquet", "curves.parquet", "examples.parquet"
 
@@ -23,12 +23,7 @@ def is_finished(job: Job) -> bool:
 def write_run(job: Job, content: dict[str, Any]) -> None:
     """Writes a run's result; a kill leaves the whole file or none."""
     job.file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.file.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, job.file)
+    write_whole(job.file, json.dumps(content).encode())
 
 
 def read_runs(out: Path, protocol: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import hashlib
 import math
 import os
 import secrets
-import tempfile
 import threading
 import time
 import warnings
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pgsrm_plugin.data.whole import TEMPORARY, write_whole
 from pgsrm_plugin.encoders.cache.shards import Embedded, Shard, ShardError, pack_rows
 from pgsrm_plugin.errors import SpecError
 
@@ -25,7 +25,7 @@ SHARD_BYTES = 4 * 2**20
 """A process's newest shard grows (it is written anew with more rows) until it has this size."""
 _FLUSH_S = 5.0
 _STALE_S = 3600.0
-_SUFFIX, _TEMPORARY = ".safetensors", ".new-"
+_SUFFIX = ".safetensors"
 
 
 class DiskCache:
@@ -54,7 +54,7 @@ class DiskCache:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             own.mkdir(mode=0o700, exist_ok=True)
-            write_whole(own / "identity.txt", self._namespace + b"\n")
+            write_whole(own / "identity.txt", self._namespace + b"\n", durable=False, mode=0o600)
         except OSError as error:
             raise SpecError(
                 f"disk_cache.folder: {folder} cannot be written to ({error.strerror or error}); name a folder of your "
@@ -165,7 +165,7 @@ class _Writer:
         try:
             for rows in _portions(kept | waiting):
                 path = self._folder / f"{secrets.token_hex(12)}{_SUFFIX}"
-                write_whole(path, pack_rows(rows))
+                write_whole(path, pack_rows(rows), durable=False, mode=0o600)
                 self.written.add(path.name)
                 self._newest = (path, rows) if _size(rows) < SHARD_BYTES else None
             if old is not None:
@@ -180,23 +180,6 @@ class _Writer:
             )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, and that appears under its name whole or not at all.
-
-    Raises:
-        OSError: as the file system says.
-    """
-    handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
 def evict(folder: Path, limit: int) -> None:
     """Deletes the shards used longest ago until the folder has at most ``limit`` bytes, and what a crash left over."""
     shards, now = [], time.time()
@@ -205,7 +188,7 @@ def evict(folder: Path, limit: int) -> None:
             found = path.stat()
             if path.suffix == _SUFFIX:
                 shards.append((found.st_mtime_ns, found.st_size, path))
-            elif path.name.startswith(_TEMPORARY) and now - found.st_mtime > _STALE_S:
+            elif path.name.startswith(TEMPORARY) and now - found.st_mtime > _STALE_S:
                 path.unlink(missing_ok=True)
     excess = sum(size for _, size, _ in shards) - limit
     for _, size, path in sorted(shards):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
+from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.parents.export.references import Answered, describe_settings, settings_in
 from pgsrm_plugin.parents.review.agreement import Agreements
@@ -44,14 +43,10 @@ def write_parent_page(out: Path, page: ParentPage) -> Path:
     Raises:
         DataError: the place cannot be written to.
     """
-    temporary = out.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_text(render(page), encoding="utf-8", errors="replace")
-        os.replace(temporary, out)
+        write_whole(out, render(page).encode("utf-8", "replace"))
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 
