@@ -18,7 +18,7 @@ from pgsrm_lab.reproduce.grid import Job, Protocol, plan
 from pgsrm_lab.tasks import TASKS
 from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.cli.floor import Floor
-from pgsrm_plugin.data.files import write_rows
+from pgsrm_plugin.data.files import read_rows, write_rows
 from pgsrm_plugin.report import compare
 from pgsrm_plugin.report.stats import Interval
 from pgsrm_plugin.spec.load import parse_spec
@@ -197,15 +197,44 @@ def test_two_seeds_decide_nothing(table):
     assert summary.compare(two, "colours", "pgsrm-clipped", "final_train").verdict == "undecided"
 
 
-def test_the_page_says_what_the_table_says(table):
-    page = markdown.render(table / "results.parquet")
-    assert "supported<br>+20.0 points (+20.0 to +20.0)" not in page, "the claim is judged by the mean over the run"
-    assert "supported<br>+15.0 points (+15.0 to +15.0)" in page
-    assert "p = 0.25 with 3 seeds" in page
-    assert "better sample efficiency: supported 2, not supported 0, undecided 0" in page
-    assert r"| colours | `a \| b` | `red` | `dark 'red'` | 0.90 |" in page
-    assert "Recommended: `pgsrm-clipped`" in page
-    assert page == markdown.render(table)
+def test_the_pages_say_what_the_table_says(table):
+    pages = markdown.render(table / "results.parquet")
+    assert list(pages) == ["pgsrm.md", "pgsrm/verdicts.md", "pgsrm/colours.md", "pgsrm/method.md"]
+    verdicts = pages["pgsrm/verdicts.md"]
+    assert "supported<br>+20.0 points (+20.0 to +20.0)" not in verdicts, "the claim is judged by the mean over the run"
+    assert "supported<br>+15.0 points (+15.0 to +15.0)" in verdicts
+    assert "p = 0.25 with 3 seeds" in verdicts
+    assert "better sample efficiency: supported 2, not supported 0, undecided 0" in verdicts
+    assert r"| `a \| b` | `red` | `dark 'red'` | 0.90 |" in pages["pgsrm/colours.md"]
+    assert pages == markdown.render(table)
+
+
+def test_the_findings_are_the_verdicts_of_most_comparisons(table):
+    findings = " ".join(markdown.render(table)["pgsrm.md"].split())
+    assert "**Better sample efficiency: yes.** `pgsrm-clipped`: supported in 2, not supported in 0 of 2" in findings
+    assert "**Smoother reward: not shown.** `pgsrm-clipped`: supported in 0, not supported in 0 of 1" in findings
+    assert "Recommended: `pgsrm-clipped`" in findings
+    results = summary.Results.read(table)
+    swapped = {"binary": "pgsrm-clipped", "pgsrm-clipped": "binary"}
+    worse = replace(results, rows=[{**row, "arm": swapped[row["arm"]]} for row in results.rows])
+    assert summary.outcome(worse, "better sample efficiency") == "not supported"
+
+
+def test_what_was_refuted_comes_first(table):
+    rows = [row for _, row in read_rows(table / "results.parquet")]
+    swapped = {"binary": "pgsrm-clipped", "pgsrm-clipped": "binary"}
+    write_rows(table / "results.parquet", [{**row, "arm": swapped[row["arm"]]} for row in rows])
+    findings = markdown.render(table)["pgsrm.md"]
+    first = next(line for line in findings.splitlines() if line.startswith("- "))
+    assert first.startswith("- **Better sample efficiency: no, the opposite.** `pgsrm-clipped`: supported in 0, not")
+
+
+def test_the_pages_are_written_beside_the_findings(table, tmp_path):
+    markdown.write(table, tmp_path / "new" / "mine.md")
+    findings = (tmp_path / "new" / "mine.md").read_text(encoding="utf-8")
+    written = sorted(path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new" / "mine").iterdir())
+    assert written == ["mine/colours.md", "mine/method.md", "mine/verdicts.md"]
+    assert [name for name in written if f"({name})" not in findings] == []
 
 
 def test_a_table_of_something_else_is_refused(tmp_path):
@@ -265,11 +294,18 @@ def test_figures_are_rounded_the_same_way_everywhere():
     assert words.spread(Interval(0.00123456, 0.001, 0.002), "kl_variance") == "0.00123 (0.001 to 0.002)"
 
 
-def test_the_committed_page_is_what_the_committed_results_make():
+def test_the_committed_pages_are_what_the_committed_results_make():
     folder = ROOT / "docs" / "results" / "pgsrm"
-    if not (folder / "results.parquet").is_file():
-        pytest.skip("no results are committed yet")
-    page = (ROOT / "docs" / "results" / "pgsrm.md").read_text(encoding="utf-8")
-    assert page == markdown.render(folder), (
-        "write it: pgsrm reproduce page docs/results/pgsrm --out docs/results/pgsrm.md"
-    )
+    pages = markdown.render(folder)
+    committed = {path.relative_to(folder.parent).as_posix() for path in folder.parent.rglob("*.md")}
+    assert committed == set(pages)
+    for name, text in pages.items():
+        assert (folder.parent / name).read_text(encoding="utf-8") == text, (
+            "write it: pgsrm reproduce page docs/results/pgsrm --out docs/results/pgsrm.md"
+        )
+
+
+def test_the_committed_findings_are_one_screen():
+    lines = (ROOT / "docs" / "results" / "pgsrm.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 55
+    assert max(map(len, lines)) <= 130

@@ -197,7 +197,8 @@ def test_a_reduced_grid_from_the_command_to_the_page(tmp_path):
     page = tmp_path / "pgsrm.md"
     command = [*PGSRM, "reproduce", "page", str(tmp_path), "--out", str(page)]
     subprocess.run(command, check=True, timeout=120)
-    assert "## What the claims come to" in page.read_text()
+    assert "## Findings" in page.read_text()
+    assert "## pgsrm-clipped against binary" in (tmp_path / "pgsrm" / "verdicts.md").read_text()
     report = (tmp_path / "report.html").read_text()
     assert report.count('<div class="panels">') >= 3
     assert str(tmp_path) not in report + page.read_text()

@@ -86,17 +86,18 @@ def pgsrm(
 
 def page(
     results: Annotated[Path, typer.Argument(help="results.parquet, or the folder with it.")],
-    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Markdown file (default: to the terminal).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Markdown file of the findings (default: these alone, to the terminal)."),
+    ] = None,
 ) -> None:
-    """Write the results as a page of Markdown, verdicts by rule."""
-    from pgsrm_lab.reproduce.markdown import render
+    """Write the results as Markdown: the findings, and tables in a folder of the file's name beside it."""
+    from pgsrm_lab.reproduce.markdown import render, write
 
-    text = render(results)
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(next(iter(render(results).values())))
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        write(results, out)
 
 
 def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> Protocol:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,10 +119,26 @@ def tally(results: Results, arm: str, claim: str, update: str = "ppo") -> dict[V
     return counts
 
 
+def outcome(results: Results, claim: str) -> Verdict:
+    """What more than half of the claimed rewards' comparisons say; undecided where there is no such verdict."""
+    counts = Counter[Verdict]()
+    for arm in of_role("claim"):
+        counts.update(tally(results, arm, claim))
+    told: tuple[Verdict, ...] = ("supported", "not supported")
+    return next((said for said in told if 2 * counts[said] > counts.total()), "undecided")
+
+
 def across_tasks(results: Results, arm: str, column: str) -> Interval | None:
     """The interquartile mean over tasks and seeds; None for an arm that does not have every task."""
     strata = [results.values(task, arm, column) for task in results.tasks]
     return stratified_iqm(strata) if strata and all(strata) else None
+
+
+def above(results: Results, arm: str, others: Sequence[str], column: str = "auc_train") -> list[str]:
+    """Those whose interval over tasks lies below the arm's."""
+    mine = across_tasks(results, arm, column)
+    intervals = {other: across_tasks(results, other, column) for other in others}
+    return [other for other, found in intervals.items() if mine and found and found.high < mine.low]
 
 
 def recommended(results: Results, column: str = "auc_train") -> str | None:

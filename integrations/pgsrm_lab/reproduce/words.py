@@ -22,14 +22,7 @@ from pgsrm_plugin.report.compare import Verdict, least_p
 from pgsrm_plugin.report.stats import Interval, interval
 
 MINUS = "\N{MINUS SIGN}"
-TITLE = """\
-<!-- Written by `pgsrm reproduce page`; do not edit. -->
-# PGSRM, reproduced
-"""
-ACROSS = (
-    "Interquartile mean over tasks and seeds (the mean without the lowest and highest quarter), 95 % interval from a "
-    "bootstrap that resamples seeds within each task (Agarwal et al., arXiv 2108.13264):"
-)
+MARK = "<!-- Written by `pgsrm reproduce page`; do not edit. -->"
 REINFORCE = (
     "What the authors' public code calls PPO is one REINFORCE step with a learned baseline a batch: no ratio, no "
     "clipping, no GAE, and a KL term of zero expected gradient. With it the reward can be judged without our PPO. "
@@ -107,7 +100,7 @@ def advice(results: Results) -> str:
     ]
     return (
         f"**Recommended: `{best}`**, the semantic reward with the highest interquartile mean of accuracy over the run. "
-        f"It is ahead, by the rule above, of {' and of '.join(wins)}; across tasks, {'; '.join(sentences)}."
+        f"It is ahead, by the rule for verdicts, of {' and of '.join(wins)}; across tasks, {'; '.join(sentences)}."
     )
 
 
