@@ -39,7 +39,7 @@ bench: $(VENV)/.installed-demo ## the encoder against sentence-transformers on t
 	$(BIN)/pgsrm bench $(BENCH_ARGS)
 
 bench-docs: $(VENV)/.installed-demo ## docs/benchmarks.md from docs/benchmarks.json
-	$(BIN)/python -m pgsrm_lab.bench.docs docs/benchmarks.json --out docs/benchmarks.md
+	$(BIN)/python -m pgsrm_lab.bench.report.docs docs/benchmarks.json --out docs/benchmarks.md
 
 docs: $(VENV)/.installed-docs ## build the documentation into site/
 	$(BIN)/mkdocs build --strict

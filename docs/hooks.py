@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from typer import Typer
 from typer.main import get_command
 
-from pgsrm_lab.bench.command import bench
+from pgsrm_lab.bench.compare_encoders import bench
 from pgsrm_lab.tasks.command import tasks_app
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS

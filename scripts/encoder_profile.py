@@ -16,7 +16,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch.profiler import ProfilerActivity, profile
 
-from pgsrm_lab.bench.roofline import Gemm, work_of
+from pgsrm_lab.bench.measure.roofline import Gemm, work_of
 from pgsrm_lab.bench.workload import WorkloadSettings, make_workload
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.cpu.engine import Tail, fill

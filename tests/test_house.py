@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "house.md"
 WIDE = {
     "pgsrm_plugin/terms": "one module a term is the rule",
-    "integrations/pgsrm_lab/bench": "one study",
     "integrations/pgsrm_lab/reproduce": "one study",
 }
 """Folders that may have more than 12 modules, and why."""
@@ -22,9 +21,7 @@ DOUBLE_MODULES = {
     ("pgsrm_plugin", "client"): "of an endpoint of embeddings, and of one of answers",
     ("pgsrm_plugin", "extract"): "of the scored text, and of a parent's answer",
     ("pgsrm_plugin", "load"): "of a spec, and of a model",
-    ("pgsrm_lab", "command"): "of bench, and of tasks",
-    ("pgsrm_lab", "run"): "of bench, and of reproduce",
-    ("pgsrm_lab", "words"): "of two studies, and of a task's data",
+    ("pgsrm_lab", "words"): "of a study, and of a task's data",
 }
 """Module names that a package has twice, and for what. To shrink, not to grow."""
 DOUBLE_CLASSES = {

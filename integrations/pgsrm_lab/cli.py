@@ -7,9 +7,9 @@ import typer
 
 def bench(ctx: typer.Context) -> None:
     """Measure the encoder against sentence-transformers (and vLLM, if installed) on a GRPO-shaped workload."""
-    from pgsrm_lab.bench import command
+    from pgsrm_lab.bench import compare_encoders
 
-    command.main(ctx.args)
+    compare_encoders.main(ctx.args)
 
 
 def tasks(ctx: typer.Context) -> None:

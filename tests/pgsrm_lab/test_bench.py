@@ -1,4 +1,4 @@
-"""The parts of `pgsrm bench` that need no clock: workload, ranking, batches, work, arrivals, results, wording."""
+"""The parts of `pgsrm bench` that need no clock: workload, ranking, batches, work, arrivals, results, reports."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from pgsrm_lab.bench import charts, docs
-from pgsrm_lab.bench.bars import Lineup
-from pgsrm_lab.bench.memory import PeakMemory
-from pgsrm_lab.bench.ranking import (
+from pgsrm_lab.bench.measure.memory import PeakMemory
+from pgsrm_lab.bench.measure.ranking import (
     compare_ranking,
     first_of_identical,
     group_std,
@@ -26,12 +24,16 @@ from pgsrm_lab.bench.ranking import (
     kendall_tau,
     share_below,
 )
-from pgsrm_lab.bench.result import Measured, Scene, one_result
-from pgsrm_lab.bench.roofline import Gemm, Work
-from pgsrm_lab.bench.rounds import Bar, Track, play
-from pgsrm_lab.bench.streaming import Streamed, Window, poisson_arrivals, stream
-from pgsrm_lab.bench.tuned import token_batches
-from pgsrm_lab.bench.wording import bar_title, facts, spread
+from pgsrm_lab.bench.measure.roofline import Gemm, Work
+from pgsrm_lab.bench.measure.rounds import SystemTimes, time_in_turn
+from pgsrm_lab.bench.measure.streaming import Streamed, Window, poisson_arrivals, stream
+from pgsrm_lab.bench.report import charts, docs
+from pgsrm_lab.bench.report.facts import facts
+from pgsrm_lab.bench.report.rows import range_of_rounds, system_title
+from pgsrm_lab.bench.result import DtypeMeasurements, SharedInputs, one_result
+from pgsrm_lab.bench.systems.base import System
+from pgsrm_lab.bench.systems.compared import ComparedSystems
+from pgsrm_lab.bench.systems.tuned import token_batches
 from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
@@ -151,24 +153,26 @@ def test_the_gemm_rate_is_that_of_the_counted_operations() -> None:
     assert 1e6 < gemm.rate() < 1e15
 
 
-def test_rounds_begin_with_another_bar_each() -> None:
+def test_rounds_begin_with_another_system_each() -> None:
     called = []
 
-    def bar(name: str, rows: tuple[int, ...] | None = None) -> Bar:
+    def system(name: str, rows: tuple[int, ...] | None = None) -> System:
         def cosines(pairs: Pairs) -> torch.Tensor:
             called.append(name)
             return torch.tensor([float(len(text)) for text in pairs.responses])
 
-        return Bar(name, "float32", cosines, rows=rows)
+        return System(name, "float32", cosines, rows=rows)
 
-    tracks, readings = play([bar("x"), bar("y", rows=(3, 1))], PAIRS, {"rate": lambda: 7.0}, 3, lambda _: None)
+    times, readings = time_in_turn(
+        [system("x"), system("y", rows=(3, 1))], PAIRS, {"rate": lambda: 7.0}, 3, lambda _: None
+    )
     assert called == ["x", "y", "x", "y", "y", "x", "x", "y"]  # the first two are not timed
     assert readings == {"rate": [7.0, 7.0, 7.0]}
-    assert [(track.pairs, len(track.seconds), len(track.cosines)) for track in tracks] == [(4, 3, 4), (2, 3, 2)]
+    assert [(found.pairs, len(found.seconds), len(found.cosines)) for found in times] == [(4, 3, 4), (2, 3, 2)]
 
 
 def test_pairs_per_s_is_of_the_median_round() -> None:
-    assert Track(10, seconds=[1.0, 100.0, 2.0]).pairs_per_s == 5.0
+    assert SystemTimes(10, seconds=[1.0, 100.0, 2.0]).pairs_per_s == 5.0
 
 
 def test_peak_memory_sees_what_was_given_back_since() -> None:
@@ -216,30 +220,32 @@ def test_arrivals_have_the_rate_asked_for() -> None:
 
 
 def result() -> dict[str, object]:
-    tracks = {
-        "per_sample": Track(2, [2.0, 2.0], [0.5, 0.4]),
-        "default": Track(4, [2.0, 2.0], [0.50, 0.40, 0.50 + 1e-6, 0.3], padding=0.25),
-        "tuned": Track(4, [1.0, 1.0], [0.50, 0.40, 0.50, 0.3]),
-        "tuned_eager": Track(4, [0.8, 0.8], [0.50, 0.40, 0.50, 0.3]),
-        "ours": Track(4, [0.4, 0.6], [0.52, 0.51, 0.52, 0.3], peak_mb=3.0),
+    times = {
+        "per_sample": SystemTimes(2, [2.0, 2.0], [0.5, 0.4]),
+        "default": SystemTimes(4, [2.0, 2.0], [0.50, 0.40, 0.50 + 1e-6, 0.3], padding=0.25),
+        "tuned": SystemTimes(4, [1.0, 1.0], [0.50, 0.40, 0.50, 0.3]),
+        "tuned_eager": SystemTimes(4, [0.8, 0.8], [0.50, 0.40, 0.50, 0.3]),
+        "ours": SystemTimes(4, [0.4, 0.6], [0.52, 0.51, 0.52, 0.3], peak_mb=3.0),
     }
     work = Work(Counter({(10, 10): 1}), layers=1, width=10)
-    scene = Scene(
+    inputs = SharedInputs(
         PAIRS,
         {"a": 3, "b": 5, "c": 4, "r": 6, "s": 2},
         work,
         {0: 0.5, 1: 0.45, 3: 0.3},
         {"per_sample": (0, 1), "default": None},
     )
-    lineup = Lineup(HashingEncoder(HashingEncoderSpec()), batching={"tuned": "8 texts a batch"}, absent={"vllm": "why"})
+    systems = ComparedSystems(
+        HashingEncoder(HashingEncoderSpec()), batching={"tuned": "8 texts a batch"}, absent={"vllm": "why"}
+    )
     extra = {
         "repeats": {"texts": 5, "new_tokens_share": 0.5, "time_share": 0.51},
         "streaming": {"arrivals_per_s": 4.0, "pairs": 4, "mean_batch": 1.0, "p50_ms": 5.0, "p99_ms": 9.0},
     }
     about = {"model": "some/model", "device": "cpu", "rounds": 2, "date": "2026-01-02", "command": "pgsrm bench"}
-    measured = Measured("bfloat16", tracks, [40_000.0, 60_000.0], lineup, extra)
+    measured = DtypeMeasurements("bfloat16", times, [40_000.0, 60_000.0], systems, extra)
     provenance = about | {"machine": {"cpu": "X", "cores": "2"}, "versions": {"torch": "2"}}
-    return {**one_result(scene, measured), **provenance}
+    return {**one_result(inputs, measured), **provenance}
 
 
 def test_a_result_by_hand() -> None:
@@ -263,15 +269,22 @@ def test_a_result_by_hand() -> None:
     json.dumps(found)
 
 
-def test_the_ranges_and_the_words() -> None:
+def test_the_ranges_and_the_sentences() -> None:
     found = result()
-    assert spread(found, "ours") == pytest.approx((4 / 0.6, 4 / 0.4))
-    assert bar_title("default", found) == "sentence-transformers, default encode, float32"
-    assert bar_title("tuned_eager", found) == "sentence-transformers, tuned, eager attention, bfloat16"
+    assert range_of_rounds(found, "ours") == pytest.approx((4 / 0.6, 4 / 0.4))
+    assert system_title("default", found) == "sentence-transformers, default encode, float32"
+    assert system_title("tuned_eager", found) == "sentence-transformers, tuned, eager attention, bfloat16"
     text = " ".join(facts(found))
     assert "4.00 times the default encode, 2.00 times the tuned one (1.60 times with" in text
     assert "(1 groups, 1 without an order left out); in 50.0% of them" in text
     assert "No bar vllm: why." in text
+
+
+def test_each_fact_is_one_line() -> None:
+    found = result()
+    assert len(facts(found)) == 7
+    assert facts({**found, "absent": {"vllm": "a\n  b"}})[-1] == "No bar vllm: a b."
+    assert len(facts({**found, "absent": {}})) == 6
 
 
 def test_the_page_of_the_documentation_has_every_run() -> None:

@@ -15,18 +15,18 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from pgsrm_lab.bench import run as bench_run
-from pgsrm_lab.bench.baseline import Baseline
-from pgsrm_lab.bench.roofline import work_of
-from pgsrm_lab.bench.run import BenchSettings, run_bench, true_cosines
-from pgsrm_lab.bench.tuned import Batching, Tuned, best_batching
+from pgsrm_lab.bench.benchmark import BenchSettings, run_bench, true_cosines
+from pgsrm_lab.bench.measure import known_texts
+from pgsrm_lab.bench.measure.roofline import work_of
+from pgsrm_lab.bench.systems.baseline import Baseline
+from pgsrm_lab.bench.systems.tuned import Batching, Tuned, best_batching
 from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
 
 WORKLOAD = WorkloadSettings(prompts=4, group=4, mean_tokens=12)
-BARS = {"per_sample", "default", "tuned", "ours"}
+SYSTEMS = {"per_sample", "default", "tuned", "ours"}
 
 
 def wordpiece(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -143,13 +143,13 @@ def test_the_sweep_tries_every_batching(tiny: Path, monkeypatch: pytest.MonkeyPa
     assert seconds > 0
 
 
-def test_a_run_has_every_bar_and_key(both: dict[str, Any]) -> None:
+def test_a_run_has_every_system_and_key(both: dict[str, Any]) -> None:
     assert [run["dtype"] for run in both["runs"]] == ["float32", "bfloat16"]
     assert {"cpu", "cores", "torch_threads"} <= set(both["machine"])
     assert {"torch", "sentence-transformers"} <= set(both["versions"])
     for run in both["runs"]:
         speed = run["pairs_per_s"]
-        assert set(speed) >= BARS
+        assert set(speed) >= SYSTEMS
         assert {"vllm", "tuned_eager"} <= set(speed) | set(run["absent"])
         assert all(value > 0 for value in speed.values())
         assert run["speedup_vs_default"] == pytest.approx(speed["ours"] / speed["default"])
@@ -191,8 +191,8 @@ def test_known_texts_are_not_computed_again(tiny: Path) -> None:
     encoder.encode = lambda texts: (seen.append(len(texts)), encode(texts))[1]  # type: ignore[method-assign]
     pairs = make_workload(WORKLOAD)
     texts = len(pairs.distinct_texts())
-    found = bench_run.measure_repeats(encoder, pairs, dict.fromkeys(pairs.distinct_texts(), 10))
-    assert seen == [texts, (texts + 1) // 2, texts // 2] * bench_run.REPEAT_ROUNDS
+    found = known_texts.measure_known_texts(encoder, pairs, dict.fromkeys(pairs.distinct_texts(), 10))
+    assert seen == [texts, (texts + 1) // 2, texts // 2] * known_texts.REPEATS
     assert found["new_tokens_share"] == (texts // 2) / texts
 
 

@@ -1,4 +1,4 @@
-"""What one dtype's rounds come to: the object that ``--json`` writes."""
+"""One dtype's measurements as the object that ``--json`` writes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
-from pgsrm_lab.bench.bars import Lineup
-from pgsrm_lab.bench.ranking import compare_ranking, first_of_identical, group_std, identical_spread, share_below
-from pgsrm_lab.bench.roofline import Work
-from pgsrm_lab.bench.rounds import Track
+from pgsrm_lab.bench.measure.ranking import (
+    compare_ranking,
+    first_of_identical,
+    group_std,
+    identical_spread,
+    share_below,
+)
+from pgsrm_lab.bench.measure.roofline import Work
+from pgsrm_lab.bench.measure.rounds import SystemTimes
+from pgsrm_lab.bench.systems.compared import ComparedSystems
 from pgsrm_lab.bench.workload import Pairs
 
 
 @dataclass(frozen=True)
-class Scene:
+class SharedInputs:
     """What all dtypes share.
 
     Attributes:
@@ -23,7 +29,7 @@ class Scene:
         lengths: tokens read of each distinct text.
         work: of the model.
         truth: float64 cosines, by row, of the rows that were compared.
-        rows: the rows of the bars that score only some.
+        rows: the rows of the systems that score only some.
     """
 
     pairs: Pairs
@@ -34,34 +40,34 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Measured:
+class DtypeMeasurements:
     """One dtype's measurements.
 
     Attributes:
         dtype: of the weights of ``tuned`` and ``ours``.
-        tracks: by bar, the float32 bars of all dtypes included.
+        times: by system, the untuned ones included, which are float32 in every dtype.
         gemm_rates: FLOP/s, one a round.
-        lineup: the bars' batching, and what is absent.
+        systems: their batching, and what is absent.
         extra: further sections of the result.
     """
 
     dtype: str
-    tracks: Mapping[str, Track]
+    times: Mapping[str, SystemTimes]
     gemm_rates: Sequence[float]
-    lineup: Lineup
+    systems: ComparedSystems
     extra: Mapping[str, Mapping[str, float]]
 
 
-def one_result(scene: Scene, measured: Measured) -> dict[str, Any]:
-    """The result of one dtype; the README of its keys is docs/benchmarks.md."""
-    tracks, pairs = measured.tracks, scene.pairs
-    speed = {name: track.pairs_per_s for name, track in tracks.items()}
+def one_result(inputs: SharedInputs, measured: DtypeMeasurements) -> dict[str, Any]:
+    """The result of one dtype; docs/benchmarks.md says what its numbers mean."""
+    times, pairs = measured.times, inputs.pairs
+    speed = {name: found.pairs_per_s for name, found in times.items()}
     tuned = {name: speed[name] for name in speed if name.startswith("tuned")}
     strongest = max(tuned, key=tuned.__getitem__)
-    errors = {name: _error(scene, name, track) for name, track in tracks.items()}
-    whole = {name: track for name, track in tracks.items() if scene.rows.get(name) is None}
-    reference = first_of_identical(pairs, tracks["default"].cosines)
-    rankings = {name: compare_ranking(pairs, track.cosines, reference) for name, track in whole.items()}
+    errors = {name: _error(inputs, name, found) for name, found in times.items()}
+    whole = {name: found for name, found in times.items() if inputs.rows.get(name) is None}
+    reference = first_of_identical(pairs, times["default"].cosines)
+    rankings = {name: compare_ranking(pairs, found.cosines, reference) for name, found in whole.items()}
     ours = rankings["ours"]
     return {
         "dtype": measured.dtype,
@@ -70,53 +76,53 @@ def one_result(scene: Scene, measured: Measured) -> dict[str, Any]:
         "speedup_vs_tuned": speed["ours"] / speed["tuned"],
         "speedup_vs_strongest": speed["ours"] / speed[strongest],
         "strongest_tuned": strongest,
-        **_roofline(scene, measured, speed["ours"]),
+        **_roofline(inputs, measured, speed["ours"]),
         "max_abs_cosine_error": errors["ours"]["max"],
         "kendall_tau_mean": ours.mean,
         "kendall_tau_min": ours.least,
         "ranking": {name: asdict(ranking) for name, ranking in rankings.items() if name != "default"},
         "group_std": group_std(pairs, reference),
-        "groups_within_noise": share_below(pairs, tracks["ours"].cosines, errors["ours"]["max"]),
+        "groups_within_noise": share_below(pairs, times["ours"].cosines, errors["ours"]["max"]),
         "cosine_error": errors,
-        "identical_pairs_differ_by": {name: identical_spread(pairs, track.cosines) for name, track in whole.items()},
-        "padding_share": {name: track.padding for name, track in tracks.items() if track.padding is not None},
-        "peak_memory_mb": {name: track.peak_mb for name, track in tracks.items() if track.peak_mb is not None},
-        "tuned_batches": dict(measured.lineup.batching),
-        "absent": dict(measured.lineup.absent),
+        "identical_pairs_differ_by": {name: identical_spread(pairs, found.cosines) for name, found in whole.items()},
+        "padding_share": {name: found.padding for name, found in times.items() if found.padding is not None},
+        "peak_memory_mb": {name: found.peak_mb for name, found in times.items() if found.peak_mb is not None},
+        "tuned_batches": dict(measured.systems.batching),
+        "absent": dict(measured.systems.absent),
         **measured.extra,
-        "workload": _workload(scene, tracks["per_sample"].pairs),
-        "seconds": {name: track.seconds for name, track in tracks.items()},
+        "workload": _workload(inputs, times["per_sample"].pairs),
+        "seconds": {name: found.seconds for name, found in times.items()},
     }
 
 
-def _roofline(scene: Scene, measured: Measured, ours: float) -> dict[str, Any]:
+def _roofline(inputs: SharedInputs, measured: DtypeMeasurements, ours: float) -> dict[str, Any]:
     """Useful operations only: of the distinct texts, without padding."""
-    lengths = list(scene.lengths.values())
-    flops, rate = scene.work.flops(lengths), median(measured.gemm_rates)
-    per_pair = len(scene.pairs) / sum(lengths)
-    useful = {name: track.pairs_per_s / per_pair for name, track in measured.tracks.items()}
+    lengths = list(inputs.lengths.values())
+    flops, rate = inputs.work.flops(lengths), median(measured.gemm_rates)
+    per_pair = len(inputs.pairs) / sum(lengths)
+    useful = {name: found.pairs_per_s / per_pair for name, found in measured.times.items()}
     return {
-        "roofline_fraction": ours / len(scene.pairs) * flops / rate,
+        "roofline_fraction": ours / len(inputs.pairs) * flops / rate,
         "roofline": {
-            "pairs_per_s": len(scene.pairs) * rate / flops,
+            "pairs_per_s": len(inputs.pairs) * rate / flops,
             "gemm_gflops_per_s": rate / 1e9,
             "gemm_gflops_per_s_rounds": [value / 1e9 for value in measured.gemm_rates],
-            "parameters_per_token": scene.work.parameters,
+            "parameters_per_token": inputs.work.parameters,
             "gflop": flops / 1e9,
         },
         "useful_tokens_per_s": useful,
     }
 
 
-def _error(scene: Scene, name: str, track: Track) -> dict[str, float]:
-    rows = scene.rows.get(name)
-    at = {row: place for place, row in enumerate(range(len(scene.pairs)) if rows is None else rows)}
-    found = [abs(track.cosines[at[row]] - true) for row, true in scene.truth.items() if row in at]
-    return {"max": max(found), "mean": fmean(found), "pairs": len(found)}
+def _error(inputs: SharedInputs, name: str, measured: SystemTimes) -> dict[str, float]:
+    rows = inputs.rows.get(name)
+    at = {row: place for place, row in enumerate(range(len(inputs.pairs)) if rows is None else rows)}
+    errors = [abs(measured.cosines[at[row]] - true) for row, true in inputs.truth.items() if row in at]
+    return {"max": max(errors), "mean": fmean(errors), "pairs": len(errors)}
 
 
-def _workload(scene: Scene, each: int) -> dict[str, float]:
-    pairs, lengths = scene.pairs, list(scene.lengths.values())
+def _workload(inputs: SharedInputs, each: int) -> dict[str, float]:
+    pairs, lengths = inputs.pairs, list(inputs.lengths.values())
     return {
         "prompts": len(set(pairs.groups)),
         "pairs": len(pairs),

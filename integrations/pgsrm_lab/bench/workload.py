@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pgsrm_lab.bench.words import ADJECTIVES, LINKS, NOUNS, OPENINGS, VERBS
+from pgsrm_lab.bench.vocabulary import ADJECTIVES, LINKS, NOUNS, OPENINGS, VERBS
 from pgsrm_plugin.errors import SpecError
 
 LENGTH_SIGMA = 0.6

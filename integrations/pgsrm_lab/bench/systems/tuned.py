@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from pgsrm_lab.bench.baseline import Baseline
+from pgsrm_lab.bench.systems.baseline import Baseline
 from pgsrm_lab.bench.workload import Pairs
 from pgsrm_plugin import functional
 

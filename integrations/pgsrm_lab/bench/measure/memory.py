@@ -55,7 +55,7 @@ def _reset_peak() -> bool:
 
 
 def _give_back() -> None:
-    """glibc keeps what is freed, and would give the next bar for nothing what the last one asked for."""
+    """glibc keeps what is freed, and would give the next system for nothing what the last one asked for."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):

@@ -12,7 +12,7 @@ import typer
 from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:
-    from pgsrm_lab.bench.run import BenchSettings
+    from pgsrm_lab.bench.benchmark import BenchSettings
     from pgsrm_lab.bench.workload import WorkloadSettings
     from pgsrm_plugin.encoders.hf import HfEncoderSpec
 
@@ -44,15 +44,16 @@ def bench(
     model: Annotated[str, typer.Option(help="Measure this model, a folder or hub id, instead of the spec's.")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; default: the spec's.")] = "",
     dtype: Annotated[
-        Dtype | None, typer.Option(help="Of the tuned bars and ours; both: float32 and bfloat16. Default: the spec's.")
+        Dtype | None,
+        typer.Option(help="Of the tuned systems and ours; both: float32 and bfloat16. Default: the spec's."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Each bar is timed so often, in turn; the median counts.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Each system is timed so often, in turn; the median counts.")] = 5,
     prompts: Annotated[int, typer.Option(min=1, help="Groups in the workload.")] = 128,
     group: Annotated[int, typer.Option(min=2, help="Responses to a prompt.")] = 8,
     mean_tokens: Annotated[int, typer.Option(min=4, help="Mean length of a text.")] = 130,
     seed: Annotated[int, typer.Option(help="Of the workload.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
-    html_out: Annotated[Path | None, typer.Option("--html", help="Write a page with bars to this file.")] = None,
+    html_out: Annotated[Path | None, typer.Option("--html", help="Write a page with bar charts to this file.")] = None,
 ) -> None:
     """Measure the encoder against sentence-transformers (and vLLM, if installed) on a GRPO-shaped workload."""
     from pgsrm_lab.bench.workload import WorkloadSettings
@@ -67,13 +68,13 @@ def bench(
 
     from rich.console import Console
 
-    from pgsrm_lab.bench.table import show
+    from pgsrm_lab.bench.report.terminal import show
 
     show(result, Console())
     if json_out is not None:
         json_out.expanduser().write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if html_out is not None:
-        from pgsrm_lab.bench.charts import render
+        from pgsrm_lab.bench.report.charts import render
 
         html_out.expanduser().write_text(render(result), encoding="utf-8")
 
@@ -101,7 +102,7 @@ def _encoder(spec: str, model: str, device: str) -> HfEncoderSpec:
 def _settings(
     encoder: HfEncoderSpec, dtype: Dtype | None, rounds: int, workload: WorkloadSettings, spec: str
 ) -> BenchSettings:
-    from pgsrm_lab.bench.run import BenchSettings
+    from pgsrm_lab.bench.benchmark import BenchSettings
     from pgsrm_lab.bench.workload import WorkloadSettings
 
     chosen = encoder.dtype if dtype is None else dtype.value
@@ -121,7 +122,7 @@ def _settings(
 def _run(settings: BenchSettings) -> dict[str, object]:
     from rich.console import Console
 
-    from pgsrm_lab.bench.run import run_bench
+    from pgsrm_lab.bench.benchmark import run_bench
 
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pgsrm_lab.bench.systems.cached_encoder import CACHE_MB, cosines_of
 from pgsrm_lab.bench.workload import Pairs
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.types import Encoder
+
+STREAM_S = 8.0
+"""About how long arrivals go on."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,23 @@ class Streamed:
         """The latency that ``share`` of the rows do not exceed (nearest rank)."""
         ordered = sorted(self.latencies_s)
         return 1000 * ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def measure_streaming(encoder: Encoder, pairs: Pairs, per_s: float, seed: int) -> dict[str, float]:
+    """Single pairs arriving at random, ``per_s`` on average, scored in micro-batches with one cache."""
+    count = max(2, min(len(pairs), round(per_s * STREAM_S)))
+    arriving = pairs.take(range(count))
+    cached, window = CachedEncoder(encoder, CACHE_MB), Window()
+    cosines_of(CachedEncoder(encoder, CACHE_MB), pairs.take([0]))  # warms up
+    streamed = stream(lambda batch: cosines_of(cached, batch), arriving, poisson_arrivals(count, per_s, seed), window)
+    return {
+        "arrivals_per_s": per_s,
+        "pairs": count,
+        "mean_batch": count / streamed.batches,
+        "wait_ms": 1000 * window.wait_s,
+        "p50_ms": streamed.percentile_ms(0.50),
+        "p99_ms": streamed.percentile_ms(0.99),
+    }
 
 
 def poisson_arrivals(count: int, per_s: float, seed: int) -> list[float]:

@@ -13,7 +13,7 @@ from pgsrm_lab.bench.workload import Pairs
 
 @dataclass(frozen=True)
 class Ranking:
-    """How one bar's order within groups agrees with another's.
+    """How one system's order within groups agrees with another's.
 
     Attributes:
         mean, least: of Kendall's tau-b over the groups; 1.0 where no group counts.
@@ -51,7 +51,7 @@ def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def compare_ranking(pairs: Pairs, cosines: Sequence[float], reference: Sequence[float]) -> Ranking:
-    """Kendall's tau within each group, between two bars' cosines of the same rows."""
+    """Kendall's tau within each group, between two systems' cosines of the same rows."""
     taus = [
         kendall_tau([cosines[row] for row in rows], [reference[row] for row in rows]) for rows in _group_rows(pairs)
     ]

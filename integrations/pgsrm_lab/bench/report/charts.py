@@ -1,4 +1,4 @@
-"""The result as one self-contained HTML page with bars."""
+"""The result as one self-contained HTML page with bar charts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pgsrm_lab.bench.table import HEADINGS, cells
-from pgsrm_lab.bench.wording import bar_title, facts, runs_of, spread
+from pgsrm_lab.bench.report.facts import facts
+from pgsrm_lab.bench.report.rows import HEADINGS, cells, range_of_rounds, runs_of, system_title
 from pgsrm_plugin.report.figures import COLOURS
 from pgsrm_plugin.report.templates import drawn, environment
 
@@ -29,8 +29,8 @@ def render(result: dict[str, Any]) -> str:
                     "device": run["device"],
                     "rounds": run["rounds"],
                     "facts": facts(run),
-                    "drawing": _bars(run, f"bars-{number}"),
-                    "rows": [(bar_title(name, run), cells(run, name)) for name in run["pairs_per_s"]],
+                    "drawing": _bar_chart(run, f"bars-{number}"),
+                    "rows": [(system_title(name, run), cells(run, name)) for name in run["pairs_per_s"]],
                 }
                 for number, run in enumerate(runs_of(result))
             ],
@@ -38,17 +38,17 @@ def render(result: dict[str, Any]) -> str:
     )
 
 
-def _bars(run: dict[str, Any], div_id: str) -> Markup:
+def _bar_chart(run: dict[str, Any], div_id: str) -> Markup:
     import plotly.graph_objects as go
 
     names = list(run["pairs_per_s"])[::-1]
     values = [run["pairs_per_s"][name] for name in names]
-    ranges = [spread(run, name) for name in names]
+    ranges = [range_of_rounds(run, name) for name in names]
     roofline = run["roofline"]["pairs_per_s"]
     figure = go.Figure(
         go.Bar(
             x=values,
-            y=[bar_title(name, run) for name in names],
+            y=[system_title(name, run) for name in names],
             orientation="h",
             marker={"color": [COLOURS[0] if name == "ours" else _INK for name in names]},
             error_x={
@@ -70,7 +70,7 @@ def _bars(run: dict[str, Any], div_id: str) -> Markup:
     )  # fmt: skip
     for name, value, (_, high) in zip(names, values, ranges, strict=True):
         figure.add_annotation(
-            x=high, y=bar_title(name, run), text=f"{value:,.0f}", showarrow=False, xanchor="left", xshift=6
+            x=high, y=system_title(name, run), text=f"{value:,.0f}", showarrow=False, xanchor="left", xshift=6
         )
     figure.update_layout(
         height=90 + 42 * len(names),

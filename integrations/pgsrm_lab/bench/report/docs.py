@@ -1,4 +1,4 @@
-"""``python -m pgsrm_lab.bench.docs RESULT.json... --out docs/benchmarks.md``: the page of the documentation."""
+"""``python -m pgsrm_lab.bench.report.docs RESULT.json... --out docs/benchmarks.md``: the page of the documentation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgsrm_lab.bench.table import HEADINGS, cells
-from pgsrm_lab.bench.wording import bar_title, facts, runs_of
+from pgsrm_lab.bench.report.facts import facts
+from pgsrm_lab.bench.report.rows import HEADINGS, cells, runs_of, system_title
 from pgsrm_plugin.report.templates import environment
 
 
@@ -20,13 +20,13 @@ def page(results: Sequence[dict[str, Any]]) -> str:
             "run": run,
             "result": result,
             "model": run["model"].rpartition("/")[2],
-            "rows": [[bar_title(name, run), *cells(run, name)] for name in run["pairs_per_s"]],
+            "rows": [[system_title(name, run), *cells(run, name)] for name in run["pairs_per_s"]],
             "facts": facts(run),
         }
         for result in results
         for run in runs_of(result)
     ]
-    pages = environment("pgsrm_lab.bench", html=False)
+    pages = environment("pgsrm_lab.bench.report", html=False)
     return pages.get_template("benchmarks.md.j2").render(sections=sections, head=HEADINGS)
 
 
@@ -38,7 +38,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the page."""
-    parser = argparse.ArgumentParser(prog="python -m pgsrm_lab.bench.docs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m pgsrm_lab.bench.report.docs", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="what `pgsrm bench --json` wrote, or a list of such")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)

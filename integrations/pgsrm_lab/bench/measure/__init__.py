@@ -1,0 +1,1 @@
+"""Throughput, memory, the GEMM rate, the order within groups, the latency of arrivals, the cost of known texts."""
