@@ -7,11 +7,12 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
 
+from pgsrm_lab.reproduce.arms import Update
 from pgsrm_lab.reproduce.grid import TINY, Protocol, plan
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
@@ -71,7 +72,7 @@ def pgsrm(
 
     console = Console()
     protocol = make_protocol(child, steps, prompts, lr)
-    updates = () if update is None else (update.value,)
+    updates: list[Update] = [rule for rule in get_args(Update) if update is not None and rule == update.value]
     grid = plan(_listed(tasks), _listed(arms), updates, seeds, protocol, out)
     failed = run_grid(grid, jobs, console)
     if len(failed) < len(grid):

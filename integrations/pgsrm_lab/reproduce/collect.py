@@ -43,7 +43,7 @@ def _is_current(run: Row, like: Job) -> bool:
     if run["task"] not in TASKS or run["arm"] not in ARMS:
         return False
     job = replace(like, **{name: run[name] for name in ("task", "arm", "update", "seed")})
-    return run["digest"] == job.digest
+    return bool(run["digest"] == job.digest)
 
 
 def add_episodes(rows: Sequence[dict[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from pgsrm_lab.reproduce.measure import MEASURES, SHARE, WARM_UP, Measure
 from pgsrm_lab.reproduce.summary import (
@@ -198,7 +197,7 @@ def _signed(value: float, percent: bool) -> str:
     return text if not float(text.replace(",", "")) else ("+" if value > 0 else MINUS) + text
 
 
-def _mean(values: Any) -> float:
+def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import traceback
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import machine, versions
 from pgsrm_plugin.reward import accuracy
 from pgsrm_plugin.spec.load import parse_spec
+from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder
 
 YARDSTICK = f"name: yardstick\n{ENCODER}terms:\n  semantic:\n    transform: clipped\n    alpha: 1\n"
@@ -33,7 +35,8 @@ YARDSTICK = f"name: yardstick\n{ENCODER}terms:\n  semantic:\n    transform: clip
 EXAMPLES = 12
 """Wrong answers kept of a run."""
 _PARTS = ("rollout", "reward", "update")
-_kept: dict[str, Any] = {}
+_floors: dict[str, Floor] = {}
+"""By task."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Recorder(Callback):
         self.seconds: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        assert isinstance(module, RLModule)
         numbers = trainer.callback_metrics
         for name, value in numbers.items():
             if name.startswith("train/"):
@@ -116,11 +120,13 @@ class Recorder(Callback):
         report(ProgressMessage(self._job.name, module.steps_done))
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, RLModule)
         for name, value in trainer.callback_metrics.items():
             if name.startswith("val/"):
                 self._add(name, module.steps_done, float(value))
         for name, records in self._records.items():
-            chance = chance_of_answer(module.policy, [r.prompt for r in records], [r.references[0] for r in records])
+            prompts, answers = [prompt_text(r.prompt) for r in records], [r.references[0] for r in records]
+            chance = chance_of_answer(module.policy, prompts, answers)
             self._add(f"val/{name}/chance", module.steps_done, chance)
 
     def _add(self, name: str, step: int, value: float) -> None:
@@ -196,10 +202,9 @@ def _rows(job: Job, split: str) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
+@functools.cache
 def _yardstick() -> SemanticReward:
-    if "yardstick" not in _kept:
-        _kept["yardstick"] = SemanticReward(parse_spec(YARDSTICK))
-    return _kept["yardstick"]
+    return SemanticReward(parse_spec(YARDSTICK))
 
 
 def _encoder() -> Encoder:
@@ -212,6 +217,6 @@ def _floor(job: Job, records: list[Record], yardstick: SemanticReward) -> Floor 
     """The cosine of the task's unrelated answers, measured once a process."""
     if not ARMS[job.arm].needs_floor:
         return None
-    if job.task not in _kept:
-        _kept[job.task] = measure_floor(records, _encoder(), yardstick.spec.text)
-    return _kept[job.task]
+    if job.task not in _floors:
+        _floors[job.task] = measure_floor(records, _encoder(), yardstick.spec.text)
+    return _floors[job.task]

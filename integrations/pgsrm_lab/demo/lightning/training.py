@@ -46,6 +46,7 @@ class StepReport(Callback):
         self.seconds: dict[str, float] = {}
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        assert isinstance(module, RLModule)
         numbers = trainer.callback_metrics
         for part in ("rollout", "reward", "update"):
             self.seconds[part] = self.seconds.get(part, 0.0) + float(numbers[f"time/{part}_s"])
