@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -79,6 +79,58 @@ TRAINER_PACKAGE = "verl.trainer.ppo.v1"
 """Where verl looks a trainer mode up."""
 POOL_NAME = "global_poolverl_group_"
 """How the names of the placement groups of verl's training GPUs begin: the pool's name, then what verl adds."""
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    Method = TypeVar("Method", bound=Callable[..., Any])
+
+    # verl annotates only some of its functions, and its decorators not at all. So for mypy these are the classes that
+    # we derive from, with the members of theirs that we use; every other name of SYMBOLS is Any.
+    def register_method(*, dispatch_mode: Any) -> Callable[[Method], Method]: ...
+
+    class RewardManagerBase:
+        tokenizer: Any
+
+        def __init__(self, config: Mapping[str, Any], tokenizer: Any, compute_score: Any) -> None: ...
+        async def run_single(self, data: Any) -> dict[str, Any]: ...
+
+    class PPOTrainerSync:
+        role_worker_mapping: Mapping[Any, Any]
+        resource_pool_manager: Any
+        tokenizer: Any
+        trainer_mode: str
+
+        def __init__(self, config: Any) -> None: ...
+        def _build_replay_buffer(self) -> Any: ...
+        def _setup(self) -> None: ...
+        def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any: ...
+
+    class Worker:
+        world_size: int
+
+    class RolloutReplica:
+        config: Any
+        model_config: Any
+        replica_rank: int
+        max_concurrency: int
+        workers: list[Any]
+        servers: list[Any]
+        _server_handle: Any
+        _server_address: str
+
+        async def launch_servers(self) -> None: ...
+
+    class BaseRollout:
+        config: Any
+
+        def __init__(self, config: Any, model_config: Any, device_mesh: Any) -> None: ...
+
+    class PlatformBase: ...
+
+    class vLLMColocateWorkerExtension: ...  # noqa: N801
 
 
 class CompatError(PgsrmError, ImportError):

@@ -22,6 +22,21 @@ PACKAGE = ROOT / "integrations" / "pgsrm_verl"
 USED = [*compat.SYMBOLS.values(), *compat.MEMBERS, compat.MANAGER_PACKAGE, compat.TRAINER_PACKAGE]
 USED += [compat.REWARD_LOOP_MODULE]
 
+
+def declared_for_mypy() -> Iterator[str]:
+    """The members below ``if TYPE_CHECKING`` in compat.py, as symbols."""
+    module = ast.parse((PACKAGE / "compat.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in module.body if isinstance(node, ast.If))
+    for described in (node for node in block.body if isinstance(node, ast.ClassDef)):
+        for member in described.body:
+            if isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{compat.SYMBOLS[described.name]}.{member.name}"
+            elif isinstance(member, ast.AnnAssign):
+                yield f"{compat.SYMBOLS[described.name]}.{member.target.id}"
+
+
+USED += declared_for_mypy()
+
 # --- reading sources ---------------------------------------------------------------------------------------------
 
 
@@ -168,6 +183,11 @@ def test_each_supported_release_has_every_name_we_use(version, tmp_path):
     zipfile.ZipFile(wheels[0]).extractall(tmp_path / "sources")
     missing = Sources(tmp_path / "sources").missing(USED)
     assert not missing, report(missing, version)
+
+
+def test_what_mypy_is_told_of_verl_is_among_the_names_looked_for():
+    assert "verl.single_controller.base.worker:Worker.world_size" in USED
+    assert "verl.workers.rollout.replica:RolloutReplica.launch_servers" in USED
 
 
 def verl_imports(path: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 
 
-class PgsrmSyncTrainer(compat.PPOTrainerSync):  # type: ignore[misc]
+class PgsrmSyncTrainer(compat.PPOTrainerSync):
     """Scores a whole step's responses at once while the rollout sleeps, in training and in validation.
 
     verl asks a trainer for the rewards of a batch (``_compute_reward_colocate``) where no reward workers stand ready

@@ -46,7 +46,7 @@ class Answer:
     peak_bytes: int
 
 
-class EncoderWorker(compat.Worker):  # type: ignore[misc]
+class EncoderWorker(compat.Worker):
     """Holds encoders by name; all ranks make every call together."""
 
     def __init__(self) -> None:

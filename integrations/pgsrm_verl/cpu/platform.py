@@ -73,7 +73,7 @@ def register() -> None:
 def _platform_class() -> type:
     device_module = CpuDeviceModule()
 
-    class CpuPlatform(compat.PlatformBase):  # type: ignore[name-defined, misc]
+    class CpuPlatform(compat.PlatformBase):
         """Abstract methods of verl's ``PlatformBase``; every profiling and memory call does nothing."""
 
         device_name = property(lambda self: "cpu")

@@ -36,7 +36,7 @@ class _Question(NamedTuple):
 _Numbers = dict[str, float]
 
 
-class PgsrmRewardManager(RewardManagerBase):  # type: ignore[misc]
+class PgsrmRewardManager(RewardManagerBase):
     """References are the parent's answers; where they stand in a row says :mod:`pgsrm_verl.rows`.
 
     Concurrent calls are scored together by one :class:`~pgsrm_plugin.SemanticReward`. Every row carries the same float
