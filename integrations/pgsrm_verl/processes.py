@@ -81,7 +81,9 @@ def run_limited(
     return Finished(status, log.read_text(errors="replace"), time.monotonic() - started)
 
 
-def _wait(process: subprocess.Popen, log: Path, deadline: float, on_line: Callable[[str], None] | None) -> int | None:
+def _wait(
+    process: subprocess.Popen[bytes], log: Path, deadline: float, on_line: Callable[[str], None] | None
+) -> int | None:
     with log.open(errors="replace") as lines:
         while True:
             status = process.poll()
@@ -131,5 +133,5 @@ def _carries(process: psutil.Process, group: int, mark: str) -> bool:
     with contextlib.suppress(psutil.Error, OSError):
         if os.getpgid(process.pid) == group:
             return True
-        return process.environ().get(_MARK) == mark
+        return bool(process.environ().get(_MARK) == mark)
     return False

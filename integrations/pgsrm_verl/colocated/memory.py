@@ -6,7 +6,6 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
@@ -81,7 +80,7 @@ class Device:
 
 def shardable(section: EncoderSection) -> HfEncoderSpec | None:
     """The section, if training workers can hold its encoder together (``gives.sharded``)."""
-    return cast(HfEncoderSpec, section) if section.gives.sharded else None
+    return section if isinstance(section, HfEncoderSpec) and section.gives.sharded else None
 
 
 def measure_size(spec: HfEncoderSpec) -> EncoderSize:

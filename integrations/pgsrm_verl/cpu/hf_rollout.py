@@ -34,7 +34,7 @@ class _Request:
     prompt: list[int]
     sampling: Sampling
     seed: int
-    answer: asyncio.Future = field(repr=False)
+    answer: asyncio.Future[tuple[list[int], list[float]]] = field(repr=False)
 
 
 class HfServer:
@@ -167,7 +167,7 @@ class HfReplica(compat.RolloutReplica):
 
     async def launch_servers(self) -> None:
         node = await self.workers[0].__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id())
-        server = (
+        server: Any = (  # Ray's types do not know the .remote of a handle's methods
             ray.remote(HfServer)
             .options(
                 name=server_name(self.replica_rank),

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from pgsrm_verl import compat
 from pgsrm_verl.cpu import vllm_metadata
@@ -34,7 +35,7 @@ class Patch:
     obstacle: str = ""
 
 
-def _single_backend(module: ModuleType) -> None:
+def _single_backend(module: Any) -> None:
     """verl/utils/distributed.py:89 asks for "cpu:gloo,cpu:gloo" here, and torch refuses a device named twice."""
     initialize = module.initialize_global_process_group_ray
 
@@ -45,10 +46,12 @@ def _single_backend(module: ModuleType) -> None:
     module.initialize_global_process_group_ray = with_one_backend
 
 
-def _value_head_with_sdpa(module: ModuleType) -> None:
+def _value_head_with_sdpa(module: Any) -> None:
     """verl/utils/model.py:649 loads every critic with flash_attention_2, which needs a GPU."""
 
-    def load_valuehead_model(local_path: str, torch_dtype: object, model_config: object, trust_remote_code: bool):
+    def load_valuehead_model(
+        local_path: str, torch_dtype: object, model_config: object, trust_remote_code: bool
+    ) -> Any:
         from transformers import AutoModelForTokenClassification
 
         return AutoModelForTokenClassification.from_pretrained(
@@ -62,7 +65,7 @@ def _value_head_with_sdpa(module: ModuleType) -> None:
     module.load_valuehead_model = load_valuehead_model
 
 
-def _engines(module: ModuleType) -> None:
+def _engines(module: Any) -> None:
     """verl/workers/engine/fsdp/transformer_impl.py:1143 and :1594 register engines for cuda and npu only.
 
     Also ``:462``: a reference policy's weights are offloaded from the device into pinned memory, which only an
@@ -78,12 +81,12 @@ def _engines(module: ModuleType) -> None:
     register(model_type="value_model", backend=["fsdp2"], device="cpu")(module.FSDPEngineWithValueHead)
 
 
-def _rollout_adapter(module: ModuleType) -> None:
+def _rollout_adapter(module: Any) -> None:
     """verl/workers/rollout/base.py:89: the adapters by name; the table has no public way in."""
     module._ROLLOUT_REGISTRY[(HF_ROLLOUT, "async")] = "pgsrm_verl.cpu.hf_rollout.HfAdapter"
 
 
-def _rollout_replica(module: ModuleType) -> None:
+def _rollout_replica(module: Any) -> None:
     """verl/workers/rollout/replica.py, RolloutReplicaRegistry: loaders of replica classes by name."""
 
     def load() -> type:

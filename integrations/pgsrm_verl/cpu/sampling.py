@@ -83,7 +83,7 @@ class Sampling:
         return LogitsProcessorList(warpers)
 
 
-class _Draw(LogitsProcessor):
+class _Draw(LogitsProcessor):  # type: ignore[misc]  # mypy does not read transformers
     """Draws each row's next token with that row's own generator, so that it does not depend on its neighbours.
 
     ``generate`` runs greedily and takes the token that is left standing; the log-probabilities are kept.

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import torch
 import vllm.model_executor.layers.utils as layer_utils
 
 from pgsrm_verl import compat
 
 
-def keep_weights(layer: torch.nn.Module, remove_weight: bool) -> None:
+class Linear(Protocol):
+    """What vLLM's linear layers have, by its own convention."""
+
+    weight: torch.Tensor
+    cpu_linear: Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor]
+
+
+def keep_weights(layer: Linear, remove_weight: bool) -> None:
     """Runs a linear layer from its own ``weight``.
 
     vLLM's version packs the weight into a oneDNN handle and drops the parameter

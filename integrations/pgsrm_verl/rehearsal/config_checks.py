@@ -61,7 +61,7 @@ def _colocated(recipe: Recipe, manager: str) -> Findings:
     reader = RowReader.from_settings(settings, "semantic" if manager == "semantic" else "pgsrm")
     for files, scored_by in (("val_files", spec), ("train_files", val_spec or spec)):
         section = {**recipe.get("data"), files: None}
-        check_data({**recipe.config, "data": section}, reader, scored_by)
+        check_data({"data": section}, reader, scored_by)
     return Findings(settings, _memory(recipe, settings, spec))
 
 

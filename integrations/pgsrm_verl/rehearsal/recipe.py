@@ -120,7 +120,7 @@ def _file(name: str) -> Path:
 
 def _search(source: Path | None) -> str:
     """The search path with verl's configs; the recipe's own entries stay."""
-    own = []
+    own: list[str] = []
     if source is not None:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
         own = (content.get("hydra") or {}).get("searchpath") or []
@@ -159,7 +159,7 @@ def _first_line(error: Exception) -> str:
 
 def _explain_unknown(key: str, base: DictConfig) -> str:
     *section, name = key.split(".")
-    known = base
+    known: object = base
     for number, part in enumerate(section):
         if not isinstance(known, Mapping) or part not in known:
             section, name = section[:number], part

@@ -55,7 +55,7 @@ def find_stand_in(
     config = _config(folder, trust_remote_code) if folder else None
     tokenizer = _tokenizer(folder, trust_remote_code) if folder else None
     own = tokenizer is not None
-    if own and not (chat_template or tokenizer.chat_template):
+    if tokenizer is not None and not (chat_template or tokenizer.chat_template):
         raise SpecError(
             f"{model}: its tokenizer has no chat template, so verl cannot write prompts for it; set "
             "actor_rollout_ref.model.custom_chat_template, or take an instruction-tuned model"

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -74,7 +75,7 @@ class EncoderReplica:
 
 def obtain(
     name: str, number: int, build: Callable[[], Encoder], cache_mb: float, settings: EncoderSettings
-) -> ray.actor.ActorHandle:
+) -> ActorHandle[EncoderReplica]:
     """A replica by name and number, made if there is none: every process of one Ray job gets the same actor.
 
     The process that made it must keep the handle: Ray ends an actor whose maker has let go of it.
@@ -93,7 +94,9 @@ def obtain(
         bundles = training_bundles()
         group, bundle = bundles[number % len(bundles)]
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
-    return ray.remote(EncoderReplica).options(**options).remote(build, cache_mb)
+    handle = ray.remote(EncoderReplica).options(**options).remote(build, cache_mb)
+    assert isinstance(handle, ActorHandle)  # Ray's types say "or the class", so that editors know its methods
+    return handle
 
 
 def training_bundles() -> list[tuple[PlacementGroup, int]]:
