@@ -38,6 +38,7 @@ def check_runs() -> None:
     """Lets verl's reward loop find out, when it makes its reward workers, whether they can work."""
     from pgsrm_verl.streaming.preflight import checked
 
+    # The class itself is changed: verl's trainers have imported it by name, or will.
     compat.RewardLoopManager.__init__ = checked(compat.RewardLoopManager.__init__)
 
 

@@ -63,6 +63,7 @@ def run_limited(
     started = time.monotonic()
     mark = uuid.uuid4().hex
     own = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    # Into a file: a pipe would stay open as long as a daemon that the run leaves behind.
     with log.open("w") as sink:
         process = subprocess.Popen(
             command,

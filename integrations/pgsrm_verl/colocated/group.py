@@ -60,6 +60,7 @@ class WorkerGroupEncoder:
         world = self._workers.world_size
         shares = deal(texts, world)
         try:
+            # Every rank is called, also without texts: where parameters are sharded, a forward pass needs all of them.
             answers: list[Answer] = getattr(self._workers, method)(
                 [self._name] * world, [[texts[row] for row in rows] for rows in shares]
             )

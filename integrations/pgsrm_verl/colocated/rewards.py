@@ -101,6 +101,7 @@ class ColocatedRewards:
         if self.settings.placement == "cpu":
             return spec.model_copy(update={"device": "cpu"}).build()
         if self._workers is None:
+            # Each GPU of the pool has room for several processes; verl leaves one of the places to a reward model.
             self._workers = compat.RayWorkerGroup(
                 resource_pool=pool,
                 ray_cls_with_init=compat.RayClassWithInitArgs(cls=_remote_worker()),

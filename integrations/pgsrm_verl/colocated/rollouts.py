@@ -86,6 +86,7 @@ def mask_unscored(batch: Any, output: RewardOutput) -> None:
         rows = zip(data[name].unbind(), skipped, strict=True)
         fields[name] = _jagged([torch.zeros_like(mask_T) if skip else mask_T for mask_T, skip in rows])
     uids = _column(data, "uid", len(skipped))
+    # Groups are rows of one uid: with a uid of its own a row is in no other row's mean and deviation.
     fields["uid"] = [
         f"{uid}-unscored-{row}" if skip else uid for row, (uid, skip) in enumerate(zip(uids, skipped, strict=True))
     ]
@@ -95,6 +96,7 @@ def mask_unscored(batch: Any, output: RewardOutput) -> None:
 def store_extra(batch: Any, rows: Sequence[Mapping[str, float]]) -> None:
     """Writes each row's numbers where verl's validation looks for them."""
     fields = _column(_get(batch, ["extra_fields"]), "extra_fields", len(rows))
+    # verl keeps other things in this column, and a put replaces it whole.
     merged = [{**(field or {}), "reward_extra_info": dict(row)} for field, row in zip(fields, rows, strict=True)]
     _put(batch, {"extra_fields": merged})
 

@@ -18,6 +18,7 @@ from pgsrm_verl.columns import row_numbers
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
+"""Between looks for finished responses; verl's 2 s are longer than a small step takes."""
 
 
 class PgsrmSyncTrainer(compat.PPOTrainerSync):
@@ -28,6 +29,7 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
     """
 
     def __init__(self, config: DictConfig) -> None:
+        # verl's own variable; at its default, WARN, a log would not say where the encoder is and what it takes.
         logging.getLogger("pgsrm_verl").setLevel(os.getenv("VERL_LOGGING_LEVEL", "INFO"))
         try:
             self._rewards = ColocatedRewards(config)
@@ -40,13 +42,14 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
         # The base class takes every mode that is not called "sync" for an asynchronous one.
         self.trainer_mode = "sync"
         buffer = super()._build_replay_buffer()
-        if hasattr(buffer, "poll_interval"):
+        if hasattr(buffer, "poll_interval"):  # the user's own sampler may have none
             buffer.poll_interval = min(buffer.poll_interval, _POLL_SECONDS)
         return buffer
 
     def _setup(self) -> None:
         with _reward_loop(self._rewards):
             super()._setup()
+        # Now all others have taken their memory and the rollout sleeps: what is free is the encoder's to take.
         try:
             self._rewards.start(self._training_pool())
         except PgsrmError as error:
@@ -64,7 +67,7 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
         rollouts = fetch(batch, self._rewards.reader, self.tokenizer)
         output, found = self._rewards.score(rollouts, partition)
         store(batch, rollouts, output)
-        if partition == "val":
+        if partition == "val":  # rows' numbers are read in validation only, and only training has a loss
             rows = row_numbers(output, rollouts.samples, self._rewards.spec(partition))
             store_extra(batch, [{name: value for name, value in row.items() if name != "reward"} for row in rows])
         else:

@@ -102,7 +102,7 @@ class EncoderWorker(compat.Worker):
         if self._offload:
             encoder.offload()
         elif self._device == "cuda":
-            torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # the rollout, another process, cannot take what this one's allocator holds
 
     def _memory(self) -> tuple[int, int]:
         if self._device == "cpu":

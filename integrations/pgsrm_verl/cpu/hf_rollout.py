@@ -176,7 +176,7 @@ class HfReplica(compat.RolloutReplica):
             )
             .remote(self.config, self.model_config, self.replica_rank)
         )
-        await server.set_global_steps.remote(0)
+        await server.set_global_steps.remote(0)  # also waits for the model, and raises what keeps it from loading
         self.servers = [server]
         self._server_handle = server
         self._server_address = server_name(self.replica_rank)
@@ -218,6 +218,7 @@ class HfAdapter(compat.BaseRollout):
         state = {}
         async for name, tensor in compat.ensure_async_iterator(weights):
             if self.leads:
+                # On a CPU float() and cpu() may copy nothing, and the tensor stay the trainer's own.
                 state[name] = tensor.detach().float().cpu().clone()
         if self.leads:
             await ray.get_actor(server_name(self.replica_rank)).load_weights.remote(state, global_steps)

@@ -88,6 +88,7 @@ def _model(section: str) -> dict[str, object]:
 
 def _engine(section: str, fsdp: str) -> dict[str, object]:
     parallel = {f"{section}.{fsdp}.mixed_precision.{kind}_dtype": "fp32" for kind in ("param", "reduce", "buffer")}
+    # verl's config of the critic has no such key, and refuses keys that it does not have.
     compile_ = {} if section == "critic" else {f"{section}.use_torch_compile": False}
     return {
         f"{section}.strategy": "fsdp2",

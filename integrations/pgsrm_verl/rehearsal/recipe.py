@@ -124,6 +124,7 @@ def _search(source: Path | None) -> str:
     if source is not None:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
         own = (content.get("hydra") or {}).get("searchpath") or []
+    # Through pkg:// Hydra would import verl to find the folder.
     kept = [entry for entry in own if entry != "pkg://verl.trainer.config"]
     return f"hydra.searchpath=[{','.join([*kept, f'file://{_config_folder()}'])}]"
 
@@ -135,7 +136,7 @@ def _config_folder() -> Path:
 def _compose(source: Path | None, overrides: Sequence[str], base: DictConfig | None = None) -> DictConfig:
     folder = source.parent if source else _config_folder()
     search = [_search(source)] if source else []
-    GlobalHydra.instance().clear()
+    GlobalHydra.instance().clear()  # there is one a process, and it refuses to be set up twice
     try:
         with initialize_config_dir(str(folder), version_base=None):
             return compose(source.stem if source else VERL_CONFIG, [*search, *overrides])

@@ -48,6 +48,7 @@ class ActorEncoder:
         self._obtain = partial(replicas.obtain, name, build=build, cache_mb=cache_mb, settings=settings)
         self._settings = settings
         self._handles = {number: self._obtain(number) for number in range(settings.replicas)}
+        # Every handle ever obtained: Ray ends an actor when its maker lets go of the handle, and others may use it.
         self._kept = list(self._handles.values())
         described = self._call_all([(number, ()) for number in range(settings.replicas)], "describe")
         self.replicas: list[dict[str, Any]] = described

@@ -90,6 +90,7 @@ class PgsrmRewardManager(RewardManagerBase):
             raise DataError("the row has no raw_prompt; pgsrm needs verl's data set to return it")
         prompt = plain(columns["raw_prompt"])
         label = f"the response to {prompt_text(prompt)[:60]!r}"
+        # In a thread, as every other response of this worker waits for the event loop.
         response = await asyncio.get_running_loop().run_in_executor(None, self._decode, item.batch)
         sample = self._reader.sample(columns, prompt, response, label)
         if self._parent is not None:
@@ -154,6 +155,7 @@ def score_rows(reward: SemanticReward, samples: Sequence[RewardSample]) -> list[
 def _extra_info(scored: Scored[_Numbers]) -> _Numbers:
     batch = {"batch_rows": float(scored.batch_rows), "queue_ms": scored.queue_ms, "score_ms": scored.score_ms}
     named = {f"pgsrm/{name}": value for name, value in batch.items()}
+    # verl's validation has a list "reward" of its own, to which a key of that name would be added too.
     return {**{name: value for name, value in scored.value.items() if name != "reward"}, **named}
 
 

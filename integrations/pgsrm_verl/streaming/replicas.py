@@ -86,11 +86,12 @@ def obtain(
     options = {
         "name": f"{name}-{number}",
         "get_if_exists": True,
-        "max_restarts": -1,
+        "max_restarts": -1,  # whoever calls sends again what was lost
         "num_gpus": settings.gpus_per_replica,
-        "scheduling_strategy": "SPREAD",
+        "scheduling_strategy": "SPREAD",  # on CPUs, replicas of one node would share its cores
     }
     if settings.gpus_per_replica > 0:
+        # verl's placement groups hold every GPU, so a share is to be had only inside one of them.
         bundles = training_bundles()
         group, bundle = bundles[number % len(bundles)]
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
