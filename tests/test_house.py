@@ -25,7 +25,6 @@ DOUBLE_MODULES = {
 }
 """Module names that a package has twice, and for what. To shrink, not to grow."""
 DOUBLE_CLASSES = {
-    ("pgsrm_plugin", "BadAnswerError"): "of an endpoint of embeddings, and of one of answers",
     ("pgsrm_plugin", "Finding"): "of the doctor, and of a review",
     ("pgsrm_plugin", "Format"): "the term, and a format of files",
 }

@@ -74,7 +74,11 @@ def describe(spec: RewardSpec) -> list[str]:
 def _encoder(spec: RewardSpec) -> str:
     if spec.encoder is None:
         return "none"
+    from pgsrm_plugin.endpoint import show_address
+
     named = spec.encoder.model_dump(exclude_unset=True, exclude={"kind"}, mode="json")
+    if "base_url" in named:
+        named["base_url"] = show_address(named["base_url"])
     return " ".join([spec.encoder.kind, *(f"{key}={value}" for key, value in named.items())])
 
 

@@ -98,7 +98,7 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     loc = context.get("path", detail["loc"])
     line, path = _locate(root, (*loc, "kind") if kind == "union_tag_invalid" else loc)
     where = f"{source}:{line}: {'.'.join(path) or 'spec'}"
-    shown = repr(detail["input"])
+    shown = repr(_without_key(detail["input"]) if path[-1:] == ["base_url"] else detail["input"])
     shown = shown if len(shown) <= 80 or kind.startswith("path") else shown[:77] + "..."
     if kind == "extra_forbidden":
         keys = _model_at(detail["loc"][:-1]).model_fields
@@ -115,6 +115,13 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     if kind in ("value_error", "problem_at"):
         return f"{where}: {message}"
     return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
+
+
+def _without_key(address: object) -> object:
+    """What is given for an address, without the key that may stand in it."""
+    from pgsrm_plugin.endpoint import show_address
+
+    return show_address(address) if isinstance(address, str) else address
 
 
 def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:

@@ -18,7 +18,7 @@ class HttpEncoderSpec(EncoderSection):
     kind: Literal["http"] = "http"
     gives: ClassVar = Gives(tokens=False)
     called: ClassVar = "an endpoint"
-    base_url: str = Field(pattern=r"^https?://[^\s]+$", description="e.g. http://127.0.0.1:8000/v1")
+    base_url: str = Field(pattern=r"^https?://[^\s]+$", repr=False, description="e.g. http://127.0.0.1:8000/v1")
     model: str
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the bearer token")
     dimensions: int | None = Field(None, ge=1, description="asked of the endpoint, and checked in its answer")

@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 
-
-class BadAnswerError(ValueError):
-    """The endpoint answered something that is no answer to the question; the message says what."""
+from pgsrm_plugin.endpoint import BadAnswerError
 
 
 def parse_answer(body: bytes, texts: int, dimensions: int | None) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Sequence
 
@@ -11,13 +10,12 @@ import httpx
 import torch
 
 from pgsrm_plugin.encoders.http import HttpEncoderSpec
-from pgsrm_plugin.encoders.http.answer import BadAnswerError, parse_answer
-from pgsrm_plugin.endpoint import RETRIED_STATUSES, api_token, endpoint_url, redact, retry_after
+from pgsrm_plugin.encoders.http.answer import parse_answer
+from pgsrm_plugin.endpoint import RETRIED_STATUSES, Backoff, BadAnswerError, Endpoint, asked_wait_s
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.types import Embeddings
 
-_BACKOFF_S = 0.25
-_BACKOFF_LIMIT_S = 8.0
+_BACKOFF = Backoff(limit_s=8.0)
 _EXCERPT = 200
 
 
@@ -56,17 +54,13 @@ class HttpEncoder:
 
     def __init__(self, spec: HttpEncoderSpec) -> None:
         self._spec = spec
-        self._token = api_token(spec.api_key_env, "encoder.api_key_env")
-        self._url = endpoint_url(spec.base_url, "/embeddings", "encoder.base_url", "api_key_env")
+        self._endpoint = Endpoint(spec.base_url, "/embeddings", spec.api_key_env, section="encoder.")
         self._dimensions = spec.dimensions
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
-        self._client = httpx.Client(headers=headers, follow_redirects=False)
+        self._client = httpx.Client(headers=self._endpoint.headers(), follow_redirects=False)
         self.identity = f"http:{spec.model}" + (f";dimensions={spec.dimensions}" if spec.dimensions else "")
 
     def __repr__(self) -> str:
-        return f"HttpEncoder({self.identity!r}, url={self._url!r})"
+        return f"HttpEncoder({self.identity!r}, url={self._endpoint.shown!r})"
 
     def close(self) -> None:
         """Closes the connections that are kept open."""
@@ -88,8 +82,8 @@ class HttpEncoder:
                 done += len(batch)
         except (_PermanentError, _TransientError) as error:
             raise ScorerError(
-                f"encoder {self.identity} at {self._url} {error}; {done} of {len(texts)} texts were embedded after "
-                f"{time.monotonic() - started:.1f} s, nothing was scored"
+                f"encoder {self.identity} at {self._endpoint.shown} {error}; {done} of {len(texts)} texts were "
+                f"embedded after {time.monotonic() - started:.1f} s, nothing was scored"
             ) from error
         vectors_ND = torch.cat(parts) if parts else torch.zeros(0, self._dimensions or 0)
         unknown_N = torch.full((len(texts),), -1, dtype=torch.int64)
@@ -111,12 +105,11 @@ class HttpEncoder:
             except _TransientError as error:
                 if attempt == self._spec.retries:
                     raise _PermanentError(f"{error}, {attempt + 1} times in a row") from error
-                self._pause(attempt, error, deadline)
+                self._pause(attempt + 1, error, deadline)
         raise AssertionError("unreachable")
 
-    def _pause(self, attempt: int, reason: _TransientError, deadline: float) -> None:
-        ceiling = min(_BACKOFF_LIMIT_S, _BACKOFF_S * 2**attempt)
-        wait_s = max(random.uniform(0.0, ceiling), reason.wait_s)
+    def _pause(self, failed: int, reason: _TransientError, deadline: float) -> None:
+        wait_s = _BACKOFF.wait_s(failed, reason.wait_s)
         if time.monotonic() + wait_s >= deadline:
             asked = f" and asked to wait {reason.wait_s:g} s" if reason.wait_s else ""
             raise _PermanentError(f"{reason}{asked}; the deadline of {self._spec.deadline_s:g} s leaves no time for it")
@@ -129,14 +122,13 @@ class HttpEncoder:
         if allowed <= 0:
             raise _PermanentError(f"did not finish within the deadline of {self._spec.deadline_s:g} s")
         try:
-            with self._client.stream("POST", self._url, content=content, timeout=allowed) as response:
+            with self._client.stream("POST", self._endpoint.url, content=content, timeout=allowed) as response:
                 body = self._read(response, started + allowed)
         except httpx.TimeoutException as error:
             raise _TransientError(f"did not answer within {allowed:.1f} s") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise _TransientError(
-                f"broke the connection ({type(error).__name__}: {redact(str(error), self._token)})"
-            ) from error
+            reason = self._endpoint.redact(f"{type(error).__name__}: {error}")
+            raise _TransientError(f"broke the connection ({reason})") from error
         if response.status_code != 200:
             raise self._refusal(response, body)
         return body
@@ -153,9 +145,9 @@ class HttpEncoder:
 
     def _refusal(self, response: httpx.Response, body: bytes) -> _TransientError | _PermanentError:
         status = response.status_code
-        excerpt = redact(body.decode("utf-8", "replace"), self._token)[:_EXCERPT]
+        excerpt = self._endpoint.redact(body.decode("utf-8", "replace"))[:_EXCERPT]
         if status in RETRIED_STATUSES or status >= 500:
-            return _TransientError(f"answered {status} {excerpt!r}", retry_after(response.headers.get("retry-after")))
+            return _TransientError(f"answered {status} {excerpt!r}", asked_wait_s(response.headers))
         if 300 <= status < 400:
             return _PermanentError(f"answered {status}, a redirect, which is not followed; set base_url to its target")
         hint = ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsrm_plugin.data.whole import write_whole
+from pgsrm_plugin.endpoint import show_address
 from pgsrm_plugin.errors import StoreError
 from pgsrm_plugin.parents.engines.settings import without_secrets
 from pgsrm_plugin.parents.export.references import settings_id
@@ -18,12 +19,13 @@ NAME = "runs.json"
 
 
 def keep_run(folder: Path, config: ParentConfig, settings: Mapping[str, Any]) -> None:
-    """Notes the engine's settings under the config's id. What may be a secret is left out: addresses with a query, and
-    arguments whose name says so."""
+    """Notes the engine's settings under the config's id. What may be a secret is left out: an address with anything
+    that is not shown, and arguments whose name says so."""
     kept = without_secrets(settings)
     if isinstance(kept.get("engine_args"), Mapping):
         kept["engine_args"] = without_secrets(kept["engine_args"])
-    if "?" in str(kept.get("base_url", "")) or "@" in str(kept.get("base_url", "")):
+    address = str(kept.get("base_url", ""))
+    if show_address(address) != address:
         del kept["base_url"]
     runs = load_runs(folder)
     if runs.get(settings_id(config)) != kept:

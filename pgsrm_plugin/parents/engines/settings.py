@@ -39,7 +39,7 @@ class VllmSettings(Section):
 class OpenAISettings(Section):
     """Any endpoint with OpenAI's ``POST {base_url}/chat/completions``."""
 
-    base_url: str = Field(pattern=r"^https?://[^\s]+$", description="e.g. http://127.0.0.1:8000/v1")
+    base_url: str = Field(pattern=r"^https?://[^\s]+$", repr=False, description="e.g. http://127.0.0.1:8000/v1")
     api_key_env: str | None = Field(None, description="name of the environment variable that holds the bearer token")
     concurrency: int = Field(16, ge=1, le=4096, description="most calls at the same time; fewer when told to slow down")
     timeout_s: float = Field(120.0, gt=0, description="seconds for one request")

@@ -10,20 +10,21 @@ from typing import Any
 
 import httpx
 
-from pgsrm_plugin.endpoint import api_token, endpoint_url, redact
+from pgsrm_plugin.endpoint import Backoff, BadAnswerError, Endpoint
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.engines.base import Completion
 from pgsrm_plugin.parents.engines.lines import Lines
-from pgsrm_plugin.parents.engines.openai.completion import BadAnswerError, parse_answer, request_body
-from pgsrm_plugin.parents.engines.openai.pacing import Gate, backoff_s
+from pgsrm_plugin.parents.engines.openai.completion import parse_answer, request_body
+from pgsrm_plugin.parents.engines.openai.pacing import Gate
 from pgsrm_plugin.parents.engines.openai.refusal import CallError, Refusal, TransientError, judge
 from pgsrm_plugin.parents.engines.settings import OpenAISettings
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
+_BACKOFF = Backoff(limit_s=20.0)
 _FIRST_CONTACT_S = 10.0
 """An endpoint that was never reached is given up sooner: its address is probably wrong."""
 _SECRET_CHARS = 16
-"""Shorter tokens (``EMPTY``) are placeholders, and may well be words of an answer."""
+"""Shorter secrets (``EMPTY``) are placeholders, and may well be words of an answer."""
 
 
 @dataclass
@@ -44,7 +45,8 @@ class OpenAIEngine:
     and full jitter. What cannot pass for any request (token, address, model, quota, an endpoint out of reach for
     ``outage_s``) is a ScorerError; what cannot pass for this one is a completion with an error.
 
-    The token is read from the environment and sent in a header; it is in no message, record or ``repr``.
+    The token is read from the environment and sent in a header; it is in no message, record or ``repr``, and neither is
+    a key that stands in the address.
 
     Args:
         config: the parent.
@@ -58,20 +60,17 @@ class OpenAIEngine:
         self.config = config
         self.concurrency = settings.concurrency
         self._spec = settings
-        self._token = api_token(settings.api_key_env, "api_key_env")
-        self._url = endpoint_url(settings.base_url, "/chat/completions", "base_url", "api_key_env")
-        # A query may hold a key; it is sent, and never shown.
-        self._shown = str(httpx.URL(self._url).copy_with(query=None))
+        self._endpoint = Endpoint(settings.base_url, "/chat/completions", settings.api_key_env)
         self._session: _Session | None = None
         self._contact: float | None = None
         self._succeeded = False
 
     def __repr__(self) -> str:
-        return f"OpenAIEngine({self.config.model!r}, url={self._shown!r})"
+        return f"OpenAIEngine({self.config.model!r}, url={self._endpoint.shown!r})"
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return {"url": self._shown}
+        return {"url": self._endpoint.shown}
 
     async def complete(self, request: Request) -> Completion:
         """The answer to one request, however often it takes to ask, within ``deadline_s``.
@@ -96,11 +95,11 @@ class OpenAIEngine:
             except CallError as error:
                 return Completion(error=str(error), refusal=error.refusal, attempts=attempts)
             except BadAnswerError as error:
-                trouble = TransientError(f"returned {self._redact(str(error))}")
+                trouble = TransientError(f"returned {self._endpoint.redact(str(error))}")
             except TransientError as error:
                 trouble = error
             failures += trouble.counts
-            wait_s = backoff_s(attempts, trouble.wait_s)
+            wait_s = _BACKOFF.wait_s(attempts, trouble.wait_s)
             if failures > self._spec.retries:
                 return Completion(error=f"{trouble} ({attempts} attempts)", attempts=attempts)
             if time.monotonic() + wait_s < until:
@@ -118,7 +117,7 @@ class OpenAIEngine:
     def _too_late(self, trouble: TransientError, attempts: int) -> Completion:
         if trouble.wait_s >= self._spec.deadline_s:
             raise ScorerError(
-                f"{self._shown} {trouble} and asks to wait {trouble.wait_s:.0f} s, more than deadline_s: "
+                f"{self._endpoint.shown} {trouble} and asks to wait {trouble.wait_s:.0f} s, more than deadline_s: "
                 f"{self._spec.deadline_s:g}; run again after that time"
             )
         late = f"no time for another attempt within {self._spec.deadline_s:g} s"
@@ -132,11 +131,8 @@ class OpenAIEngine:
         return self._session
 
     def _lines(self) -> Lines:
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         timeout_s = self._spec.timeout_s
-        return Lines(headers, httpx.Timeout(timeout_s, connect=min(_FIRST_CONTACT_S, timeout_s)))
+        return Lines(self._endpoint.headers(), httpx.Timeout(timeout_s, connect=min(_FIRST_CONTACT_S, timeout_s)))
 
     async def _post(self, session: _Session, content: bytes, began: float, until: float) -> bytes:
         """The body of one answer with status 200."""
@@ -149,22 +145,23 @@ class OpenAIEngine:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._unreachable(session, error) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            reason = self._redact(f"{type(error).__name__}: {error}")
+            reason = self._endpoint.redact(f"{type(error).__name__}: {error}")
             raise TransientError(f"broke the connection ({reason})") from error
         finally:
             session.gate.leave()
         self._contact = time.monotonic()
         if response.status_code == 200:
-            return self._without_token(body)
-        refusal = Refusal(response.status_code, response.headers, self._redact(body.decode("utf-8", "replace")))
+            return self._endpoint.redact_bytes(body, shortest=_SECRET_CHARS)
+        said = self._endpoint.redact(body.decode("utf-8", "replace"))
+        refusal = Refusal(response.status_code, response.headers, said)
         if refusal.status == 429:
             # A wait that no call outlives is an error, which every call must meet, and not a pause.
             session.gate.slow_down(began, refusal.wait_s if refusal.wait_s < self._spec.deadline_s else 0.0)
-        raise judge(refusal, self._shown, self._spec.api_key_env, self._succeeded)
+        raise judge(refusal, self._endpoint.shown, self._spec.api_key_env, self._succeeded)
 
     async def _send(self, client: httpx.AsyncClient, content: bytes) -> tuple[httpx.Response, bytes]:
         body = bytearray()
-        async with client.stream("POST", self._url, content=content) as response:
+        async with client.stream("POST", self._endpoint.url, content=content) as response:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > self._spec.max_response_mb * 2**20:
@@ -175,18 +172,10 @@ class OpenAIEngine:
         """An outage is no fault of the request: it is waited for, and ends the run when it lasts."""
         patience = self._spec.outage_s if self._contact else min(_FIRST_CONTACT_S, self._spec.outage_s)
         silent_s = time.monotonic() - max(self._contact or 0.0, session.opened)
-        reason = self._redact(str(error)) or type(error).__name__
+        reason = self._endpoint.redact(str(error)) or type(error).__name__
         if silent_s >= patience:
             return ScorerError(
-                f"{self._shown} cannot be reached for {silent_s:.0f} s ({reason}); check base_url and the server, "
-                "then run the same command again: what was answered is kept"
+                f"{self._endpoint.shown} cannot be reached for {silent_s:.0f} s ({reason}); check base_url and "
+                "the server, then run the same command again: what was answered is kept"
             )
         return TransientError(f"cannot be reached ({reason})", counts=False)
-
-    def _redact(self, text: str) -> str:
-        return redact(text, self._token)
-
-    def _without_token(self, body: bytes) -> bytes:
-        if self._token is None or len(self._token) < _SECRET_CHARS:
-            return body
-        return self._redact(body.decode("latin-1")).encode("latin-1")

@@ -1,13 +1,10 @@
-"""How many calls an endpoint gets at a time, and how long a failed one waits."""
+"""How many calls an endpoint gets at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 
-_BACKOFF_S = 0.25
-_BACKOFF_LIMIT_S = 20.0
 _BEARABLE = 0.9
 _PAUSE_FROM_S = 2.0
 """A ``Retry-After`` of at least this holds back every call: the server speaks of a quota, not of a burst. A server that
@@ -83,14 +80,3 @@ class Gate:
             if not place.done():
                 self._active += 1
                 place.set_result(None)
-
-
-def backoff_s(attempt: int, asked_s: float) -> float:
-    """Seconds before the next attempt: full jitter below an exponential ceiling, and no sooner than asked.
-
-    Args:
-        attempt: how many attempts failed so far, from 1.
-        asked_s: the server's ``Retry-After``, 0 if none. A tenth of it is added at most, so that not all come at once.
-    """
-    jitter = random.uniform(0.0, min(_BACKOFF_LIMIT_S, _BACKOFF_S * 2 ** min(attempt - 1, 16)))
-    return max(jitter, asked_s * random.uniform(1.0, 1.1))

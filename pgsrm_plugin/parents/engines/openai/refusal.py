@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pgsrm_plugin.endpoint import RETRIED_STATUSES, retry_after
+from pgsrm_plugin.endpoint import RETRIED_STATUSES, asked_wait_s
 from pgsrm_plugin.errors import ScorerError
 
 _EXCERPT = 300
@@ -51,11 +51,8 @@ class Refusal:
 
     @property
     def wait_s(self) -> float:
-        """Seconds that the server asks to wait; some say it in milliseconds too."""
-        milliseconds = self.headers.get("retry-after-ms")
-        if milliseconds is not None:
-            return retry_after(milliseconds) / 1000
-        return retry_after(self.headers.get("retry-after"))
+        """Seconds that the server asks to wait, else 0."""
+        return asked_wait_s(self.headers)
 
     @property
     def codes(self) -> set[str]:
