@@ -2,7 +2,7 @@
 
 ``from pgsrm_verl import compat`` costs nothing; ``compat.RewardManagerBase`` imports verl. To use another name of
 verl's add it to :data:`SYMBOLS`; to override, call or replace another member of a class or module of verl's, to
-:data:`MEMBERS`. ``tests/pgsrm_verl/test_verl_compat.py`` reads verl's sources and says which of them went away.
+:data:`MEMBERS`. ``tests/pgsrm_verl/test_compat.py`` reads verl's sources and says which of them went away.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Real worker groups, TransferQueue and trainer class without a training run; started by test_verl_colocated.py.
+"""Real worker groups, TransferQueue and trainer class without a training run; started by test_colocated.py.
 
 `python verl_colocated_script.py JOB.json` runs the job's cases in one Ray and writes what each gave to results.pt.
 """

@@ -113,6 +113,25 @@ def small_overrides(assets: Assets, steps: int) -> list[str]:
     ]
 
 
+def colocated_config(**pgsrm) -> dict:
+    """As much of verl's config as the trainer mode pgsrm_sync reads."""
+    return {
+        "reward": {
+            "reward_manager": {"name": "pgsrm"},
+            "reward_model": {"enable": False},
+            "custom_reward_function": {"path": None},
+        },
+        "algorithm": {"filter_groups": {"enable": False}},
+        "actor_rollout_ref": {
+            "hybrid_engine": True,
+            "rollout": {"free_cache_engine": True, "gpu_memory_utilization": 0.5},
+        },
+        "trainer": {"device": "cpu", "use_v1": True, "v1": {"trainer_mode": "pgsrm_sync"}},
+        "data": {"train_files": [], "val_files": [], "prompt_key": "prompt"},
+        "pgsrm": {"spec": "pgsrm", **pgsrm},
+    }
+
+
 def run_verl(
     overrides: list[str],
     folder: Path,
@@ -164,9 +183,9 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("global_step_")) for path in folder.glob("checkpoints/global_step_*"))
 
 
-def dump_rows(folder: Path) -> list[dict]:
-    """Rollouts that verl wrote with ``trainer.rollout_data_dir=rollouts``."""
-    lines = [line for path in sorted(folder.glob("rollouts/*.jsonl")) for line in path.read_text().splitlines()]
+def dump_rows(folder: Path, name: str = "rollouts") -> list[dict]:
+    """What verl wrote with ``trainer.rollout_data_dir=rollouts``, or ``validation_data_dir`` and another name."""
+    lines = [line for path in sorted(folder.glob(f"{name}/*.jsonl")) for line in path.read_text().splitlines()]
     return [json.loads(line) for line in lines]
 
 

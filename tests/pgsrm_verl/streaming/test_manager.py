@@ -6,20 +6,17 @@ import asyncio
 import itertools
 import json
 import math
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("verl", reason="verl is not installed")
 
-from omegaconf import OmegaConf
+from embedding_server import EmbeddingServer
+from reward_managers import HASHING, Run, table
 from verl import DataProto
-from verl.trainer.ppo.reward import load_reward_manager
 
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.encoders.http import client as http
@@ -27,82 +24,12 @@ from pgsrm_plugin.errors import DataError, ScorerError, SpecError
 from pgsrm_plugin.types import Embeddings
 from pgsrm_verl.streaming import preflight
 
-HASHING = "encoder: {kind: hashing}\nterms: {semantic: {}}\n"
 RICH = """
 encoder: {kind: hashing}
 terms: {semantic: {alpha: 2}, prompt_copy: {}, repetition: {}, bleu: {}}
 weights: {semantic: 1.0, prompt_copy: -0.5, repetition: -0.25, bleu: 0}
 """
 ANSWERS = ("red and blue make purple", "green", "blue blue blue blue", "", "red and blue make purple", "What is it?")
-
-
-class Words:
-    """A tokenizer of whole words; 0 pads and is special."""
-
-    def __init__(self) -> None:
-        self.words = ["<pad>"]
-
-    def encode(self, text: str) -> list[int]:
-        self.words += [word for word in text.split(" ") if word and word not in self.words]
-        return [self.words.index(word) for word in text.split(" ") if word]
-
-    def decode(self, ids, skip_special_tokens: bool = False) -> str:
-        assert skip_special_tokens
-        return " ".join(self.words[int(i)] for i in ids if int(i))
-
-
-def table(count: int = 6) -> list[dict]:
-    return [
-        {
-            "prompt": [{"role": "user", "content": f"What is it? {number}"}],
-            "reward_model": {"style": "rule", "ground_truth": "red and blue make purple"},
-            "extra_info": {"index": number},
-            "data_source": "colours",
-        }
-        for number in range(count)
-    ]
-
-
-class Run:
-    """A manager made from a config, and rollouts given to it as verl's agent loop does."""
-
-    def __init__(self, folder: Path, spec: str = HASHING, rows: list[dict] | None = None, **changes) -> None:
-        self.rows = table() if rows is None else rows
-        self.tokenizer = Words()
-        (folder / "reward.yaml").write_text(spec)
-        for name in ("train", "val"):
-            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        reward = {
-            "num_workers": 1,
-            "custom_reward_function": {"path": None},
-            "reward_model": {"enable": False},
-            "reward_manager": {"source": "register", "name": changes.pop("name", "pgsrm"), "module": None},
-        }
-        section = {"spec": str(folder / "reward.yaml"), **changes.pop("pgsrm", {})}
-        data = {"train_files": [str(folder / "train.jsonl")], "val_files": str(folder / "val.jsonl")}
-        self.config = OmegaConf.create({"data": data, "pgsrm": section, "reward": {**reward, **changes}})
-
-    def manager(self):
-        return load_reward_manager(self.config, self.tokenizer, reward_router_address=None, reward_model_tokenizer=None)
-
-    def proto(self, row: dict, response: str, padding: int = 2) -> DataProto:
-        prompt, ids = [1, 1], self.tokenizer.encode(response)
-        mask = [1] * (len(prompt) + len(ids)) + [0] * padding
-        tensors = {
-            "prompts": torch.tensor([prompt]),
-            "responses": torch.tensor([ids + [0] * padding], dtype=torch.int64),
-            "attention_mask": torch.tensor([mask]),
-        }
-        columns = {"raw_prompt": row["prompt"], **{name: row[name] for name in row if name != "prompt"}}
-        return DataProto.from_dict(tensors, {name: np.array([value]) for name, value in columns.items()})
-
-    def answer(self, pairs, manager=None) -> list[dict]:
-        manager = manager or self.manager()
-
-        async def ask():
-            return await asyncio.gather(*(manager.run_single(self.proto(*pair)) for pair in pairs))
-
-        return asyncio.run(ask())
 
 
 # --- rewards -----------------------------------------------------------------------------------------------------
@@ -266,64 +193,24 @@ def test_the_reward_loop_is_stopped_before_it_makes_workers(tmp_path):
 # --- faults ------------------------------------------------------------------------------------------------------
 
 
-class Endpoint(ThreadingHTTPServer):
-    """An embeddings endpoint: first ``failures`` times 500, then ``slow`` answers, then well."""
-
-    daemon_threads = True
-
-    def __init__(self, failures: int, slow: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults = ["500"] * failures + ["slow"] * slow
-        self.served: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        fault = self.server.faults.pop(0) if self.server.faults else "well"
-        self.server.served.append(fault)
-        if fault == "slow":
-            time.sleep(0.5)
-        vectors = [[1.0 + len(text), text.count("e") + 1.0, 2.0] for text in question["input"]]
-        body = json.dumps(
-            {"data": [{"index": i, "embedding": v} for i, v in enumerate(vectors)], "model": "m"}
-        ).encode()
-        self.send_response(500 if fault == "500" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def endpoint(monkeypatch):
     monkeypatch.setattr(http, "_BACKOFF_S", 0.001)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    servers = []
-
-    def serve(failures: int, slow: int) -> Endpoint:
-        servers.append(Endpoint(failures, slow))
-        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with ExitStack() as servers:
+        yield lambda *faults: servers.enter_context(EmbeddingServer(faults, slow_s=0.5))
 
 
-def over_http(server: Endpoint, **settings) -> str:
-    section = {"kind": "http", "base_url": f"http://127.0.0.1:{server.server_port}", "model": "m", **settings}
+def over_http(server: EmbeddingServer, **settings) -> str:
+    section = {"kind": "http", "base_url": server.url, "model": "m", **settings}
     return json.dumps({"encoder": section, "terms": {"semantic": {}}})
 
 
 def test_an_endpoint_that_fails_then_is_slow_then_well_loses_nothing(endpoint, tmp_path):
     pairs = [(row, f"an answer {number}") for number, row in enumerate(table(30))]
-    well = Run(tmp_path, over_http(endpoint(0, 0))).answer(pairs)
-    server = endpoint(3, 2)
+    well = Run(tmp_path, over_http(endpoint())).answer(pairs)
+    server = endpoint(*["500"] * 3, *["slow"] * 2)
     spec = over_http(server, timeout_s=0.2, retries=8)
     run = Run(tmp_path, spec, pgsrm={"micro_batch": {"max_rows": 10}})
     got = run.answer(pairs)
@@ -334,7 +221,7 @@ def test_an_endpoint_that_fails_then_is_slow_then_well_loses_nothing(endpoint, t
 
 
 def test_an_outage_is_an_error_for_its_rows_and_never_a_zero(endpoint, tmp_path):
-    server = endpoint(2, 0)
+    server = endpoint("500", "500")
     run = Run(tmp_path, over_http(server, retries=1))
     manager, proto = run.manager(), run.proto(run.rows[0], "green")
 
@@ -349,7 +236,7 @@ def test_an_outage_is_an_error_for_its_rows_and_never_a_zero(endpoint, tmp_path)
 
 
 def test_the_deadline_of_a_micro_batch_is_kept(endpoint, tmp_path):
-    spec = over_http(endpoint(0, 50))
+    spec = over_http(endpoint(*["slow"] * 50))
     run = Run(tmp_path, spec, pgsrm={"micro_batch": {"deadline_s": 0.2}})
     with pytest.raises(ScorerError, match=r"micro_batch\.deadline_s: 0\.2"):
         run.answer([(run.rows[0], "green")])

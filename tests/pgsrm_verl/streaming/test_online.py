@@ -11,8 +11,7 @@ pytest.importorskip("verl", reason="verl is not installed")
 
 import verl_support as support
 from parent_server import Behaviour, ParentServer, expected
-from test_verl_colocated import plain_config
-from test_verl_manager import HASHING, Run, table
+from reward_managers import HASHING, Run, table
 
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
@@ -130,7 +129,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(server, tmp_path, ch
 
 def test_the_colocated_mode_refuses_it(server, tmp_path):
     with pytest.raises(SpecError, match=r"pgsrm\.parent asks a parent while responses come in, and .*pgsrm_sync"):
-        checks.check_config(plain_config(**online(tmp_path, server)))
+        checks.check_config(support.colocated_config(**online(tmp_path, server)))
 
 
 @pytest.mark.slow
