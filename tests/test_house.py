@@ -18,16 +18,10 @@ WIDE = {
 }
 """Folders that may have more than 12 modules, and why."""
 DOUBLE_MODULES = {
-    ("pgsrm_plugin", "client"): "of an endpoint of embeddings, and of one of answers",
-    ("pgsrm_plugin", "extract"): "of the scored text, and of a parent's answer",
-    ("pgsrm_plugin", "load"): "of a spec, and of a model",
     ("pgsrm_lab", "words"): "of a study, and of a task's data",
 }
 """Module names that a package has twice, and for what. To shrink, not to grow."""
-DOUBLE_CLASSES = {
-    ("pgsrm_plugin", "Finding"): "of the doctor, and of a review",
-    ("pgsrm_plugin", "Format"): "the term, and a format of files",
-}
+DOUBLE_CLASSES: dict[tuple[str, str], str] = {}
 """Class names that a package has twice, and for what. To shrink, not to grow."""
 
 

@@ -21,7 +21,7 @@ from pgsrm_plugin.cli.floor import Floor
 from pgsrm_plugin.data.files import read_rows, write_rows
 from pgsrm_plugin.report import compare
 from pgsrm_plugin.report.stats import Interval
-from pgsrm_plugin.spec.load import parse_spec
+from pgsrm_plugin.spec.parse import parse_spec
 
 ROOT = Path(__file__).parents[2]
 FLOOR = Floor("hf:x", 100, 0.31, 0.3, 0.6)

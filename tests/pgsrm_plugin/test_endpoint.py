@@ -20,7 +20,7 @@ from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.engines.settings import OpenAISettings
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request
-from pgsrm_plugin.spec.load import parse_spec
+from pgsrm_plugin.spec.parse import parse_spec
 
 KEY = "sk7Qf03dLm29Xz/+8vTw"
 IN_URL = "sk7Qf03dLm29Xz%2F%2B8vTw"

@@ -26,7 +26,7 @@ from pgsrm_plugin.data.rows import Record, read_records
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import machine, versions
 from pgsrm_plugin.reward import accuracy
-from pgsrm_plugin.spec.load import parse_spec
+from pgsrm_plugin.spec.parse import parse_spec
 from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder
 

@@ -72,7 +72,7 @@ def generate(  # each parameter is an option of the command
     from pgsrm_plugin.errors import did_you_mean
     from pgsrm_plugin.parents.asking.prompts import read_system
     from pgsrm_plugin.parents.engines import ENGINES
-    from pgsrm_plugin.parents.export.extract import build_extractor
+    from pgsrm_plugin.parents.export.answer_extraction import build_extractor
     from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
 
     if engine not in ENGINES:

@@ -36,7 +36,7 @@ def check(
     settings: Settings = None,
 ) -> None:
     """Look for what is wrong with the answers: empty, cut, refusals, echoes, another script or format, repeats."""
-    from pgsrm_plugin.parents.export.extract import build_extractor
+    from pgsrm_plugin.parents.export.answer_extraction import build_extractor
     from pgsrm_plugin.parents.export.references import choose
     from pgsrm_plugin.parents.review.quality import CHECKS, inspect
     from pgsrm_plugin.parents.store.store import ParentStore

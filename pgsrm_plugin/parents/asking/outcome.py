@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.export.extract import Extractor
+from pgsrm_plugin.parents.export.answer_extraction import Extractor
 from pgsrm_plugin.parents.store.answers import Answer, ParentConfig, Request, Status, plain_prompt, settings_of
 from pgsrm_plugin.text.clean import has_content
 
@@ -22,7 +22,7 @@ def make_answer(
     """The record of one finished call.
 
     Args:
-        extract: finds the reference; see :func:`~pgsrm_plugin.parents.export.extract.build_extractor`.
+        extract: finds the reference; see :func:`~pgsrm_plugin.parents.export.answer_extraction.build_extractor`.
         settings: what the engine tells of itself.
     """
     status, reference, error = _judge(completion, extract)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.asking.outcome import extract_again, make_answer
 from pgsrm_plugin.parents.engines.base import AnyEngine, Completion
-from pgsrm_plugin.parents.export.extract import build_extractor
+from pgsrm_plugin.parents.export.answer_extraction import build_extractor
 from pgsrm_plugin.parents.store.answers import Answer, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 

@@ -18,7 +18,7 @@ __all__ = ["ENGINES", "AnyEngine", "AsyncEngine", "BatchEngine", "Completion", "
 ENGINES: dict[str, tuple[type[Section], str, str]] = {
     "hf": (HfSettings, "pgsrm_plugin.parents.engines.hf", "HfEngine"),
     "vllm": (VllmSettings, "pgsrm_plugin.parents.engines.vllm", "VllmEngine"),
-    "openai": (OpenAISettings, "pgsrm_plugin.parents.engines.openai.client", "OpenAIEngine"),
+    "openai": (OpenAISettings, "pgsrm_plugin.parents.engines.openai.chat", "OpenAIEngine"),
 }
 """Name -> its settings, and the module and the class that run it; loaded when asked for."""
 

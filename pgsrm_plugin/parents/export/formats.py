@@ -82,7 +82,7 @@ def _write_hf(sides: Sides, out: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """How rows look, where they go, and the extension of a file ("" for a folder)."""
 
     row: Callable[[PromptRow, Reference, int, str, bool], dict[str, Any]]
@@ -91,9 +91,9 @@ class Format:
 
 
 FORMATS = {
-    "verl": Format(verl_row, lambda sides, out: _write_files(sides, out, ".parquet"), ".parquet"),
-    "jsonl": Format(record_row, lambda sides, out: _write_files(sides, out, ".jsonl"), ".jsonl"),
-    "hf": Format(record_row, _write_hf, ""),
+    "verl": ExportFormat(verl_row, lambda sides, out: _write_files(sides, out, ".parquet"), ".parquet"),
+    "jsonl": ExportFormat(record_row, lambda sides, out: _write_files(sides, out, ".jsonl"), ".jsonl"),
+    "hf": ExportFormat(record_row, _write_hf, ""),
 }
 
 

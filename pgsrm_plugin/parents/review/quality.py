@@ -1,4 +1,4 @@
-"""What is wrong with a parent's answers: checks that need no model. A finding is a reason to look, not a verdict."""
+"""What is wrong with a parent's answers: checks that need no model. A flag is a reason to look, not a verdict."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pgsrm_plugin.parents.export.extract import Extractor
+from pgsrm_plugin.parents.export.answer_extraction import Extractor
 from pgsrm_plugin.parents.store.answers import Answer
 from pgsrm_plugin.text.clean import normalise_space, prompt_text
 from pgsrm_plugin.types import Prompt
@@ -36,7 +36,7 @@ _MANY = 3
 
 
 @dataclass(frozen=True)
-class Finding:
+class FlaggedAnswer:
     """One answer with something wrong: the check's name, the answer's key, and what was seen."""
 
     check: str
@@ -53,13 +53,13 @@ class Quality:
     answers: int = 0
     prompts: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[Finding]] = field(default_factory=dict)
+    examples: dict[str, list[FlaggedAnswer]] = field(default_factory=dict)
 
-    def add(self, finding: Finding) -> None:
-        self.counts[finding.check] += 1
-        kept = self.examples.setdefault(finding.check, [])
-        if len(kept) < _EXAMPLES and all(one.prompt != finding.prompt for one in kept):
-            kept.append(finding)
+    def add(self, flagged: FlaggedAnswer) -> None:
+        self.counts[flagged.check] += 1
+        kept = self.examples.setdefault(flagged.check, [])
+        if len(kept) < _EXAMPLES and all(one.prompt != flagged.prompt for one in kept):
+            kept.append(flagged)
 
     def share(self, check: str) -> float:
         """In [0, 1], of the answers."""
@@ -71,7 +71,7 @@ def check_text(prompt: Prompt, reference: str, fits: Extractor | None = None) ->
 
     Args:
         fits: the format that references must have, as an extraction rule; see
-            :func:`~pgsrm_plugin.parents.export.extract.build_extractor`.
+            :func:`~pgsrm_plugin.parents.export.answer_extraction.build_extractor`.
     """
     seen = {"refusal": refusal(reference), "echo": echo(prompt, reference), "script": other_script(prompt, reference)}
     if fits is not None and fits(reference) is None:
@@ -84,28 +84,28 @@ def inspect(answers: Iterable[Answer], fits: Extractor | None = None, repeated: 
 
     Args:
         fits: see :func:`check_text`; it looks at the raw answer.
-        repeated: a reference that at least this share of the prompts have, and at least 3 of them, is a finding.
+        repeated: a reference that at least this share of the prompts have, and at least 3 of them, is flagged.
     """
     quality, prompts, pairs = Quality(), set[bytes](), set[bytes]()
     holders: Counter[bytes] = Counter()
-    examples: dict[bytes, Finding] = {}
+    examples: dict[bytes, FlaggedAnswer] = {}
     for answer in answers:
         quality.answers += 1
         asked = _digest(prompt_text(answer.prompt))
         prompts.add(asked)
         if answer.reference is None:
-            quality.add(_finding(answer.status, answer, answer.error or answer.finish_reason or ""))
+            quality.add(_flagged(answer.status, answer, answer.error or answer.finish_reason or ""))
             continue
         for check, detail in check_text(answer.prompt, answer.reference).items():
-            quality.add(_finding(check, answer, detail))
+            quality.add(_flagged(check, answer, detail))
         if fits is not None and fits(answer.text) is None:
-            quality.add(_finding("format", answer, "nothing in it fits"))
+            quality.add(_flagged("format", answer, "nothing in it fits"))
         form = _digest(normalise_space(answer.reference).casefold())
         if form + asked not in pairs:
             pairs.add(form + asked)
             holders[form] += 1
         if holders[form] == _MANY:
-            examples.setdefault(form, _finding("repeated", answer, ""))
+            examples.setdefault(form, _flagged("repeated", answer, ""))
     quality.prompts = len(prompts)
     for form, count in holders.most_common():
         if count < max(_MANY, repeated * len(prompts)):
@@ -114,8 +114,8 @@ def inspect(answers: Iterable[Answer], fits: Extractor | None = None, repeated: 
     return quality
 
 
-def _finding(check: str, answer: Answer, detail: str) -> Finding:
-    return Finding(check, answer.key, prompt_text(answer.prompt), answer.reference or answer.text, detail)
+def _flagged(check: str, answer: Answer, detail: str) -> FlaggedAnswer:
+    return FlaggedAnswer(check, answer.key, prompt_text(answer.prompt), answer.reference or answer.text, detail)
 
 
 def _digest(text: str) -> bytes:

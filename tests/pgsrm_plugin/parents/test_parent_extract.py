@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.export.extract import MAX_CHARS, build_extractor
+from pgsrm_plugin.parents.export.answer_extraction import MAX_CHARS, build_extractor
 
 
 @pytest.mark.parametrize(
