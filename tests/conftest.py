@@ -101,6 +101,17 @@ def quiet_trainer(tmp_path):
     return make
 
 
+@pytest.fixture
+def quick_http(monkeypatch) -> None:
+    """The http encoder asks this machine through no proxy, and asks again at once."""
+    from pgsrm_plugin.encoders.http import client
+    from pgsrm_plugin.endpoint import Backoff
+
+    monkeypatch.setattr(client, "_BACKOFF", Backoff(limit_s=8.0, first_s=0.001))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One process runs everything that starts Ray: two runs at a time would get half a machine each."""
     for item in items:

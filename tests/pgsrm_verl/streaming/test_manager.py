@@ -19,7 +19,6 @@ from reward_managers import HASHING, Run, table
 from verl import DataProto
 
 from pgsrm_plugin.cli import main
-from pgsrm_plugin.encoders.http import client as http
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
 from pgsrm_plugin.types import Embeddings
 from pgsrm_verl.streaming import preflight
@@ -194,10 +193,7 @@ def test_the_reward_loop_is_stopped_before_it_makes_workers(tmp_path):
 
 
 @pytest.fixture
-def endpoint(monkeypatch):
-    monkeypatch.setattr(http, "_BACKOFF_S", 0.001)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+def endpoint(quick_http):
     with ExitStack() as servers:
         yield lambda *faults: servers.enter_context(EmbeddingServer(faults, slow_s=0.5))
 
