@@ -14,12 +14,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "house.md"
 WIDE = {
     "pgsrm_plugin/terms": "one module a term is the rule",
-    "integrations/pgsrm_lab/reproduce": "one study",
 }
 """Folders that may have more than 12 modules, and why."""
-DOUBLE_MODULES = {
-    ("pgsrm_lab", "words"): "of a study, and of a task's data",
-}
+DOUBLE_MODULES: dict[tuple[str, str], str] = {}
 """Module names that a package has twice, and for what. To shrink, not to grow."""
 DOUBLE_CLASSES: dict[tuple[str, str], str] = {}
 """Class names that a package has twice, and for what. To shrink, not to grow."""

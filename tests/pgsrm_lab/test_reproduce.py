@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from pgsrm_lab.reproduce import arms, collect, grid, markdown, measure, summary, words
+from pgsrm_lab.reproduce import arms, collect, grid, markdown, measure, summary
 from pgsrm_lab.reproduce.grid import Job, Protocol, plan
 from pgsrm_lab.tasks import TASKS
 from pgsrm_plugin import DataError, SpecError
@@ -237,6 +237,27 @@ def test_the_pages_are_written_beside_the_findings(table, tmp_path):
     assert [name for name in written if f"({name})" not in findings] == []
 
 
+def test_the_report_says_the_same_in_html(table):
+    pytest.importorskip("plotly")
+    from pgsrm_lab.reproduce.figures import write_html
+
+    curve_rows = [
+        {"task": "colours", "arm": arm, "update": "ppo", "seed": 0, "metric": metric, "step": step, "value": 0.5}
+        for arm in ("pgsrm-clipped", "binary")
+        for metric in make_run()["curves"]
+        for step in (0, 1)
+    ]
+    write_rows(table / "curves.parquet", curve_rows)
+    report = write_html(table).read_text(encoding="utf-8")
+    plain = {"<code>": "`", "</code>": "`", "<strong>": "**", "</strong>": "**", "<em>": "*", "</em>": "*"}
+    for mark, markdown_mark in plain.items():
+        report = report.replace(mark, markdown_mark)
+    pages = markdown.render(table)
+    sentences = [*pages["pgsrm/verdicts.md"].split("\n\n")[2:4], *pages["pgsrm/method.md"].split("\n\n")[2:4]]
+    assert [sentence for sentence in sentences if f"<p>{sentence}</p>" not in report] == []
+    assert "**Recommended: `pgsrm-clipped`**" in report
+
+
 def test_a_table_of_something_else_is_refused(tmp_path):
     write_rows(tmp_path / "results.parquet", [{"task": "colours"}])
     with pytest.raises(DataError, match="no table of `pgsrm reproduce`"):
@@ -289,9 +310,16 @@ def test_every_arm_is_a_spec(arm):
 
 
 def test_figures_are_rounded_the_same_way_everywhere():
-    assert words.spread(Interval(0.12345, 0.1, 0.2), "auc_train") == "12.3 % (10.0 to 20.0)"
-    assert words.spread(Interval(1234.5, 900.0, 2000.0), "episodes_to_90") == "1,234 (900 to 2,000)"
-    assert words.spread(Interval(0.00123456, 0.001, 0.002), "kl_variance") == "0.00123 (0.001 to 0.002)"
+    spread = {name: one.spread for name, one in measure.MEASURES.items()}
+    assert spread["auc_train"](Interval(0.12345, 0.1, 0.2)) == "12.3 % (10.0 to 20.0)"
+    assert spread["episodes_to_90"](Interval(1234.5, 900.0, 2000.0)) == "1,234 (900 to 2,000)"
+    assert spread["kl_variance"](Interval(0.00123456, 0.001, 0.002)) == "0.00123 (0.001 to 0.002)"
+
+
+def test_differences_are_signed_and_what_rounds_to_zero_is_not():
+    gap = measure.MEASURES["auc_train"].gap
+    assert gap(Interval(-0.0533, -0.07, 0.0351)) == "\N{MINUS SIGN}5.3 points (\N{MINUS SIGN}7.0 to +3.5)"
+    assert gap(Interval(0.0004, -0.0004, 0.01)) == "0.0 points (0.0 to +1.0)"
 
 
 def test_the_committed_pages_are_what_the_committed_results_make():

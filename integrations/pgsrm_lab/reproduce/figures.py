@@ -9,11 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pgsrm_lab.reproduce import words
 from pgsrm_lab.reproduce.arms import of_role
 from pgsrm_lab.reproduce.files import CURVES
 from pgsrm_lab.reproduce.measure import MEASURES, Measure
-from pgsrm_lab.reproduce.summary import BASELINE, CLAIMS, Comparison, Results, compare
+from pgsrm_lab.reproduce.summary import BASELINE, CLAIMS, Comparison, Results, advice, compare, shared
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.report import Panel, Run, RunInfo
 from pgsrm_plugin.report.figures import COLOURS, coloured, curves
@@ -49,12 +48,9 @@ def write_html(out: Path) -> Path:
         .get_template("report.html.j2")
         .render(
             title=TITLE,
-            baseline=BASELINE,
-            tasks=results.tasks,
-            intro=_plain(words.intro(results)),
-            rule=_plain(words.rule(results)),
-            advice=_plain(words.advice(results)),
-            method=_plain(words.method(results.rows[0])),
+            marks="marks.html.j2",
+            **shared(results),
+            advice=advice(results),
             claims=[
                 {
                     "title": claim[0].upper() + claim[1:],
@@ -136,7 +132,7 @@ def _verdicts(results: Results, claim: str) -> list[tuple[str, list[tuple[str, s
 
 
 def _cell(found: Comparison | None) -> tuple[str, str]:
-    return (found.verdict, f"{words.gap(found)}, p {found.p:.3f}") if found else ("", "")
+    return (found.verdict, f"{found.text}, p {found.p:.3f}") if found else ("", "")
 
 
 def _curves(
@@ -161,8 +157,3 @@ def _runs(path: Path) -> Mapping[str, Sequence[Run]]:
 
 def _info(arm: str, seed: int) -> Any:
     return RunInfo(label=arm, seed=seed, episodes=1, spec="")
-
-
-def _plain(markdown: str) -> str:
-    """Text without the few marks of Markdown that the shared sentences have."""
-    return markdown.replace("`", "").replace("**", "").replace("*", "")

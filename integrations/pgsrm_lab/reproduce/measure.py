@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pgsrm_plugin.report.stats import area
+from pgsrm_plugin.report.stats import Interval, area
 
+MINUS = "\N{MINUS SIGN}"
 WARM_UP = 0.2
 """The first share of the steps is left out of the variances."""
 SHARE = 0.9
@@ -27,7 +28,7 @@ class Measure:
         title: on pages.
         better: the direction that the paper claims for PGSRM, or that is wanted.
         percent: it is a share.
-        about: how it is measured.
+        about: how it is measured; empty where another measure says it.
     """
 
     column: str
@@ -35,6 +36,28 @@ class Measure:
     better: Literal["higher", "lower"]
     percent: bool = False
     about: str = ""
+
+    def text(self, value: float) -> str:
+        """A value with its unit."""
+        return self._plain(value) + (" %" if self.percent else "")
+
+    def spread(self, found: Interval) -> str:
+        """A mean with its interval."""
+        return f"{self.text(found.mean)} ({self._plain(found.low)} to {self._plain(found.high)})"
+
+    def gap(self, found: Interval) -> str:
+        """A mean difference with its interval, all signed."""
+        mean, low, high = (self._signed(value) for value in (found.mean, found.low, found.high))
+        return f"{mean}{' points' if self.percent else ''} ({low} to {high})"
+
+    def _plain(self, value: float) -> str:
+        if self.percent:
+            return f"{100 * value:.1f}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+    def _signed(self, value: float) -> str:
+        text = self._plain(abs(value))
+        return text if not float(text.replace(",", "")) else ("+" if value > 0 else MINUS) + text
 
 
 MEASURES = {
@@ -47,18 +70,18 @@ MEASURES = {
             True,
             "area under the curve of the probability that a sampled answer is the parent's, over the run's length",
         ),
-        Measure("auc_held_out", "accuracy on held-out prompts, mean over the run", "higher", True, "the same"),
+        Measure("auc_held_out", "accuracy on held-out prompts, mean over the run", "higher", True),
         Measure("final_train", "final accuracy, training prompts", "higher", True, "that probability at the end"),
-        Measure("final_held_out", "final accuracy, held-out prompts", "higher", True, "the same"),
+        Measure("final_held_out", "final accuracy, held-out prompts", "higher", True),
         Measure("greedy_train", "final greedy accuracy, training prompts", "higher", True, "share of greedy answers"),
-        Measure("greedy_held_out", "final greedy accuracy, held-out prompts", "higher", True, "the same"),
+        Measure("greedy_held_out", "final greedy accuracy, held-out prompts", "higher", True),
         Measure(
             "semantic_train",
             "final semantic reward, training prompts",
             "higher",
             about="mean of max(0, cos) of greedy answers under MiniLM: one yardstick for all arms",
         ),
-        Measure("semantic_held_out", "final semantic reward, held-out prompts", "higher", about="the same"),
+        Measure("semantic_held_out", "final semantic reward, held-out prompts", "higher"),
         Measure(
             "episodes_to_90",
             "episodes to 90 %",

@@ -1,7 +1,8 @@
-"""results.parquet -> comparisons and verdicts. Every sentence of the pages comes from here, by rule."""
+"""results.parquet -> comparisons and verdicts, by rule. What the pages decide is decided here."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import Any
 
 from pgsrm_lab.reproduce.arms import ARMS, of_role
 from pgsrm_lab.reproduce.files import RESULTS
-from pgsrm_lab.reproduce.measure import MEASURES, Measure
+from pgsrm_lab.reproduce.measure import MEASURES, WARM_UP, Measure
 from pgsrm_lab.tasks import TASKS
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.report.compare import Verdict, sign_flip_p, stratified_iqm, verdict
+from pgsrm_plugin.report.compare import Verdict, least_p, sign_flip_p, stratified_iqm, verdict
 from pgsrm_plugin.report.stats import Interval, interval
 
 BASELINE = "binary"
@@ -93,6 +94,25 @@ class Comparison:
     pairs: int
     verdict: Verdict
 
+    @property
+    def text(self) -> str:
+        """The difference with its interval, in the measure's unit."""
+        return self.measure.gap(self.gap)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The recommended reward.
+
+    Attributes:
+        ahead: of which rewards, on how many tasks by the rule for verdicts, and of how many.
+        apart: from which rewards over all tasks, and whether the intervals are apart.
+    """
+
+    arm: str
+    ahead: Sequence[tuple[str, int, int]]
+    apart: Sequence[tuple[str, bool]]
+
 
 def compare(
     results: Results, task: str, arm: str, column: str, against: str = BASELINE, update: str = "ppo"
@@ -141,8 +161,33 @@ def above(results: Results, arm: str, others: Sequence[str], column: str = "auc_
     return [other for other, found in intervals.items() if mine and found and found.high < mine.low]
 
 
-def recommended(results: Results, column: str = "auc_train") -> str | None:
+def advice(results: Results, column: str = "auc_train") -> Advice | None:
     """The semantic reward with the highest interquartile mean over all tasks."""
     means = {arm: across_tasks(results, arm, column) for arm in of_role("claim", "improved")}
-    known = {arm: found.mean for arm, found in means.items() if found is not None}
-    return max(known, key=lambda arm: known[arm]) if known else None
+    known = {arm: found for arm, found in means.items() if found is not None}
+    if not known:
+        return None
+    best = max(known, key=lambda arm: known[arm].mean)
+    mine, ahead, apart = known[best], [], []
+    for other in (of_role("claim")[0], BASELINE):
+        found = [one for task in results.tasks if (one := compare(results, task, best, column, against=other))]
+        theirs = across_tasks(results, other, column)
+        if other != best and found:
+            ahead.append((other, sum(one.verdict == "supported" for one in found), len(found)))
+        if other != best and theirs:
+            apart.append((other, mine.low > theirs.high or mine.high < theirs.low))
+    return Advice(best, ahead, apart)
+
+
+def shared(results: Results) -> dict[str, Any]:
+    """What every page may say, report.html too."""
+    return {
+        "results": results,
+        "arms": ARMS,
+        "measures": MEASURES,
+        "baseline": BASELINE,
+        "least_seeds": LEAST_SEEDS,
+        "least_p": least_p(results.seeds),
+        "warm_up": WARM_UP,
+        **{name: json.loads(results.rows[0][name]) for name in ("settings", "versions", "machine")},
+    }
