@@ -11,13 +11,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from pgsrm_lightning.module import RLModule
 from pgsrm_lightning.rollout.scoring import Answers
+from pgsrm_plugin.reward import accuracy
 
 
 class RolloutLog(Callback):
     """Writes rollouts as JSON lines, the only place where prompts and responses are written.
 
     A line has ``step``, ``split`` (``train`` or ``val/<set>``), ``when`` (``start``, ``during``, ``end``), ``prompt``,
-    ``response``, ``references``, ``ground_truth`` and every number of :meth:`pgsrm_plugin.RewardOutput.columns`.
+    ``response``, ``references``, ``ground_truth``, ``accuracy`` (:func:`pgsrm_plugin.reward.accuracy`) and every number
+    of :meth:`pgsrm_plugin.RewardOutput.columns`.
     Training rollouts are written every so many steps; each validation set is answered greedily at the start (not
     after a resume) and at the end of training. Only the first process writes.
 
@@ -43,7 +45,7 @@ class RolloutLog(Callback):
     ) -> None:
         assert isinstance(module, RLModule)
         if module.last_answers is not None and (module.steps_done - 1) % self.every == 0:
-            self._write(module.last_answers, module.steps_done, "train", "during")
+            self._write(module, module.last_answers, "train", "during")
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RLModule)
@@ -55,22 +57,25 @@ class RolloutLog(Callback):
         for name, records in getattr(data, "val_records", {}).items():
             with trainer.precision_plugin.forward_context():
                 answers = module.answer(records[: self.rows])
-            self._write(answers, module.steps_done, f"val/{name}", when)
+            self._write(module, answers, f"val/{name}", when)
 
     @rank_zero_only
-    def _write(self, answers: Answers, step: int, split: str, when: str) -> None:
+    def _write(self, module: RLModule, answers: Answers, split: str, when: str) -> None:
+        spec = module.reward("train" if split == "train" else "val").spec
+        right = accuracy(answers.output, answers.samples, spec).tolist()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = zip(answers.records, answers.texts, answers.output.rows(), strict=True)
+        rows = zip(answers.records, answers.texts, right, answers.output.rows(), strict=True)
         with self.path.open("a", encoding="utf-8") as file:
-            for record, response, numbers in list(rows)[: self.rows]:
+            for record, response, is_right, numbers in list(rows)[: self.rows]:
                 line = {
-                    "step": step,
+                    "step": module.steps_done,
                     "split": split,
                     "when": when,
                     "prompt": record.prompt,
                     "response": response,
                     "references": list(record.references),
                     "ground_truth": record.ground_truth,
+                    "accuracy": is_right,
                     **numbers,
                 }
                 file.write(json.dumps(line) + "\n")

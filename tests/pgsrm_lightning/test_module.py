@@ -327,11 +327,29 @@ def test_rollouts_are_written_to_their_file_only(tiny_child, colour_file, quiet_
     assert blocks == [block for block in expected for _ in range(3)]
     assert {"prompt", "response", "references", "reward", "reward/semantic", "reward/exact_match"} <= lines[0].keys()
     assert lines[0]["prompt"] == "mix red and red is"
+    assert [line["accuracy"] for line in lines] == [line["reward/exact_match"] for line in lines]
     assert len({frozenset(line) for line in lines}) == 1
     captured = capsys.readouterr()
     assert not re.search("mix (red|blue|green)", captured.out + captured.err + caplog.text)
     saved = RLModule(str(tmp_path / "child"), EXACT, GRPO, SAMPLING)
     assert_same(weights(saved), weights(module))
+
+
+def test_a_rollout_is_right_as_the_validation_metric_says(tiny_child, jsonl, quiet_trainer, tmp_path):
+    def answers_at_the_start(name: str, rows: list[dict[str, str]]) -> list[dict[str, object]]:
+        file, log = jsonl(f"{name}.jsonl", rows), RolloutLog(str(tmp_path / f"{name}-rollouts.jsonl"))
+        module = RLModule(tiny_child, EXACT, GRPO, SAMPLING, val_spec=UNJUDGED)
+        data = PromptData(file, {"probe": file}, prompts_per_step=3, steps=1)
+        quiet_trainer(callbacks=[log]).fit(module, data)
+        lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+        return [line for line in lines if line["when"] == "start"]
+
+    rows = [{"prompt": f"mix {c} is", "reference": "red"} for c in ("red", "blue", "green")]
+    texts = [line["response"] for line in answers_at_the_start("probe", rows)]
+    truths = [texts[0].upper() or "x", "blue", texts[2] + "!"]
+    rows = [row | {"ground_truth": truth} for row, truth in zip(rows, truths, strict=True)]
+    expected = [text.strip().casefold() == truth.strip().casefold() for text, truth in zip(texts, truths, strict=True)]
+    assert [line["accuracy"] for line in answers_at_the_start("judged", rows)] == expected
 
 
 def test_validation_has_its_own_reward_and_counts_by_hand(tiny_child, jsonl, quiet_trainer):

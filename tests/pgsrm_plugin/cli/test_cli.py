@@ -449,6 +449,12 @@ def test_help_and_version_need_no_torch() -> None:
     assert ran.stdout.startswith("pgsrm-plugin 0.")
 
 
+def test_the_command_is_also_a_module_of_the_interpreter() -> None:
+    command = [sys.executable, "-m", "pgsrm_plugin.cli", "scor"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, "Usage: pgsrm " in ran.stderr) == (2, True), ran.stderr
+
+
 def test_a_misspelt_command_gets_a_suggestion(pgsrm: Any) -> None:
     result = pgsrm("scor")
     assert result.status == 2

@@ -77,7 +77,7 @@ def run_lightning(plan: TrainersPlan, show: Show) -> Run:
     raw.mkdir(parents=True)
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(lightning_config(plan, plan.out, raw), sort_keys=False), encoding="utf-8")
-    command = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()", "train", "--config", str(config)]
+    command = [sys.executable, "-m", "pgsrm_plugin.cli", "train", "--config", str(config)]
     with _watching(lambda: metrics.lightning_points(raw / METRICS), show):
         finished = run_limited(
             command, seconds=plan.time_limit, environment=_OFFLINE, folder=Path.cwd(), log=folder / "output.log"

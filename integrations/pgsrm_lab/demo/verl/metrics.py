@@ -89,15 +89,14 @@ def write_points(points: Points, folder: Path) -> None:
 
 
 def validation_points(rows: Iterable[Row]) -> dict[str, float]:
-    """Accuracy and similarity of each validation set in rollouts as the report has them."""
+    """Each validation set's mean accuracy, as the trainer judged the answers, and mean similarity."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        right = _form(row["response"]) in map(_form, row["references"])
-        found.setdefault(row["split"], []).append((float(right), row["reward/semantic"]))
+        found.setdefault(row["split"], []).append((row["accuracy"], row["reward/semantic"]))
     points: dict[str, float] = {}
     for split, values in found.items():
-        right, semantic = (sum(column) / len(values) for column in zip(*values, strict=True))
-        points |= {f"{split}/accuracy": right, f"{split}/semantic": semantic}
+        accuracy, semantic = (sum(column) / len(values) for column in zip(*values, strict=True))
+        points |= {f"{split}/accuracy": accuracy, f"{split}/semantic": semantic}
     return points
 
 
@@ -149,6 +148,7 @@ def verl_rollouts(folder: Path, steps: int, splits: Mapping[str, str]) -> list[d
                     "prompt": entry["input"],
                     "response": entry["output"],
                     "references": [entry["gts"]],
+                    "accuracy": entry["acc"],
                     "reward": entry["score"],
                     **scores,
                 }
@@ -160,7 +160,3 @@ def write_rollouts(rows: Iterable[Row], folder: Path) -> None:
     """Writes rollouts.jsonl."""
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / ROLLOUTS).write_text(text, encoding="utf-8")
-
-
-def _form(text: str) -> str:
-    return " ".join(text.split()).casefold()

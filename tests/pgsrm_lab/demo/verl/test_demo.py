@@ -77,9 +77,9 @@ def test_seconds_are_summed_by_part():
 
 def test_validation_is_read_off_rollouts():
     rows = [
-        {"split": "val/train", "response": " Gray", "references": ["gray"], "reward/semantic": 1.0},
-        {"split": "val/train", "response": "red", "references": ["gray"], "reward/semantic": 0.5},
-        {"split": "val/held_out", "response": "", "references": ["gray"], "reward/semantic": 0.0},
+        {"split": "val/train", "accuracy": 1.0, "reward/semantic": 1.0},
+        {"split": "val/train", "accuracy": 0.0, "reward/semantic": 0.5},
+        {"split": "val/held_out", "accuracy": 0.0, "reward/semantic": 0.0},
     ]
     assert metrics.validation_points(rows) == {
         "val/train/accuracy": 0.5,
@@ -102,6 +102,7 @@ def test_verls_validation_responses_become_rollouts(tmp_path):
         "prompt": "p",
         "response": " red",
         "references": ["gray"],
+        "accuracy": 0.0,
         "reward": 0.5,
         "reward/semantic": 0.5,
         "reward/semantic/weighted": 0.5,
