@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch import Callback, LightningModule
 from torch.nn.parallel import DistributedDataParallel
 
 from pgsrm_lightning import checkpoint as ckpt
 from pgsrm_lightning.algorithms import ALGORITHMS, Algorithm, AlgorithmConfig
+from pgsrm_lightning.checks import check_trainer
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.distributed import rank
@@ -33,7 +33,7 @@ from pgsrm_lightning.rollout.scoring import (
     score,
 )
 from pgsrm_lightning.update import Updater
-from pgsrm_plugin import RewardSpec, SemanticReward, SpecError, load_spec
+from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.validate import check_samples
@@ -98,11 +98,17 @@ class RLModule(LightningModule):
         self.last_answers: Answers | None = None
         self._val_meter: Meter | None = None
 
+    def configure_callbacks(self) -> list[Callback]:
+        """None. Lightning asks here before anything else, so a trainer that does not go with the module is refused.
+
+        Raises:
+            SpecError: see :func:`~pgsrm_lightning.checks.check_trainer`.
+        """
+        check_trainer(self.trainer)
+        return []
+
     def setup(self, stage: str) -> None:
         """Builds the rewards, before any step is taken."""
-        if not isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            name = type(self.trainer.strategy).__name__
-            raise SpecError(f"trainer.strategy: {name} is not supported; take 'auto' with one device, or 'ddp'")
         for message in INTENDED:
             warnings.filterwarnings("ignore", message=message)
         self.reward("train")
@@ -148,7 +154,8 @@ class RLModule(LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         with self._without_ddp_sync():
-            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward)
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward, scaler)
             updater.run(seen, self.sampling.temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 import warnings
 import zipfile
 from argparse import ArgumentError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from jsonargparse import dict_to_namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from pgsrm_lightning.algorithms import ALGORITHMS, AlgorithmConfig
+from pgsrm_lightning.checks import check_precision, check_strategy
 from pgsrm_lightning.cli.messages import PROGRAM, explain, known_keys
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
-from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.errors import PgsrmError, SpecError
 
 
 def with_sections(function: Callable[..., RLModule]) -> Callable[..., RLModule]:
@@ -88,6 +93,8 @@ class TrainCLI(LightningCLI):
             raise SpecError(explain(str(error), known_keys(parser))) from None
 
     def before_instantiate_classes(self) -> None:
+        check_precision(self.config.trainer.precision)
+        check_strategy(self.config.trainer.strategy)
         resume = self.config.ckpt_path
         if resume is not None and not Path(resume).is_file():
             raise SpecError(f"ckpt_path: there is no file {resume}")
@@ -98,6 +105,21 @@ class TrainCLI(LightningCLI):
             self.config.trainer.logger = dict_to_namespace(logger)
         if resume is not None and not zipfile.is_zipfile(resume):
             raise SpecError(f"ckpt_path: {resume} is not a checkpoint, or is cut short")
+
+    def instantiate_trainer(self, **kwargs: object) -> Trainer:
+        with in_one_sentence(MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError):
+            return super().instantiate_trainer(**kwargs)
+
+
+@contextlib.contextmanager
+def in_one_sentence(*kinds: type[Exception]) -> Iterator[None]:
+    """Lightning's errors of the given kinds about the trainer become a :class:`SpecError` of one line."""
+    try:
+        yield
+    except PgsrmError:
+        raise
+    except kinds as error:
+        raise SpecError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def main(args: Sequence[str]) -> None:
@@ -121,11 +143,12 @@ def main(args: Sequence[str]) -> None:
         save_config_kwargs={"overwrite": True},
         trainer_defaults={"devices": 1, "log_every_n_steps": 1, "max_epochs": 1},
     )
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    with in_one_sentence(MisconfigurationException):
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
 
 
 def _check_config_files(args: Sequence[str]) -> None:
-    for flag, value in zip(args, [*args[1:], ""], strict=True):
+    for flag, value in itertools.zip_longest(args, args[1:], fillvalue=""):
         path = value if flag in ("--config", "-c") else flag.removeprefix("--config=") if "--config=" in flag else None
         if path is None:
             continue
