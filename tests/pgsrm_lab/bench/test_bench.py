@@ -39,7 +39,7 @@ from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import SpecError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAIRS = Pairs(("a", "b", "a", "c"), ("r", "r", "r", "s"), (0, 0, 0, 1))
 
 

@@ -23,7 +23,7 @@ from pgsrm_plugin.report import compare
 from pgsrm_plugin.report.stats import Interval
 from pgsrm_plugin.spec.parse import parse_spec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FLOOR = Floor("hf:x", 100, 0.31, 0.3, 0.6)
 
 

@@ -16,7 +16,7 @@ from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.text import TextSpec
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "tasks.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "tasks.md"
 
 
 @pytest.fixture
