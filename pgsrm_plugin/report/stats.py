@@ -98,11 +98,15 @@ def along(runs: Sequence[Run], metric: str) -> list[float]:
 
 def interval(values: Sequence[float]) -> Interval:
     """Mean with a 95 % percentile-bootstrap interval over the values (10,000 resamples, fixed seed)."""
+    from scipy.stats import bootstrap  # takes seconds to import, and training imports this package
+
     array = np.asarray(values, dtype=float)
+    mean = float(array.mean())
+    if len(array) == 1:  # scipy resamples two values at least
+        return Interval(mean, mean, mean)
     rng = np.random.default_rng(0)
-    means = array[rng.integers(len(array), size=(RESAMPLES, len(array)))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(array.mean()), float(low), float(high))
+    found = bootstrap((array,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng).confidence_interval
+    return Interval(mean, float(found.low), float(found.high))
 
 
 def difference(runs: Sequence[Run], others: Sequence[Run], metric: str) -> Interval:

@@ -4,11 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from pgsrm_plugin import DataError
 from pgsrm_plugin.report import Page, Panel, RunInfo, read_run, write_info, write_report
-from pgsrm_plugin.report.stats import along, difference, interval, seconds
+from pgsrm_plugin.report.stats import Interval, along, difference, interval, seconds
 
 pytest.importorskip("plotly")
 
@@ -142,6 +143,17 @@ def test_intervals_of_known_samples():
     assert interval([0.5]).low == interval([0.5]).high == 0.5
     two = interval([0.0, 1.0])  # resampled means are 0, 1/2, 1 with probability 1/4, 1/2, 1/4
     assert (two.mean, two.low, two.high) == (0.5, 0.0, 1.0)
+    assert interval([0.3, 0.3, 0.3]) == Interval(pytest.approx(0.3), pytest.approx(0.3), pytest.approx(0.3))
+
+
+def test_an_interval_over_many_values_is_the_normal_one():
+    values = np.random.default_rng(1).normal(2.0, 1.0, size=400)
+    half = 1.96 * values.std() / 20
+    found = interval(values.tolist())
+    assert (found.low, found.high) == (
+        pytest.approx(found.mean - half, abs=0.01),
+        pytest.approx(found.mean + half, abs=0.01),
+    )
 
 
 def test_differences_are_paired_by_seed(runs):
