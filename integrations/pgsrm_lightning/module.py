@@ -143,11 +143,11 @@ class RLModule(LightningModule):
         times = [clock()]
         rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0))
         times.append(clock())
-        answers = self.last_answers = score(self.reward("train"), records, rollout.texts)
+        answers = self.last_answers = score(self.reward("train"), records, rollout.texts, config.group_size)
         times.append(clock())
         chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size)
         seen = look_back(self.policy, rollout, answers.output.scored_B, self.sampling.temperature, chunks)
-        seen = self.algorithm.targets(seen, answers.output, [record.group for record in records], self.kl_coef)
+        seen = self.algorithm.targets(seen, answers.output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
         measure_rollout(rollout, seen, meter)
         self.algorithm.measure(seen, meter)

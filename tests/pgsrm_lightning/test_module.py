@@ -276,6 +276,20 @@ def test_masked_rows_are_left_out_of_loss_and_metrics(tiny_child, colour_file, q
     assert spy.steps[0]["train/unscorable"] == pytest.approx((~output.scored_B).double().mean().item())
 
 
+def test_groups_are_the_records_of_the_step(tiny_child, jsonl, quiet_trainer):
+    rows = [{"prompt": "mix red is", "reference": colour, "group": "colours"} for colour in ("red", "blue", "green")]
+    module, seen = RLModule(tiny_child, EXACT, GRPO, SAMPLING), []
+    targets = module.algorithm.targets
+
+    def watched(experience, output, groups, *rest):
+        seen.append(groups)
+        return targets(experience, output, groups, *rest)
+
+    module.algorithm.targets = watched
+    quiet_trainer().fit(module, PromptData(jsonl("grouped.jsonl", rows), prompts_per_step=3, steps=1))
+    assert seen == [[0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]]
+
+
 QUICK = {"group_size": 16, "minibatches": 2, "lr_actor": 1e-3, "kl": KLConfig(1e-3, schedule="fixed")}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pgsrm_lightning.advantages import group_advantages
 from pgsrm_lightning.meter import Meter
-from pgsrm_lightning.rollout.scoring import measure_answers, register_answers, score, semantic_term
+from pgsrm_lightning.rollout.scoring import measure_answers, measure_rewards, register_answers, score, semantic_term
 from pgsrm_plugin import SemanticReward, parse_spec
 from pgsrm_plugin.data.rows import Record
 
@@ -40,6 +41,24 @@ def validated(spec_text, ground_truth, response, references=("the explanation",)
 )
 def test_accuracy_is_that_of_the_spec(spec, truth, response, right):
     assert validated(spec, truth, response)["val/probe/accuracy"] == right
+
+
+def test_a_group_is_the_answers_to_one_record_whatever_its_prompt_and_columns():
+    """One prompt and one ``group`` column, but two records: answers to one are never compared with the other's."""
+    reward, meter = (
+        SemanticReward(parse_spec("terms: {exact_match: {against: references}}")),
+        Meter(torch.device("cpu")),
+    )
+    apple, pear = record(None, ("apple",)), record(None, ("pear",))
+    answers = score(reward, [apple] * 4 + [pear] * 4, ["apple"] * 8, group_size=4)
+    assert answers.output.total_B.tolist() == [1.0] * 4 + [0.0] * 4
+    assert answers.groups == [sample.group for sample in answers.samples] == [0, 0, 0, 0, 1, 1, 1, 1]
+    advantages_B = group_advantages(answers.output.total_B, answers.groups, answers.output.scored_B)
+    assert advantages_B.tolist() == [0.0] * 8
+    measure_rewards(answers, meter)
+    means = meter.means()
+    assert means["train/zero_variance_groups"] == 1.0
+    assert means["train/reward_std_across_groups"] == 0.5
 
 
 def test_without_a_ground_truth_any_reference_is_right():

@@ -132,10 +132,12 @@ class Algorithm(ABC, Generic[C]):
         self.config = config
 
     @abstractmethod
-    def targets(
-        self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
-    ) -> Experience:
-        """The experience with its advantages, and its returns where there are values to fit."""
+    def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
+        """The experience with its advantages, and its returns where there are values to fit.
+
+        Args:
+            groups: the number of each row's group, which is the responses to one record of the step.
+        """
 
     @abstractmethod
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:

@@ -52,9 +52,7 @@ class GRPO(ClippedAlgorithm[GRPOConfig]):
 
     logged = ("train/policy_loss", "train/clip_fraction")
 
-    def targets(
-        self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
-    ) -> Experience:
+    def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
         """The response's advantage within its group, on each of its tokens."""
         advantages_B = group_advantages(output.total_B, groups, output.scored_B, self.config.noise)
         advantages_B = advantages_B.to(experience.logprobs_BT)

@@ -51,9 +51,7 @@ class PPO(ClippedAlgorithm[PPOConfig]):
 
     logged = ("train/policy_loss", "train/value_loss", "train/clip_fraction")
 
-    def targets(
-        self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
-    ) -> Experience:
+    def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
         """GAE over token rewards with the KL penalty; the advantages are whitened over all processes' tokens."""
         e = experience
         scores_B = output.total_B.to(e.logprobs_BT)

@@ -49,9 +49,7 @@ class Reinforce(Algorithm[ReinforceConfig]):
 
     logged = ("train/policy_loss", "train/value_loss")
 
-    def targets(
-        self, experience: Experience, output: RewardOutput, groups: list[str | int], kl_coef: float
-    ) -> Experience:
+    def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
         """The response's reward is every token's return; its advantage is what the value before it fell short of."""
         e = experience
         scores_B = output.total_B.to(e.logprobs_BT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -28,25 +28,39 @@ SEMANTIC = kind_of(Semantic)
 
 @dataclass(frozen=True)
 class Answers:
-    """Responses with their rewards, row by row: what :class:`~pgsrm_lightning.callbacks.RolloutLog` writes."""
+    """Responses with their rewards, row by row: what :class:`~pgsrm_lightning.callbacks.RolloutLog` writes.
+
+    Attributes:
+        records: one a response, so ``group_size`` times the same one after the other.
+        group_size: responses to one record.
+    """
 
     records: Sequence[Record]
     texts: Sequence[str]
     output: RewardOutput
+    group_size: int = 1
+
+    @property
+    def groups(self) -> list[int]:
+        """The number of each row's group: a group is the responses to one record, whatever its prompt or columns."""
+        return _groups(len(self.texts), self.group_size)
 
     @property
     def samples(self) -> list[RewardSample]:
         """What was scored."""
-        return _samples(self.records, self.texts)
+        return _samples(self.records, self.texts, self.group_size)
 
 
-def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str]) -> Answers:
+def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str], group_size: int = 1) -> Answers:
     """Scores one response a record.
+
+    Args:
+        group_size: how often each record stands there, one after the other.
 
     Raises:
         ScorerError: the encoder or a term failed; it is for the caller to stop, never to go on with zeros.
     """
-    return Answers(records, texts, reward.score(_samples(records, texts)))
+    return Answers(records, texts, reward.score(_samples(records, texts, group_size)), group_size)
 
 
 def measure_rewards(answers: Answers, meter: Meter) -> None:
@@ -55,7 +69,7 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     meter.add_masked("train/reward", output.total_B, scored_B)
     for name, value_B in output.terms.items():
         meter.add_masked(f"train/reward/{name}", value_B, scored_B)
-    groups = group_rows([record.group for record in answers.records], scored_B)
+    groups = group_rows(answers.groups, scored_B)
     means = torch.tensor([float(output.total_B[rows].mean()) for rows in groups], dtype=torch.float64)
     stds = [float(output.total_B[rows].std(correction=0)) for rows in groups if len(rows) > 1]
     meter.add("train/reward_std_within_groups", sum(stds), len(stds))
@@ -100,5 +114,10 @@ def semantic_term(spec: RewardSpec) -> str | None:
     return next((name for name, term in spec.terms.items() if isinstance(term, Semantic)), None)
 
 
-def _samples(records: Sequence[Record], texts: Sequence[str]) -> list[RewardSample]:
-    return [record.sample(text) for record, text in zip(records, texts, strict=True)]
+def _samples(records: Sequence[Record], texts: Sequence[str], group_size: int) -> list[RewardSample]:
+    rows = zip(records, texts, _groups(len(texts), group_size), strict=True)
+    return [replace(record.sample(text), group=group) for record, text, group in rows]
+
+
+def _groups(rows: int, group_size: int) -> list[int]:
+    return [row // group_size for row in range(rows)]
