@@ -1,75 +1,23 @@
-"""What ``pgsrm parent generate`` and ``retry-failed`` share: settings from options, a run, its end."""
+"""What ``pgsrm parent generate`` and ``retry-failed`` share: a run with its progress, and its end."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pgsrm_plugin.errors import SpecError
-
 if TYPE_CHECKING:
-    from pgsrm_plugin.parents.asking.plan import Plan
+    from pgsrm_plugin.cli.parent.options import Prices
     from pgsrm_plugin.parents.asking.progress import OnProgress, Tally
     from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _QUIET_S = 30.0
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the parent runs, as far as the command line says so."""
-
-    base_url: str | None = None
-    api_key_env: str | None = None
-    concurrency: int | None = None
-    arguments: tuple[str, ...] = ()
-
-    def settings(self, engine: str) -> dict[str, Any]:
-        """Fields of the engine's settings.
-
-        Raises:
-            SpecError: an option is for another engine, or an argument is not key=value.
-        """
-        given = key_values(self.arguments, "--engine-arg")
-        for name in ("base_url", "api_key_env"):
-            value = getattr(self, name)
-            if value is not None and engine != "openai":
-                raise SpecError(f"--{name.replace('_', '-')} is for --engine openai, not {engine}")
-            given |= {name: value} if value is not None else {}
-        if self.concurrency is not None:
-            given["concurrency" if engine == "openai" else "batch_size"] = self.concurrency
-        if engine != "vllm":
-            return given
-        own = {name: given.pop(name) for name in ("batch_size",) if name in given}
-        return {**own, "engine_args": given} if given else own
-
-
-def key_values(arguments: Sequence[str], option: str) -> dict[str, Any]:
-    """``key=value`` arguments; values are read as YAML, so that numbers are numbers.
-
-    Raises:
-        SpecError: one is not of this form.
-    """
-    import yaml
-
-    found = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or not name:
-            raise SpecError(f"{option} {argument!r} is not key=value, e.g. tensor_parallel_size=2")
-        try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            found[name.strip()] = value
-    return found
 
 
 @contextmanager
@@ -101,34 +49,11 @@ def _rate(tally: Tally) -> str:
     return f"{each:.1f}/s" + (f", {failures} without a reference" if failures else "")
 
 
-def show_plan(plan: Plan, price_in: float | None, price_out: float | None) -> None:
-    """The account of a dry run."""
-    for number, text in enumerate(plan.rendered, 1):
-        typer.echo(f"--- prompt {number}, as the parent reads it ---\n{text}")
-    typer.echo("---")
-    known = [f"{plan.known} are in the store"] if plan.known else []
-    known += [f"{plan.failed} failed before (`pgsrm parent retry-failed`)"] if plan.failed else []
-    known += [f"{plan.extracted_again} only need another extraction"] if plan.extracted_again else []
-    typer.echo(
-        f"{plan.prompts} distinct prompts, {plan.answers} answers wanted"
-        + (f", of which {', '.join(known)}" if known else "")
-    )
-    typer.echo(f"calls             {plan.calls}")
-    typer.echo(f"prompt tokens     {plan.prompt_tokens} ({plan.counted})")
-    likely = f", about {plan.likely_tokens} by the store's answers so far" if plan.likely_tokens is not None else ""
-    typer.echo(f"answer tokens     at most {plan.most_tokens}{likely}")
-    if price_in is None and price_out is None:
-        typer.echo("cost              give --price-in and --price-out, per million tokens")
-        return
-    most, guess = plan.cost(price_in or 0.0, price_out or 0.0)
-    typer.echo(f"cost              at most {most:.4g}" + (f", about {guess:.4g}" if guess is not None else ""))
-
-
 def run(
     folder: Path,
     config: ParentConfig,
     settings: Mapping[str, Any],
-    wanted: Sequence[Request] | Any,
+    wanted: Iterable[Request],
     total: int,
     *,
     deadline: float | None = None,
@@ -150,7 +75,7 @@ def run(
         return generate(wanted, engine, store, limits=limits, retry=retry, on_progress=report)
 
 
-def summarise(tally: Tally, prices: tuple[float | None, float | None] = (None, None)) -> None:
+def summarise(tally: Tally, prices: Prices = (None, None)) -> None:
     """What a run did, in a few lines on standard output."""
     reused = f", {tally.reused} were in the store" if tally.reused else ""
     again = f", {tally.extracted_again} extracted anew" if tally.extracted_again else ""

@@ -19,7 +19,7 @@ from parent_answers import CONFIG, answer
 from parent_server import Behaviour, ParentServer, expected
 
 from pgsrm_plugin.cli import main
-from pgsrm_plugin.cli.parent.running import EngineOptions
+from pgsrm_plugin.cli.parent.options import EngineOptions
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.asking.plan import make_plan
