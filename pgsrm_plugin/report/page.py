@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from jinja2 import Template
 
 from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.report.figures import Panel, coloured, curves
@@ -17,27 +19,28 @@ from pgsrm_plugin.report.templates import environment
 
 @dataclass(frozen=True)
 class Page:
-    """What the page says besides the numbers. All of it is plain text and gets escaped.
+    """What the page says besides the numbers. All text is plain and gets escaped.
 
     Attributes:
         title: the heading.
-        intro: one paragraph on what was done.
         outcomes: the metrics of the outcome table; the first decides the summary.
         panels: the metrics to draw; one that no run logged is left out.
-        sections: further paragraphs as (heading, text).
         sample_sets: rollouts to show, as (set name, how to call it).
         command: what to type to get this page again.
         under: how a sentence speaks of a label's runs.
+        template: extends ``report.html.j2`` and fills its blocks ``intro``, on what was done, and ``method``, further
+            sections; None: a page without either.
+        facts: what the template is given besides.
     """
 
     title: str
-    intro: str
     outcomes: Sequence[Panel]
     panels: Sequence[Panel]
-    sections: Sequence[tuple[str, str]] = ()
     sample_sets: Sequence[tuple[str, str]] = ()
     command: str = ""
     under: str = "with the {label} reward"
+    template: Template | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def write_report(runs: Sequence[Run], out: str | Path, page: Page) -> Path:
@@ -59,24 +62,24 @@ def write_page(out: Path, content: str) -> Path:
 def render(groups: Groups, page: Page) -> str:
     """The page as text."""
     everyone = [run for runs in groups.values() for run in runs]
-    return (
-        environment(__package__)
-        .get_template("report.html.j2")
-        .render(
-            title=page.title,
-            page=page,
-            lead=summary(groups, page.outcomes[0], page.under),
-            tiles=tiles(groups, page.outcomes[0]),
-            seeds=max(len(runs) for runs in groups.values()),
-            labels=coloured(groups),
-            figures=curves(page.panels, groups, "panel"),
-            outcome=table(groups, page.outcomes),
-            every_run=seeds_table(groups, page.outcomes),
-            sample_sets=_samples(groups, page.sample_sets),
-            specs=[(label, runs[0].info.spec.strip()) for label, runs in groups.items()],
-            timings=[(label, _mean_seconds(runs)) for label, runs in groups.items()],
-            common={field: common(everyone, field) for field in ("settings", "versions", "machine")},
-        )
+    template = page.template or environment(__package__).get_template("report.html.j2")
+    return template.render(
+        {
+            **page.facts,
+            "title": page.title,
+            "command": page.command,
+            "lead": summary(groups, page.outcomes[0], page.under),
+            "tiles": tiles(groups, page.outcomes[0]),
+            "seeds": max(len(runs) for runs in groups.values()),
+            "labels": coloured(groups),
+            "figures": curves(page.panels, groups, "panel"),
+            "outcome": table(groups, page.outcomes),
+            "every_run": seeds_table(groups, page.outcomes),
+            "sample_sets": _samples(groups, page.sample_sets),
+            "specs": [(label, runs[0].info.spec.strip()) for label, runs in groups.items()],
+            "timings": [(label, _mean_seconds(runs)) for label, runs in groups.items()],
+            "common": {name: common(everyone, name) for name in ("settings", "versions", "machine")},
+        }
     )
 
 

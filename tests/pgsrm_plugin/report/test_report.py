@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,16 +11,15 @@ import pytest
 from pgsrm_plugin import DataError
 from pgsrm_plugin.report import Page, Panel, RunInfo, read_run, write_info, write_report
 from pgsrm_plugin.report.stats import Interval, along, difference, interval, seconds
+from pgsrm_plugin.report.templates import environment
 
 pytest.importorskip("plotly")
 
 ACCURACY = Panel("val/train/accuracy", "accuracy on training prompts", percent=True)
 PAGE = Page(
     title="Colours <b>",
-    intro="What was done.",
     outcomes=[ACCURACY],
     panels=[ACCURACY, Panel("train/kl", "KL"), Panel("never/logged", "nothing")],
-    sections=[("The prompts", "75 & 15")],
     sample_sets=[("val/train", "training prompts")],
     command="make demo",
 )
@@ -134,6 +134,18 @@ def test_what_models_wrote_is_escaped(tmp_path):
     assert "Colours &lt;b&gt;" in text
 
 
+def test_a_template_says_what_was_done_and_what_it_is_given_is_escaped(runs, tmp_path):
+    template = environment("pgsrm_plugin.report").from_string(
+        '{% extends "report.html.j2" %}{% block intro %}<p>What was done.</p>{% endblock %}'
+        "{% block method %}<h2>Prompts</h2>{{ prompts }}{% endblock %}"
+    )
+    page = replace(PAGE, template=template, facts={"prompts": "75 & 15", "title": "no title"})
+    text = write_report(runs, tmp_path / "report.html", page).read_text()
+    assert text.index("<p>What was done.</p>") < text.index("<h2>Learning curves</h2>")
+    assert text.index("<h2>Outcome</h2>") < text.index("<h2>Prompts</h2>75 &amp; 15") < text.index("<h2>Reward specs")
+    assert "no title" not in text
+
+
 def test_every_term_of_a_rollout_is_shown_raw(runs, tmp_path):
     text = write_report(runs, tmp_path / "report.html", PAGE).read_text()
     assert "<small>semantic 0.50</small>" in text
@@ -203,7 +215,7 @@ def test_an_unfinished_run_stops_the_report_and_leaves_no_file(runs, tmp_path):
     ):
         write_report([*runs[:2], short], tmp_path / "report.html", PAGE)
     with pytest.raises(DataError, match=r"PGSRM/seed0: metrics.csv has no values of 'val/x'"):
-        write_report(runs[:2], tmp_path / "report.html", Page("t", "i", [Panel("val/x", "x")], []))
+        write_report(runs[:2], tmp_path / "report.html", Page("t", [Panel("val/x", "x")], []))
     with pytest.raises(DataError, match="at least one run"):
         write_report([], tmp_path / "report.html", PAGE)
     assert not list(tmp_path.glob("*report.html*"))

@@ -12,6 +12,7 @@ from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin.report import Page, Panel, Run, write_report
 from pgsrm_plugin.report.stats import by_label, first, interval, last
 from pgsrm_plugin.report.summary import show, verdict
+from pgsrm_plugin.report.templates import environment
 
 TRAIN = Panel("val/train/accuracy", "accuracy on training prompts", "Greedy answers, all 75 prompts.", percent=True)
 HELD_OUT = Panel("val/held_out/accuracy", "accuracy on held-out prompts", "Greedy answers, 15 prompts.", percent=True)
@@ -24,7 +25,7 @@ OUTCOMES = (
 PANELS = (
     TRAIN,
     HELD_OUT,
-    Panel("val/train/semantic", "similarity on training prompts", "PGSRM's semantic term: one yardstick for both."),
+    Panel("val/train/semantic", "similarity on training prompts", "PGSRM's semantic term: the same for both."),
     Panel("train/reward", "training reward", "Two different rewards: compare the shapes, not the heights."),
     Panel("train/kl", "KL from the warm start", "Nats per response token."),
     Panel("train/entropy", "entropy", "Nats per response token."),
@@ -32,48 +33,24 @@ PANELS = (
     Panel("train/explained_variance", "explained variance of the values"),
     Panel("train/clip_fraction", "clipped share of tokens", percent=True),
 )
-INTRO = (
-    "A parent language model answered each prompt once. A child, a GPT-2 of {parameters:.1f} million parameters that a "
-    "short supervised run had left with partial knowledge, then learned by PPO from a reward alone. PGSRM rewards an "
-    "answer by its similarity to the parent's in the embedding space of all-MiniLM-L6-v2, squared; binary gives 1 for "
-    "the parent's very words and 0 otherwise. Warm start, PPO settings, prompts and seeds are the same for both."
-)
-METHOD = (
-    "Accuracy is the share of greedy answers that equal the parent's. Each run answered {episodes:,} sampled prompts "
-    "({steps} steps of {prompts}). The warm start was stopped when it sampled the right answer to a training prompt "
-    "with probability {warm_start:.2f}. Seeds change the sampling and the order of prompts; the warm start is one "
-    "checkpoint, so the intervals do not cover a different one."
-)
 
 
 def write_page(plan: RewardsPlan, runs: Sequence[Run]) -> Path:
     """Writes report.html into the demo's folder."""
-    task = colour_mixing()
     info = runs[0].info
     page = Page(
         title="Colour mixing, learned from a parent's answers",
-        intro=INTRO.format(parameters=float(info.settings["child parameters"] or 0) / 1e6),
         outcomes=OUTCOMES,
         panels=PANELS,
-        sections=[
-            (
-                "The prompts",
-                f"“{task.train_prompts[0]}” and so on: 10 colours, 90 ordered pairs. "
-                f"{len(task.train_prompts)} prompts are trained on, {len(task.held_out_prompts)} are held out. "
-                f"{task.held_out_kind} The tokenizer was trained on these words; the instruction is one token.",
-            ),
-            (
-                "How it was measured",
-                METHOD.format(
-                    episodes=info.episodes,
-                    steps=plan.steps,
-                    prompts=plan.prompts_per_step,
-                    warm_start=plan.warm_start,
-                ),
-            ),
-        ],
         sample_sets=[("val/held_out", "held-out prompts"), ("val/train", "training prompts")],
         command=_command(plan),
+        template=environment(__package__).get_template("two_rewards.html.j2"),
+        facts={
+            "plan": plan,
+            "task": colour_mixing(),
+            "episodes": info.episodes,
+            "parameters": float(info.settings["child parameters"] or 0),
+        },
     )
     return write_report(runs, plan.out / "report.html", page)
 

@@ -77,6 +77,8 @@ def test_the_page_is_whole_and_tells_no_secrets(out):
     assert str(out) not in page
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", body)
     assert "With one seed nothing can be said" in body
+    assert "Each run answered 64 sampled prompts (4 steps of 16)." in body
+    assert re.search(r"a GPT-2 of 0\.\d million parameters", body)
 
 
 def test_a_failing_run_stops_the_demo_without_a_page(tmp_path):

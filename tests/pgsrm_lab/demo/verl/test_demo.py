@@ -22,6 +22,7 @@ from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.report import read_run
+from pgsrm_plugin.report.templates import environment
 
 
 def log_line(step: int, **data) -> str:
@@ -173,6 +174,14 @@ def test_verls_prompts_are_the_tokens_that_lightning_sees(tmp_path):
     prompt = task.train_prompts[0]
     chat = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], add_generation_prompt=True)
     assert list(chat["input_ids"] if hasattr(chat, "keys") else chat) == tokenizer(prompt)["input_ids"]
+
+
+def test_the_pages_sentences_have_the_plans_numbers(tmp_path):
+    template = environment("pgsrm_lab.demo.verl").get_template("two_trainers.html.j2")
+    context = template.new_context({"plan": TrainersPlan(tmp_path), "task": colour_mixing()})
+    text = "".join(template.blocks["method"](context))
+    assert "a run answered 14,400 prompts" in text
+    assert "larger by the factor 1.07" in text  # the root of 8 / 7
 
 
 @pytest.mark.slow
