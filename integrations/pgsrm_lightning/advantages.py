@@ -66,18 +66,31 @@ def moments(values: Tensor, mask: Tensor, total: Total = alone) -> tuple[Tensor,
     return mean, total(masked_sum((values - mean) ** 2, mask)) / count
 
 
-def whiten(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
-    r""":math:`(x - \mu) / (\sigma + 10^{-8})` over the entries that count (population :math:`\sigma`); 0 elsewhere.
+def whiten(values: Tensor, mask: Tensor, spread: Tensor, total: Total = alone) -> Tensor:
+    r""":math:`(x - \mu) / d` over the entries that count; 0 elsewhere, and everywhere if :math:`\sigma \le 10^{-6}`.
 
-    Where :math:`\sigma \le 10^{-6}` there is nothing to tell apart and all are 0.
+    :math:`d` is the deviation :math:`\sigma` (the population's) where it has to do with the rewards' own, ``spread``.
+    What is left where the critic explains the rewards is noise, of the KL penalty for instance, and so is what is left
+    where all rewards are equal; divided by its own deviation it would become a step of full size. So
 
-    >>> whiten(torch.tensor([1.0, 3.0, 99.0]), torch.tensor([True, True, False]))
+    .. math:: d = \max(\sigma, s / 100) \text{ where } s > \sigma / 100 \text{ and } s > 10^{-6}, \quad
+              d = \max(\sigma, 1) \text{ where the rewards are (almost) equal}
+
+    with :math:`s` the ``spread``: noise keeps its size, in units of the rewards or of a hundredth of their deviation.
+
+    Args:
+        spread: deviation of the rewards over the rows of all processes, a scalar.
+
+    >>> whiten(torch.tensor([1.0, 3.0, 99.0]), torch.tensor([True, True, False]), spread=torch.tensor(1.0))
     tensor([-1.,  1.,  0.])
+    >>> whiten(torch.tensor([-0.0001, 0.0001]), torch.tensor([True, True]), spread=torch.tensor(0.0))
+    tensor([-1.0000e-04,  1.0000e-04])
     """
     mean, variance = moments(values, mask, total)
-    std = variance.sqrt()
-    scale = torch.where(std > 1e-6, 1.0 / (std + 1e-8), 0.0)
-    return torch.where(mask.bool(), (values - mean) * scale, 0.0)
+    std, spread = variance.sqrt(), spread.to(values)
+    varied = spread > torch.clamp(std / 100, min=1e-6)
+    divisor = torch.maximum(std, torch.where(varied, spread / 100, 1.0))
+    return torch.where(mask.bool() & (std > 1e-6), (values - mean) / divisor, 0.0)
 
 
 def group_rows(groups: Sequence[Hashable], scored_B: Tensor) -> list[Tensor]:

@@ -19,6 +19,11 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The widest floating-point type of a device: float64, but on MPS, which has none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def total(value: Tensor) -> Tensor:
     """The sum of a tensor over all processes."""
     if world_size() == 1:

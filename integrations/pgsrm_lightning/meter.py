@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pgsrm_lightning.distributed import total
+from pgsrm_lightning.distributed import total, widest
 
 
 class Meter:
@@ -17,7 +17,7 @@ class Meter:
     def __init__(self, device: torch.device) -> None:
         self._sums: dict[str, Tensor] = {}
         self.device = device
-        self.dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self.dtype = widest(device)
 
     @property
     def names(self) -> list[str]:

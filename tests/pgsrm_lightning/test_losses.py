@@ -128,13 +128,13 @@ def test_gae_with_lambda_one_is_the_reward_to_come_less_the_value():
 
 
 def test_whitening_uses_only_what_counts():
-    got = advantages.whiten(tensor([[1.0, 2.0, 3.0, 50.0]]), tensor([[True, True, True, False]]))
+    got = advantages.whiten(tensor([[1.0, 2.0, 3.0, 50.0]]), tensor([[True, True, True, False]]), spread=tensor(1.0))
     step = math.sqrt(1.5)
     assert_close(got, tensor([[-step, 0.0, step, 0.0]]))
 
 
 def test_whitening_of_equal_advantages_is_zero():
-    assert advantages.whiten(torch.full((1, 3), 0.3), TRUE).tolist() == [[0.0, 0.0, 0.0]]
+    assert advantages.whiten(torch.full((1, 3), 0.3), TRUE, spread=tensor(1.0)).tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_group_advantages():

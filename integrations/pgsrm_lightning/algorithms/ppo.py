@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from pgsrm_lightning.advantages import gae, token_rewards, whiten
+from pgsrm_lightning.advantages import gae, moments, token_rewards, whiten
 from pgsrm_lightning.algorithms.base import ClippedAlgorithm, ClippedConfig, CriticConfig
 from pgsrm_lightning.config import bounded
-from pgsrm_lightning.distributed import total
+from pgsrm_lightning.distributed import total, widest
 from pgsrm_lightning.losses import clipped_value_loss
 
 if TYPE_CHECKING:
@@ -52,12 +52,14 @@ class PPO(ClippedAlgorithm[PPOConfig]):
     logged = ("train/policy_loss", "train/value_loss", "train/clip_fraction")
 
     def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
-        """GAE over token rewards with the KL penalty; the advantages are whitened over all processes' tokens."""
+        """GAE over token rewards with the KL penalty, whitened over all processes' tokens as far as rewards vary."""
         e = experience
         scores_B = output.total_B.to(e.logprobs_BT)
         rewards_BT = token_rewards(scores_B, e.logprobs_BT, e.ref_logprobs_BT, e.mask_BT, kl_coef)
         advantages_BT, returns_BT = gae(rewards_BT, e.values_BT, e.mask_BT, self.config.gamma, self.config.gae_lambda)
-        return e.with_targets(whiten(advantages_BT, e.mask_BT, total), returns_BT)
+        device = e.mask_BT.device
+        _, variance = moments(output.total_B.to(device, widest(device)), output.scored_B.to(device), total)
+        return e.with_targets(whiten(advantages_BT, e.mask_BT, variance.sqrt(), total), returns_BT)
 
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + value_coef * value - entropy_coef * entropy."""
