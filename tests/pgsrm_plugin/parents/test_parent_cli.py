@@ -22,10 +22,10 @@ from pgsrm_plugin.cli import main
 from pgsrm_plugin.cli.parent.options import EngineOptions
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.asking.plan import make_plan
-from pgsrm_plugin.parents.asking.prompts import PromptRow
-from pgsrm_plugin.parents.asking.runs import keep_run, load_runs
 from pgsrm_plugin.parents.export.references import settings_id, settings_in
+from pgsrm_plugin.parents.generation.plan import make_plan
+from pgsrm_plugin.parents.generation.prompts import PromptRow
+from pgsrm_plugin.parents.generation.runs import keep_run, load_runs
 from pgsrm_plugin.parents.review.agreement import NAME
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -413,7 +413,7 @@ def test_a_dry_run_shows_what_a_models_template_refuses(monkeypatch):
         def apply_chat_template(self, *_, **__):
             raise ValueError("roles must alternate")
 
-    monkeypatch.setattr("pgsrm_plugin.parents.asking.plan.load_tokenizer", lambda config: Refusing())
+    monkeypatch.setattr("pgsrm_plugin.parents.generation.plan.load_tokenizer", lambda config: Refusing())
     plan = make_plan([PromptRow("12345678")], 1, replace(CONFIG, engine="hf"), None)
     assert plan.rendered == ("[cannot be rendered, so this call will fail: ValueError: roles must alternate]",)
     assert (plan.calls, plan.prompt_tokens) == (1, 4 + 2)

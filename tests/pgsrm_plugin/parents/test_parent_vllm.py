@@ -8,8 +8,8 @@ import pytest
 
 from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.asking.generate import generate
 from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.parents.generation.generate import generate
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request, Sampling
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -62,9 +62,9 @@ def test_a_real_vllm_fills_a_store(engine, tmp_path):
     with_sampling(engine, Sampling(max_tokens=8))
     asked = [Request(prompt) for prompt in PAIRS] + [Request("red " * 40)]
     with ParentStore.open(tmp_path, create=True) as store:
-        tally = generate(asked, engine, store)
+        counts = generate(asked, engine, store)
         # vLLM refuses the whole batch over the prompt that is too long.
-        assert tally.by_status == {"ok": 3, "failed": 1}
+        assert counts.by_status == {"ok": 3, "failed": 1}
         assert {one.prompt: one.reference for one in store if one.ok} == PAIRS
         (failed,) = [one for one in store if not one.ok]
         (one,) = [one for one in store if one.prompt == "mix red and blue"]
