@@ -18,7 +18,6 @@ import pytest
 from parent_answers import CONFIG, answer
 from parent_server import Behaviour, ParentServer, expected
 
-from pgsrm_plugin.cli import main
 from pgsrm_plugin.cli.parent.options import EngineOptions
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import SpecError
@@ -36,19 +35,6 @@ SECRET = "sk-do-not-write-me-anywhere-0123456789"
 def server():
     with ParentServer(Behaviour(retry_after="0.01")) as running:
         yield running
-
-
-@pytest.fixture
-def pgsrm(capsys):
-    """Runs a command in this process; returns its status and what it wrote."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        written = capsys.readouterr()
-        return caught.value.code, written.out, written.err
-
-    return run
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from parent_server import Behaviour, ParentServer, expected
+from taught import write_taught
 
 from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, StoreError
@@ -328,16 +329,7 @@ PAIRS = {"mix red and blue": "purple", "mix red and yellow": "orange", "mix blue
 def taught(tmp_path_factory) -> Path:
     """A tiny GPT-2 that has learned three answers by heart."""
     torch.set_num_threads(1)
-    prompts, answers = list(PAIRS), list(PAIRS.values())
-    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
-    model = models.new_model(tokenizer, models.Size(2, 32), seed=0)
-    data = models.encode_pairs(tokenizer, prompts, answers)
-    models.train_supervised(
-        model, data, lr=3e-3, until=lambda: models.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9
-    )
-    folder = tmp_path_factory.mktemp("parent")
-    models.save(model, tokenizer, folder)
-    return folder
+    return write_taught(tmp_path_factory.mktemp("parent"), PAIRS, width=32)
 
 
 @pytest.fixture(scope="module")
