@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.terms.base import Needs, Term
+from pgsrm_plugin.text.words import spaced
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class Bleu(Term):
     """Sentence BLEU against all references (sacrebleu, exponential smoothing), over 100.
 
-    With effective order: a text shorter than four words is judged by the n-grams that it has.
+    With effective order: a text shorter than four words is judged by the n-grams that it has. Of scripts without spaces
+    (Chinese, Thai ...) each character is a word, as with sacrebleu's ``tokenize=zh``.
     """
 
     kind: Literal["bleu"] = "bleu"
@@ -30,7 +32,12 @@ class Bleu(Term):
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in [0, 1]."""
         bleu = _bleu(self.lowercase)
-        return [min(1.0, bleu.sentence_score(row.response.text, list(row.targets)).score / 100) for row in rows]
+        return [_score(bleu, row) for row in rows]
+
+
+def _score(bleu: BLEU, row: Row) -> float:
+    score = bleu.sentence_score(spaced(row.response.text), list(map(spaced, row.targets))).score
+    return min(1.0, float(score) / 100)
 
 
 @functools.cache

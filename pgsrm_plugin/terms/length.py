@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from pgsrm_plugin.terms.base import Needs, Term
+from pgsrm_plugin.text.words import count_words
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row
@@ -19,7 +20,8 @@ class Length(Term):
 
     With length :math:`n`, absolute: 1 within [min, max], :math:`n/\min` below, :math:`\max(0, 2 - n/\max)` above.
     Relative to a reference of length :math:`m`: :math:`e^{-|\ln(n/m)|} = \min(n/m, m/n)`, the best over the references
-    (Semantic GRPO's code). Characters and words are counted before ``text.max_chars`` cuts, tokens after it.
+    (Semantic GRPO's code). Characters and words are counted before ``text.max_chars`` cuts, tokens
+    after it. A word stands between white space; of scripts without spaces (Chinese, Thai ...) each character is one.
     """
 
     kind: Literal["length"] = "length"
@@ -60,7 +62,7 @@ class Length(Term):
     def _measure(self, texts: Sequence[str], encoder: Embedder) -> list[int]:
         if self.unit == "tokens":
             return encoder.token_counts(texts)
-        return [len(text.split()) if self.unit == "words" else len(text) for text in texts]
+        return [count_words(text) if self.unit == "words" else len(text) for text in texts]
 
     def _absolute(self, length: int) -> float:
         if self.min is not None and length < self.min:

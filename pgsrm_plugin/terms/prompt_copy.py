@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from pgsrm_plugin.terms.base import Term
-from pgsrm_plugin.terms.ngrams import word_ngrams
+from pgsrm_plugin.text.words import word_ngrams
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from pgsrm_plugin.terms.base import Needs, Term
-from pgsrm_plugin.terms.ngrams import word_ngrams
 from pgsrm_plugin.terms.pairs import Pair, best_over_references
+from pgsrm_plugin.text.words import words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -49,7 +49,7 @@ class _Words:
         self._limit = limit
 
     def tokenize(self, text: str) -> list[str]:
-        return [word for (word,) in word_ngrams(text, 1) if word[0].isalnum()][: self._limit]
+        return words(text)[: self._limit]
 
 
 @functools.lru_cache(maxsize=16)
