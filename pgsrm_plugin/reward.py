@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,13 @@ from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableErr
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
+from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText
 from pgsrm_plugin.validate import check_samples, row_label
+
+_MANY = 3
+"""Responses, of which what they have in common is no chance."""
+_logger = logging.getLogger(__name__)
 
 
 class SemanticReward:
@@ -59,6 +65,7 @@ class SemanticReward:
         self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
         needs = {name: term.needs() for name, term in spec.terms.items()}
         self._embeds = any(need.encoder for need in needs.values())
+        self._said: set[str] = set()
         self._texts = {text: name for name, need in needs.items() for text in need.texts}
 
     @classmethod
@@ -86,6 +93,8 @@ class SemanticReward:
         started = time.perf_counter()
         samples = list(samples)
         batch = check_samples(samples, self.spec, label)
+        if len(samples) >= _MANY:
+            self._say_hints(batch.rows)
         embedder = BatchEmbedder(self._cached if self._embeds else None, [*batch.texts(), *self._texts])
         self._check_references(batch, embedder, label)
         unscorable = torch.tensor(
@@ -117,6 +126,12 @@ class SemanticReward:
         if not bool(torch.isfinite(total_B).all()):
             raise ScorerError("a total that is not finite came out; lower the weights")
         return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats)
+
+    def _say_hints(self, rows: Sequence[Row]) -> None:
+        for kind, sentence in hints(rows, self.spec.text):
+            if kind not in self._said:
+                self._said.add(kind)
+                _logger.warning(sentence)
 
     def worst(self, name: str) -> float:
         """The value of a term that lowers the reward most (by its nature, where its weight is 0)."""

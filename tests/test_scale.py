@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from script_files import load_script
 from transformers import AutoConfig, AutoModel
 
 from pgsrm_plugin.encoders.hf.sharded import layers_of
@@ -14,7 +15,15 @@ from pgsrm_plugin.encoders.hf.sharded import layers_of
 ROOT = Path(__file__).parents[1]
 
 
-scale = load_script("scale")
+def _load():
+    spec = importlib.util.spec_from_file_location("scale", ROOT / "scripts" / "scale.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["scale"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+scale = _load()
 
 
 @pytest.mark.parametrize("net", scale.NETWORKS, ids=lambda net: net.name)

@@ -2,49 +2,78 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.section import TagName
 from pgsrm_plugin.terms.base import Needs, Pattern, Term
+from pgsrm_plugin.text import Step, one_or_more
 from pgsrm_plugin.text.clean import normalise_space
-from pgsrm_plugin.text.extract import inside_tag, parse_number
+from pgsrm_plugin.text.formula import same_formula
+from pgsrm_plugin.text.quantity import fold, parse_quantity
+from pgsrm_plugin.text.steps import find_answer
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row
 
 
 class Correctness(Term):
-    """1 if the answer extracted from the response equals the ground truth, else 0.
+    r"""1 if the answer extracted from the response equals the ground truth, else 0.
 
-    The answer is looked for in the response without its thinking. ``tag`` and ``regex`` take the last find. ``choice``
-    takes the letter that stands alone, else the one mentioned in a clause that begins with "answer", else the only one
-    mentioned. What leaves several open is wrong: listing all of them must not pay. Numbers are compared exactly.
+    The answer is looked for in the response without its thinking, by one step or several in order: ``[tag, choice]`` is
+    the letter inside the tag. ``tag``, ``boxed``, ``json`` and ``regex`` take the last find. ``number`` takes the
+    number in the box, else the first after the last "####" or "the answer is", else the last. ``choice`` takes the
+    letter that stands alone, else the first of the clause that begins with "answer" (in 20 languages), else the only
+    one mentioned; what leaves several open is wrong: listing all of them must not pay. Numbers are compared exactly, as
+    people write them: $1,000.50, 12 %, 1 1/2, \frac{1}{2}; percent signs and units as
+    :class:`pgsrm_plugin.text.quantity.Quantity` says. Formulas are compared by math-verify.
     """
 
     kind: Literal["correctness"] = "correctness"
-    extract: Literal["tag", "regex", "choice", "whole"] = Field(
-        "tag", description="tag: inside <tag>; regex: first group; choice: a letter such as 'B' or '(B)'; whole: all"
+    extract: Annotated[
+        tuple[Step, ...], BeforeValidator(one_or_more, json_schema_input_type=Step | tuple[Step, ...])
+    ] = Field(
+        ("tag",),
+        min_length=1,
+        max_length=4,
+        description="one step, or several in order. tag: inside <tag>; boxed: inside \\boxed{}; json: the value of "
+        "`key`; regex: first group; number: the number that it ends in; choice: a letter such as 'B' or '(B)'; "
+        "whole: all",
     )
     tag: TagName = "answer"
+    unclosed: bool = Field(
+        False, description="for tag: one that is never closed runs to the end (a stop string took it)"
+    )
+    key: str = Field("answer", min_length=1, description="for json: the key whose value is the answer")
     pattern: Pattern = Field(None, description="for regex; its first group is the answer")
     choices: str = Field("ABCDE", pattern=r"^[A-Z]{2,26}$", description="for choice: the letters there are")
-    compare: Literal["text", "number"] = Field("text", description="text ignores case and white space")
+    compare: Literal["text", "number", "math"] | None = Field(
+        None,
+        description="text ignores case and white space; math: as text, as number, or as a formula (LaTeX); by default "
+        "number after the step number, math after boxed, else text",
+    )
     verdict: ClassVar = 2
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.extract == "regex") != (self.pattern is not None):
+        if ("regex" in self.extract) != (self.pattern is not None):
             raise ValueError("pattern belongs to extract: regex, and is required there")
         if self.pattern is not None and re.compile(self.pattern).groups < 1:
             raise ValueError("pattern needs a group, e.g. 'The answer is (.*)'")
+        for step in ("choice", "number"):
+            if step in self.extract[:-1]:
+                raise ValueError(f"{step} finds the answer itself, so it must be the last step")
         return self
+
+    @property
+    def comparison(self) -> str:
+        """How the answer is compared: as said, or as the last step suggests."""
+        return self.compare or {"number": "number", "boxed": "math"}.get(self.extract[-1], "text")
 
     def needs(self) -> Needs:
         """The ground truth."""
@@ -52,10 +81,13 @@ class Correctness(Term):
 
     def check_row(self, row: Row, name: str) -> None:
         """Refuses a ground truth that is no number, or none of the letters, where such are compared."""
-        truth = row.ground_truth or ""
-        if self.compare == "number" and parse_number(truth) is None:
-            raise DataError(f"field 'ground_truth': {truth[:40]!r} is no number, and term {name!r} compares numbers")
-        if self.extract == "choice" and truth.strip().upper() not in set(self.choices):
+        truth = row.ground_truth
+        if self.comparison == "number" and parse_quantity(truth) is None:
+            raise DataError(
+                f"field 'ground_truth': {truth[:40]!r} is no number, and term {name!r} compares numbers "
+                "(compare: math reads formulas too)"
+            )
+        if self.extract[-1] == "choice" and truth.strip().upper() not in set(self.choices):
             raise DataError(
                 f"field 'ground_truth': {truth[:40]!r} is not one of the letters {self.choices} of term {name!r}"
             )
@@ -65,53 +97,28 @@ class Correctness(Term):
         return [float(self._correct(row)) for row in rows]
 
     def _correct(self, row: Row) -> bool:
-        answer, truth = self._answer(row), row.ground_truth or ""
+        answer = find_answer(
+            row.visible,
+            self.extract,
+            tag=self.tag,
+            key=self.key,
+            pattern=self.pattern or "",
+            choices=self.choices,
+            open_end=self.unclosed,
+            whole_numbers=self.comparison == "number" and self.extract[-1] == "regex",
+        )
         if answer is None:
             return False
-        if self.compare == "number":
-            number = parse_number(answer)
-            return number is not None and number == parse_number(truth)
-        return normalise_space(answer).casefold() == normalise_space(truth).casefold()
-
-    def _answer(self, row: Row) -> str | None:
-        text = row.visible
-        if self.extract == "tag":
-            return inside_tag(text, self.tag)
-        if self.extract == "choice":
-            return _letters(self.choices).find(normalise_space(text))
-        if self.extract == "whole":
-            return text
-        assert self.pattern is not None
-        found = [match.group(1) for match in re.finditer(self.pattern, text)]
-        return found[-1] if found else None
+        if self.comparison == "text":
+            return _form(answer) == _form(row.ground_truth)
+        if self.comparison == "math" and _form(fold(answer)) == _form(fold(row.ground_truth)):
+            return True
+        number, truth = parse_quantity(answer), parse_quantity(row.ground_truth)
+        if number is not None and truth is not None:
+            return number.equals(truth)
+        is_formula = self.comparison == "math" or "\\" in answer or "^" in answer
+        return is_formula and bool(answer.strip()) and same_formula(answer, row.ground_truth)
 
 
-_CLAUSE = re.compile(r"\banswer\b([^.;!?]*)", re.IGNORECASE)
-
-
-class _Letters(NamedTuple):
-    """How the letters of a choice are written: alone, or mentioned in a sentence."""
-
-    alone: re.Pattern[str]
-    mentioned: re.Pattern[str]
-
-    def find(self, text: str) -> str | None:
-        if alone := self.alone.fullmatch(text):
-            return alone.group(1).upper()
-        letters = {letter for clause in _CLAUSE.findall(text) for letter in self._named(clause)}
-        letters = letters or self._named(text)
-        return letters.pop() if len(letters) == 1 else None
-
-    def _named(self, text: str) -> set[str]:
-        return {(bracketed or bare).upper() for bracketed, bare in self.mentioned.findall(text)}
-
-
-@functools.lru_cache(maxsize=64)
-def _letters(choices: str) -> _Letters:
-    small = choices.lower()
-    # "A" before a small word is the article, unless that word could follow a choice.
-    article = r"(?! (?!(?:is|and|or|because|since|as|for)\b)[a-z])" if "A" in choices else ""
-    return _Letters(
-        re.compile(rf"\(?([{choices}{small}])[).:]{{0,2}}"),
-        re.compile(rf"(?<![\w'])(?:\(([{choices}{small}])\)|([{choices}])(?![\w'])(?:(?<!A)|{article}))"),
-    )
+def _form(text: str) -> str:
+    return normalise_space(text).casefold()

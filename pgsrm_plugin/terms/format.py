@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +10,7 @@ from typing_extensions import Self
 
 from pgsrm_plugin.section import TagName
 from pgsrm_plugin.terms.base import Pattern, Term
+from pgsrm_plugin.text.patterns import matches_whole
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row
@@ -44,7 +44,7 @@ class Format(Term):
 
     def _fits(self, row: Row) -> bool:
         if self.pattern is not None:
-            return re.compile(self.pattern, re.DOTALL).fullmatch(row.raw.strip()) is not None
+            return matches_whole(self.pattern, row.raw.strip())
         return self._is_tags(row.visible) or self._is_tags(row.raw)
 
     def _is_tags(self, text: str) -> bool:

@@ -9,7 +9,8 @@ import torch
 
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.clean import clean, has_content, prompt_text
-from pgsrm_plugin.text.extract import inside_tag, strip_thinking
+from pgsrm_plugin.text.steps import find_answer
+from pgsrm_plugin.text.thinking import strip_thinking
 from pgsrm_plugin.types import RewardSample, Row, ScoredText
 
 _Key = tuple[str, str, tuple[str, ...], str]
@@ -56,9 +57,9 @@ def prepare(raw: str, spec: TextSpec) -> ScoredText:
 
 
 def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
-    """A reference in the form in which responses are scored; one without the answer tag is taken whole."""
+    """A reference in the form in which responses are scored; one without the answer's tag or box is taken whole."""
     text = _visible(clean(raw, spec), spec)
-    answer = None if spec.answer_tag is None else inside_tag(text, spec.answer_tag)
+    answer = _answer(text, spec)
     return _bounded(text if answer is None else answer, spec)
 
 
@@ -79,8 +80,14 @@ def _visible(text: str, spec: TextSpec) -> str:
 
 
 def _scored(visible: str, spec: TextSpec) -> ScoredText:
-    answer = visible if spec.answer_tag is None else inside_tag(visible, spec.answer_tag)
-    return ScoredText("", "", "no answer tag", False) if answer is None else _bounded(answer, spec)
+    answer = _answer(visible, spec)
+    if answer is None:
+        return ScoredText("", "", "no answer" if spec.extract else "no answer tag", False)
+    return _bounded(answer, spec)
+
+
+def _answer(text: str, spec: TextSpec) -> str | None:
+    return find_answer(text, spec.steps, tag=spec.answer_tag or "", key=spec.answer_key, open_end=spec.unclosed)
 
 
 def _bounded(text: str, spec: TextSpec) -> ScoredText:

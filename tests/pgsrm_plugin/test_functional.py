@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-import pgsrm_plugin.functional
-import pgsrm_plugin.terms.ngrams
-import pgsrm_plugin.text.extract
 from pgsrm_plugin import functional
+from pgsrm_plugin.text import choice, formula, patterns, picks, quantity, steps, thinking, words
 
 
-@pytest.mark.parametrize("module", [pgsrm_plugin.functional, pgsrm_plugin.text.extract, pgsrm_plugin.terms.ngrams])
+@pytest.mark.parametrize("module", [functional, choice, formula, patterns, picks, quantity, steps, thinking, words])
 def test_docstring_examples(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

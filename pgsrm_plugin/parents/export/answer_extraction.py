@@ -6,18 +6,17 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from pgsrm_plugin.errors import SpecError, did_you_mean
 from pgsrm_plugin.text.clean import has_content
-from pgsrm_plugin.text.extract import inside_tag, strip_thinking
+from pgsrm_plugin.text.picks import as_text, inside_tag, json_objects
+from pgsrm_plugin.text.thinking import strip_thinking
 
 MAX_CHARS = 20_000
 """A rule looks at the last so many characters of an answer: the time that a pattern takes has a bound."""
-THINKING = ("think", "thinking")
 KINDS = ("json", "tag", "regex")
-_ATTEMPTS = 200
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 Extractor = Callable[[str], str | None]
@@ -47,7 +46,7 @@ def build_extractor(rule: str | None) -> Extractor:
             f"extract: {rule!r} is no rule{nearest} (json:KEY, tag:NAME or regex:PATTERN; leave it out for the whole)"
         )
     find = {"json": _json_rule, "tag": _tag_rule, "regex": _regex_rule}[kind](argument)
-    return lambda answer: _filled(find(strip_thinking(answer, THINKING)[-MAX_CHARS:]))
+    return lambda answer: _filled(find(strip_thinking(answer)[-MAX_CHARS:]))
 
 
 def _filled(text: str | None) -> str | None:
@@ -68,35 +67,13 @@ def _json_rule(key: str) -> Extractor:
     )
 
     def find(text: str) -> str | None:
-        values = [value for found in _objects(text) if (value := _as_text(found.get(key))) is not None]
+        values = [value for found in json_objects(text) if (value := as_text(found.get(key))) is not None]
         if values:
             return values[-1]
         matches = list(loose.finditer(text))
         return _loose_value(matches[-1]) if matches else None
 
     return find
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects that stand in a text, in order, an outer one without those inside it."""
-    decoder, position = json.JSONDecoder(strict=False), 0
-    for _ in range(_ATTEMPTS):
-        position = text.find("{", position)
-        if position < 0:
-            return
-        try:
-            found, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            position += 1
-        else:
-            yield found
-
-
-def _as_text(value: object) -> str | None:
-    """Text as it is, numbers and truth values as JSON writes them; nothing else is an answer."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
 
 
 def _loose_value(match: re.Match[str]) -> str | None:

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001
 """Checks of a parent's answers, and how much the samples of a prompt agree."""
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What part of a response is scored."""
 
 import time
-from fractions import Fraction
 
 import pytest
 
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare, prepare_reference
-from pgsrm_plugin.text.clean import clean, prompt_text
-from pgsrm_plugin.text.extract import inside_tag, parse_number, strip_thinking
+from pgsrm_plugin.text.clean import clean, normalise_space, prompt_text
+from pgsrm_plugin.text.picks import inside_tag
+from pgsrm_plugin.text.thinking import strip_thinking
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,64 @@ from pgsrm_plugin.text.extract import inside_tag, parse_number, strip_thinking
 )
 def test_strip_thinking(raw, kept):
     assert strip_thinking(raw, ("think", "thinking")) == kept
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "[THINK]is it A?[/THINK]orange",
+        "◁think▷hm◁/think▷orange",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>orange",
+        "<|begin_of_thought|>hm<|end_of_thought|>orange",
+        "<seed:think>hm</seed:think>orange",
+        "<think >hm</think >orange",
+        "hm[/THINK]orange",
+        "orange[THINK]hm",
+    ],
+)
+def test_thinking_of_known_models_goes_by_default(raw):
+    assert prepare(raw, TextSpec()).text == "orange"
+
+
+def test_thinking_in_marks_of_ones_own():
+    spec = TextSpec(thinking_tags=["reasoning", ["<<", ">>"]])
+    assert prepare("<reasoning>a</reasoning><<b>>orange", spec).text == "orange"
+    assert prepare("<think>a</think>orange", spec).text == "<think>a</think>orange"
+    with pytest.raises(ValueError, match="give the pair"):
+        TextSpec(thinking_tags=["[THINK]"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "raw", "text", "unscorable"),
+    [
+        ({"extract": "boxed"}, "so \\boxed{\\frac{1}{2}}", "\\frac{1}{2}", None),
+        ({"extract": "boxed"}, "so 1/2", "", "no answer"),
+        ({"extract": "json"}, '{"answer": "red"}', "red", None),
+        ({"extract": "json", "answer_key": "colour"}, '{"answer": "red", "colour": "blue"}', "blue", None),
+        ({"answer_tag": "answer", "extract": "boxed"}, "\\boxed{1} <answer>\\boxed{2}</answer>", "2", None),
+        ({"answer_tag": "answer", "unclosed": True}, "<answer>Paris", "Paris", None),
+        ({"answer_tag": "answer", "unclosed": True}, "<answer>Rome</answer><answer>Paris", "Paris", None),
+        ({"answer_tag": "answer"}, "<answer>Paris", "", "no answer tag"),
+    ],
+)
+def test_where_the_scored_text_stands(settings, raw, text, unscorable):
+    scored = prepare(raw, TextSpec(**settings))
+    assert (scored.text, scored.unscorable) == (text, unscorable)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"unclosed": True}, "belongs to answer_tag"), ({"answer_tag": "boxed"}, "write extract: boxed")],
+)
+def test_settings_that_say_nothing_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TextSpec(**settings)
+
+
+def test_joiners_stay_where_they_shape_letters():
+    assert clean("می\u200cخواهم", TextSpec()) == "می\u200cخواهم"
+    assert clean("or\u200cange", TextSpec()) == "orange"
+    assert normalise_space("می\u200cخواهم") == normalise_space("می خواهم")
 
 
 @pytest.mark.parametrize(
@@ -96,31 +154,6 @@ def test_blanks_and_lone_marks_are_no_answer(blank):
 @pytest.mark.parametrize("text", ["a", "7", ".", "+", "की", "\U0001f600"])
 def test_anything_visible_is_an_answer(text):
     assert prepare(text, TextSpec()).unscorable is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1,000.0", 1000),
-        ("1e3", 1000),
-        (" -5", -5),
-        ("\u22125", -5),
-        (".5", Fraction(1, 2)),
-        ("1/2", Fraction(1, 2)),
-        ("$5", 5),
-        ("12 %", 12),
-        ("10000000001", 10000000001),
-        ("3,4", None),
-        ("1_0", None),
-        ("1/0", None),
-        ("nan", None),
-        ("ten", None),
-        ("", None),
-        ("9" * 65, None),
-    ],
-)
-def test_parse_number(text, value):
-    assert parse_number(text) == value
 
 
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<answer>", "<think>a</think>", "\u200b", "\ud800", "x"])

@@ -1,0 +1,1 @@
+"""Asking a parent: prompts, plans, runs, and their progress."""

@@ -1,1 +1,0 @@
-"""Generating references with a parent: prompts, plans, runs, and their progress."""
