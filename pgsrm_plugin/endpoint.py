@@ -151,6 +151,8 @@ def _token(variable: str | None, field: str) -> SecretStr | None:
     if variable is None:
         return None
     value = os.environ.get(variable, "").strip()
+    if not value and _looks_like_a_key(variable):
+        raise SpecError(f"{field}: this looks like a key; give the name of the environment variable that holds it")
     if not value:
         raise SpecError(f"{field}: the environment variable {variable} is not set, or empty")
     if not (value.isascii() and value.isprintable()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -99,6 +100,28 @@ def quiet_trainer(tmp_path):
         return Trainer(**(settings | kwargs))
 
     return make
+
+
+class Ended(NamedTuple):
+    status: object
+    out: str
+    err: str
+
+
+@pytest.fixture
+def pgsrm(capsys, monkeypatch):
+    """Runs a command in this process; returns its exit status and what it wrote."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: object) -> Ended:
+        from pgsrm_plugin.cli import main
+
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return Ended(stopped.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from script_files import load_script
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "house.md"
@@ -22,15 +20,7 @@ DOUBLE_CLASSES: dict[tuple[str, str], str] = {}
 """Class names that a package has twice, and for what. To shrink, not to grow."""
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("house", ROOT / "scripts" / "house.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["house"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-house = _load()
+house = load_script("house")
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from script_files import load_script
 from transformers import AutoConfig, AutoModel
 
 from pgsrm_plugin.encoders.hf.sharded import layers_of
@@ -15,15 +14,7 @@ from pgsrm_plugin.encoders.hf.sharded import layers_of
 ROOT = Path(__file__).parents[1]
 
 
-def _load():
-    spec = importlib.util.spec_from_file_location("scale", ROOT / "scripts" / "scale.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scale"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-scale = _load()
+scale = load_script("scale")
 
 
 @pytest.mark.parametrize("net", scale.NETWORKS, ids=lambda net: net.name)

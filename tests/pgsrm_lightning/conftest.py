@@ -1,10 +1,3 @@
-"""Training runs in one thread: what is measured here is not speed."""
+"""Training runs in one thread."""
 
-import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    import torch
-
-    torch.set_num_threads(1)
+from one_thread import _one_thread as _one_thread

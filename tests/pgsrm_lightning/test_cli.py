@@ -155,7 +155,7 @@ def test_a_corrupt_checkpoint_is_said(config_file, tmp_path):
 
 
 def test_the_command_exits_with_2_and_no_traceback(config_file):
-    command = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()", "train", "--config", config_file()]
+    command = [sys.executable, "-m", "pgsrm_plugin.cli", "train", "--config", config_file()]
     done = subprocess.run([*command, "--model.chld=x"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("there is no setting 'model.chld'; did you mean 'model.child'?")

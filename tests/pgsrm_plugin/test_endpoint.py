@@ -111,6 +111,13 @@ def test_a_password_or_a_bad_address_is_refused_without_showing_it(address):
         assert KEY[:14] not in "".join(traceback.format_exception(caught.value))
 
 
+def test_a_key_in_the_place_of_a_variables_name_is_not_shown():
+    for build in (embed, chat):
+        with pytest.raises(SpecError, match="api_key_env: this looks like a key; give the name of the") as caught:
+            build("http://h/v1", PATH_KEY)
+        assert PATH_KEY not in str(caught.value)
+
+
 def test_a_spec_with_a_key_in_the_address_is_described_and_refused_without_it():
     given = "encoder: {kind: http, base_url: '%s://h/v1?key=abc123', model: m}\nterms: {semantic: {}}\n"
     assert "base_url=http://h/v1 model=m" in "\n".join(describe(parse_spec(given % "http")))

@@ -223,7 +223,7 @@ def with_tiny_encoder(spec: str, folder: Path) -> Path:
 
 def rehearse(recipe: Path, folder: Path, *overrides: str) -> dict:
     """The outcome of `pgsrm rehearse`, which ends what it started when its time is over."""
-    command = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()", "rehearse", str(recipe)]
+    command = [sys.executable, "-m", "pgsrm_plugin.cli", "rehearse", str(recipe)]
     files = [f"data.train_files={folder / 'train.parquet'}", f"data.val_files={folder / 'val.parquet'}"]
     run = subprocess.run(
         [*command, *files, *overrides, "--json", "out.json", "--time-limit", "600"],

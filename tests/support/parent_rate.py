@@ -20,8 +20,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgsrm_plugin.parents.asking.generate import generate
 from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.parents.generation.generate import generate
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -59,11 +59,11 @@ def measure(prompts: int, rate: float, burst: float, latency_s: float, concurren
             generate((Request(f"warm {i}") for i in range(200)), engine, store)
             before_mb, begun, cpu_s = resident_mb(), time.monotonic(), time.process_time()
             peak_mb = [before_mb]
-            tally = generate(
+            counts = generate(
                 (Request(f"prompt {i}") for i in range(prompts)),
                 engine,
                 store,
-                on_progress=lambda tally: peak_mb.append(resident_mb()) if tally.asked % 50 == 0 else None,
+                on_progress=lambda counts: peak_mb.append(resident_mb()) if counts.asked % 50 == 0 else None,
             )
             seconds = time.monotonic() - begun
             stored = store.counts()["ok"] - 200
@@ -72,8 +72,8 @@ def measure(prompts: int, rate: float, burst: float, latency_s: float, concurren
         "prompts": prompts,
         "stored": stored,
         "answered": sum(seen["answers"].values()) - 200,
-        "attempts": tally.attempts,
-        "told_to_wait": tally.attempts - prompts,
+        "attempts": counts.attempts,
+        "told_to_wait": counts.attempts - prompts,
         "seconds": round(seconds, 2),
         "rate_per_s": round(prompts / seconds, 1),
         "allowed_per_s": rate,

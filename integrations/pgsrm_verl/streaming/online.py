@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.asking.online import OnlineParent
-from pgsrm_plugin.parents.asking.prompts import read_system
 from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.export.answer_extraction import build_extractor
+from pgsrm_plugin.parents.generation.online import OnlineParent
+from pgsrm_plugin.parents.generation.prompts import read_system
 from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
 from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.types import RewardSample

@@ -11,8 +11,8 @@ import typer
 from pgsrm_plugin.cli.parent.options import GenerateOptions, Prices, takes
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.parents.asking.plan import Plan
-    from pgsrm_plugin.parents.asking.prompts import PromptRow
+    from pgsrm_plugin.parents.generation.plan import Plan
+    from pgsrm_plugin.parents.generation.prompts import PromptRow
     from pgsrm_plugin.parents.store.answers import ParentConfig
 
 
@@ -31,8 +31,8 @@ def generate(options: GenerateOptions) -> None:
 
 
 def _plan(options: GenerateOptions, config: ParentConfig) -> Plan:
-    from pgsrm_plugin.parents.asking.plan import make_plan
-    from pgsrm_plugin.parents.asking.prompts import read_prompts
+    from pgsrm_plugin.parents.generation.plan import make_plan
+    from pgsrm_plugin.parents.generation.prompts import read_prompts
     from pgsrm_plugin.parents.store.store import ParentStore
 
     rows, folder = read_prompts(options.prompts), options.folder
@@ -68,22 +68,23 @@ def _show_plan(plan: Plan, prices: Prices) -> None:
 
 def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> None:
     from pgsrm_plugin.cli.parent.running import finish, run, summarise
-    from pgsrm_plugin.parents.asking.prompts import distinct, read_prompts, requests
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows
+    from pgsrm_plugin.parents.generation.prompts import distinct, read_prompts, requests
     from pgsrm_plugin.parents.store.store import ParentStore
 
     prompts, n, limit, folder = options.prompts, options.n, options.limit, options.folder
     total = sum(1 for _ in distinct(read_prompts(prompts), limit)) * n  # every row is checked before any call
     with ParentStore.open(folder, create=True):
         keep_rows(folder, _limited(read_prompts(prompts), limit))
-    tally = run(folder, config, settings, requests(read_prompts(prompts), n, limit), total, deadline=options.deadline)
-    summarise(tally, options.prices)
+    wanted = requests(read_prompts(prompts), n, limit)
+    run_counts = run(folder, config, settings, wanted, total, deadline=options.deadline)
+    summarise(run_counts, options.prices)
     counts: Counter[str] = Counter()
     with ParentStore.open(folder, writable=False) as store:
         for request in requests(read_prompts(prompts), n, limit):
             counts[store.status(request.key(config)) or "missing"] += 1
     typer.echo(f"{counts['ok']} of {total} answers have a reference; they are in {folder}")
-    finish(folder, counts, counts["missing"], tally.stopped)
+    finish(folder, counts, counts["missing"], run_counts.stopped)
 
 
 def _limited(rows: Iterator[PromptRow], limit: int | None) -> Iterator[PromptRow]:

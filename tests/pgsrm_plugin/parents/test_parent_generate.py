@@ -16,15 +16,16 @@ from pathlib import Path
 import pytest
 import torch
 from parent_server import Behaviour, ParentServer, expected
+from taught import write_taught
 
 from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, StoreError
-from pgsrm_plugin.parents.asking import online
-from pgsrm_plugin.parents.asking.generate import generate
-from pgsrm_plugin.parents.asking.online import OnlineParent
-from pgsrm_plugin.parents.asking.progress import Limits
 from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.engines.base import BatchEngine, Completion
+from pgsrm_plugin.parents.generation import online
+from pgsrm_plugin.parents.generation.generate import generate
+from pgsrm_plugin.parents.generation.online import OnlineParent
+from pgsrm_plugin.parents.generation.progress import RunLimits
 from pgsrm_plugin.parents.store.answers import FAILURES, ParentConfig, Request, Sampling
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -58,11 +59,11 @@ def test_two_thousand_prompts_through_faults_within_bounded_memory(store, tmp_pa
     faults = ("429", "500", "garbage", "cut", "503", "empty-choices")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with ParentServer(Behaviour(faults=faults, every=10), keep_bodies=False) as server:
-        tally = generate(requests(2000), engine_of(server, retries=5), store)
-        assert tally.by_status == {"ok": 2000}
-        assert (tally.seen, tally.reused, tally.asked, tally.stopped) == (2000, 0, 2000, None)
-        assert tally.attempts == sum(server.seen.calls.values()) == 2000 + sum(server.seen.faults.values())
-        assert tally.prompt_tokens == 4000
+        counts = generate(requests(2000), engine_of(server, retries=5), store)
+        assert counts.by_status == {"ok": 2000}
+        assert (counts.seen, counts.reused, counts.asked, counts.stopped) == (2000, 0, 2000, None)
+        assert counts.attempts == sum(server.seen.calls.values()) == 2000 + sum(server.seen.faults.values())
+        assert counts.prompt_tokens == 4000
         assert set(server.seen.faults) == set(faults)
         assert set(server.seen.answers.values()) == {1}
         again = generate(requests(2000), engine_of(server), store)
@@ -85,16 +86,16 @@ def test_prompts_are_read_as_places_become_free(store):
 
     ahead = []
 
-    def watch(tally) -> None:
-        ahead.append(len(read) - tally.asked)
-        if tally.asked >= 60 and not tally.stopped:
+    def watch(counts) -> None:
+        ahead.append(len(read) - counts.asked)
+        if counts.asked >= 60 and not counts.stopped:
             os.kill(os.getpid(), signal.SIGINT)
 
     with ParentServer(Behaviour(latency_s=0.005)) as server:
-        tally = generate(endless(), engine_of(server, concurrency=5), store, on_progress=watch)
-    assert tally.stopped == "interrupted"
+        counts = generate(endless(), engine_of(server, concurrency=5), store, on_progress=watch)
+    assert counts.stopped == "interrupted"
     assert max(ahead) <= 5
-    assert len(read) == tally.asked == len(store)
+    assert len(read) == counts.asked == len(store)
 
 
 def test_provenance_is_on_every_answer(store, server):
@@ -113,8 +114,8 @@ def test_provenance_is_on_every_answer(store, server):
 
 def test_the_same_prompt_twice_is_one_call(store, server):
     asked = [Request("hello", item="a"), Request([{"role": "user", "content": "hello"}], item="b"), Request("hello")]
-    tally = generate(asked, engine_of(server), store)
-    assert (tally.seen, tally.reused, tally.asked) == (3, 2, 1)
+    counts = generate(asked, engine_of(server), store)
+    assert (counts.seen, counts.reused, counts.asked) == (3, 2, 1)
     assert server.seen.calls["hello"] == 1
 
 
@@ -129,10 +130,10 @@ def test_failures_are_recorded_and_asked_again_only_on_demand(store, server):
         "fault:400": "failed",
     }
     asked = [Request(prompt) for prompt in prompts]
-    tally = generate(asked, engine_of(server), store)
+    counts = generate(asked, engine_of(server), store)
     assert {one.prompt: one.status for one in store} == prompts
     assert all((one.reference is None) and one.error for one in store if not one.ok)
-    assert tally.by_status == {"ok": 1, "refused": 2, "empty": 1, "truncated": 1, "failed": 2}
+    assert counts.by_status == {"ok": 1, "refused": 2, "empty": 1, "truncated": 1, "failed": 2}
     assert next(one for one in store if one.status == "truncated").text.startswith("answer ")
     before = sum(server.seen.calls.values())
     assert generate(asked, engine_of(server), store).asked == 0
@@ -160,8 +161,8 @@ def test_a_refusal_keeps_its_words_under_another_extraction(store, server):
 def test_another_extraction_rule_costs_no_call(store, server):
     generate(requests(3), engine_of(server), store)
     sixth = replace(CONFIG, extract="regex:^answer (.)")
-    tally = generate(requests(3), engine_of(server, sixth), store)
-    assert (tally.asked, tally.extracted_again) == (0, 3)
+    counts = generate(requests(3), engine_of(server, sixth), store)
+    assert (counts.asked, counts.extracted_again) == (0, 3)
     none = replace(CONFIG, extract="tag:answer")
     generate(requests(1), engine_of(server, none), store)
     assert sum(server.seen.calls.values()) == 3
@@ -203,7 +204,7 @@ def test_a_useless_parent_stops_the_run_and_keeps_what_was_answered(store, serve
 def test_calls_that_all_fail_stop_the_run(store, server):
     asked = (Request(f"fault:400 {i}") for i in range(1000))
     with pytest.raises(ScorerError, match=r"[78] calls in a row failed, the last with: answered 400 .*retry-failed"):
-        generate(asked, engine_of(server, concurrency=2), store, limits=Limits(failures_in_a_row=7))
+        generate(asked, engine_of(server, concurrency=2), store, limits=RunLimits(failures_in_a_row=7))
     assert 7 <= store.counts()["failed"] <= 9
 
 
@@ -222,8 +223,8 @@ def test_a_signal_lets_the_calls_in_flight_finish(store, number):
     before = signal.getsignal(number)
     with ParentServer(Behaviour(latency_s=0.3)) as server:
         threading.Timer(0.45, os.kill, (os.getpid(), number)).start()
-        tally = generate(requests(100), engine_of(server, concurrency=3), store)
-        assert tally.stopped == "interrupted"
+        counts = generate(requests(100), engine_of(server, concurrency=3), store)
+        assert counts.stopped == "interrupted"
         assert 3 <= len(store) == sum(server.seen.answers.values()) < 30
     assert signal.getsignal(number) is before
 
@@ -231,8 +232,8 @@ def test_a_signal_lets_the_calls_in_flight_finish(store, number):
 def test_a_call_that_does_not_finish_is_given_up_after_the_drain(store, server):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     asked = [Request("fault:slow"), *requests(3)]
-    tally = generate(asked, engine_of(server), store, limits=Limits(drain_s=0.2))
-    assert tally.stopped == "interrupted"
+    counts = generate(asked, engine_of(server), store, limits=RunLimits(drain_s=0.2))
+    assert counts.stopped == "interrupted"
     assert store.counts() | {"ok": 3} == store.counts()
     assert len(store) == 3
 
@@ -247,8 +248,8 @@ def test_a_second_signal_ends_it_at_once(store, server):
 
 def test_the_total_deadline(store, server):
     asked = [*requests(3), Request("fault:slow")]
-    tally = generate(asked, engine_of(server), store, limits=Limits(deadline_s=0.5, drain_s=0.1))
-    assert (tally.stopped, len(store)) == ("deadline", 3)
+    counts = generate(asked, engine_of(server), store, limits=RunLimits(deadline_s=0.5, drain_s=0.1))
+    assert (counts.stopped, len(store)) == ("deadline", 3)
 
 
 def test_a_disk_that_fails_stops_the_run(store, server):
@@ -289,8 +290,8 @@ def test_one_bad_prompt_does_not_spoil_its_batch(store):
     engine = Brittle()
     assert isinstance(engine, BatchEngine)
     asked = [Request("bad" if i == 5 else f"p{i}") for i in range(20)]
-    tally = generate(asked, engine, store)
-    assert tally.by_status == {"ok": 19, "failed": 1}
+    counts = generate(asked, engine, store)
+    assert counts.by_status == {"ok": 19, "failed": 1}
     assert store.get(asked[5].key(engine.config)).error == "ValueError: the prompt is too long"
     assert store.get(asked[4].key(engine.config)).reference == "P4"
     assert engine.batches[0] == 8
@@ -298,13 +299,13 @@ def test_one_bad_prompt_does_not_spoil_its_batch(store):
 
 
 def test_a_signal_ends_a_run_of_batches_after_its_batch(store):
-    def interrupt(tally) -> None:
-        if not tally.stopped:
+    def interrupt(counts) -> None:
+        if not counts.stopped:
             os.kill(os.getpid(), signal.SIGINT)
 
     engine = Brittle()
-    tally = generate(requests(1000), engine, store, on_progress=interrupt)
-    assert (tally.stopped, len(store), engine.batches) == ("interrupted", 8, [8])
+    counts = generate(requests(1000), engine, store, on_progress=interrupt)
+    assert (counts.stopped, len(store), engine.batches) == ("interrupted", 8, [8])
 
 
 def test_a_batch_that_the_signal_itself_broke_is_no_error(store):
@@ -315,8 +316,8 @@ def test_a_batch_that_the_signal_itself_broke_is_no_error(store):
                 raise ScorerError("the engine's process is gone")
             return super().complete_batch(batch)
 
-    tally = generate(requests(1000), Dying(), store)
-    assert (tally.stopped, len(store), store.counts()["failed"]) == ("interrupted", 8, 0)
+    counts = generate(requests(1000), Dying(), store)
+    assert (counts.stopped, len(store), store.counts()["failed"]) == ("interrupted", 8, 0)
 
 
 # --- transformers --------------------------------------------------------------------------------------------------
@@ -328,16 +329,7 @@ PAIRS = {"mix red and blue": "purple", "mix red and yellow": "orange", "mix blue
 def taught(tmp_path_factory) -> Path:
     """A tiny GPT-2 that has learned three answers by heart."""
     torch.set_num_threads(1)
-    prompts, answers = list(PAIRS), list(PAIRS.values())
-    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
-    model = models.new_model(tokenizer, models.Size(2, 32), seed=0)
-    data = models.encode_pairs(tokenizer, prompts, answers)
-    models.train_supervised(
-        model, data, lr=3e-3, until=lambda: models.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9
-    )
-    folder = tmp_path_factory.mktemp("parent")
-    models.save(model, tokenizer, folder)
-    return folder
+    return write_taught(tmp_path_factory.mktemp("parent"), PAIRS, width=32)
 
 
 @pytest.fixture(scope="module")
@@ -355,8 +347,8 @@ def hf(folder: Path, sampling: Sampling | None = None, **settings):
 
 
 def test_a_real_parent_fills_a_store(taught, store):
-    tally = generate([Request(prompt) for prompt in PAIRS], hf(taught, batch_size=2), store)
-    assert tally.by_status == {"ok": 3}
+    counts = generate([Request(prompt) for prompt in PAIRS], hf(taught, batch_size=2), store)
+    assert counts.by_status == {"ok": 3}
     assert {one.prompt: one.reference for one in store} == PAIRS
     (one,) = [one for one in store if one.prompt == "mix red and blue"]
     assert one.finish_reason == "stop"

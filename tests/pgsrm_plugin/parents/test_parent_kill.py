@@ -17,8 +17,8 @@ import pytest
 from parent_rate import counts, serving
 from parent_server import expected
 
-from pgsrm_plugin.parents.asking.generate import generate
 from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.parents.generation.generate import generate
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 

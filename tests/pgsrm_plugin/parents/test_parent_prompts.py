@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pgsrm_plugin.errors import DataError, StoreError
-from pgsrm_plugin.parents.asking.prompts import PromptRow, distinct, prompt_id, read_prompts, requests
 from pgsrm_plugin.parents.export.prompt_rows import NAME, keep_rows, kept_rows
+from pgsrm_plugin.parents.generation.prompts import PromptRow, distinct, prompt_id, read_prompts, requests
 
 VERL = {
     "data_source": "openai/gsm8k",

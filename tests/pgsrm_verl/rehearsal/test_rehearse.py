@@ -310,7 +310,7 @@ def test_the_reason_of_a_failure_is_found(output, expected):
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-c", "from pgsrm_plugin.cli import main; main()", "rehearse", *arguments]
+    return [sys.executable, "-m", "pgsrm_plugin.cli", "rehearse", *arguments]
 
 
 def marked_processes(mark: str) -> list[str]:

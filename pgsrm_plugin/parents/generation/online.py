@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.asking.calls import complete_batch, complete_one
-from pgsrm_plugin.parents.asking.outcome import extract_again, make_answer
 from pgsrm_plugin.parents.engines.base import AnyEngine, BatchEngine, Completion
 from pgsrm_plugin.parents.export.answer_extraction import build_extractor
+from pgsrm_plugin.parents.generation.fault_isolation import complete_batch, complete_one
+from pgsrm_plugin.parents.generation.outcome import extract_again, make_answer
 from pgsrm_plugin.parents.store.answers import Answer, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.types import Prompt

@@ -9,11 +9,12 @@ from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.asking.calls import complete_batch, complete_one
-from pgsrm_plugin.parents.asking.interrupts import ask_to_stop
-from pgsrm_plugin.parents.asking.journal import Journal
-from pgsrm_plugin.parents.asking.progress import Limits, OnProgress, Tally, Worklist
 from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine
+from pgsrm_plugin.parents.generation.fault_isolation import complete_batch, complete_one
+from pgsrm_plugin.parents.generation.graceful_shutdown import on_stop_signal
+from pgsrm_plugin.parents.generation.group_commit import GroupCommit
+from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts, RunLimits
+from pgsrm_plugin.parents.generation.request_queue import RequestQueue
 from pgsrm_plugin.parents.store.answers import Answer, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 
@@ -25,10 +26,10 @@ def generate(
     engine: AnyEngine,
     store: ParentStore,
     *,
-    limits: Limits | None = None,
+    limits: RunLimits | None = None,
     retry: Collection[str] = (),
     on_progress: OnProgress | None = None,
-) -> Tally:
+) -> RunCounts:
     """Asks every request that the store has no answer for; memory does not grow with their number.
 
     An answer is in the store, durably, before its place in flight is given to another request: killed at any moment,
@@ -39,74 +40,74 @@ def generate(
     Args:
         requests: an iterator will do; it is read as places in flight become free.
         retry: the statuses of recorded answers that are asked again, e.g. ``FAILURES``.
-        on_progress: called with the tally after answers were stored; keep it short.
+        on_progress: called with the counts after answers were stored; keep it short.
 
     Raises:
         ScorerError: the parent as a whole is of no use, or too many calls in a row failed.
         StoreError: an answer could not be written.
         SpecError: the extraction rule is wrong.
     """
-    limits = limits or Limits()
-    work = Worklist(requests, engine, store, limits, retry)
-    report = on_progress or (lambda tally: None)
+    limits = limits or RunLimits()
+    queue = RequestQueue(requests, engine, store, limits, retry)
+    report = on_progress or (lambda counts: None)
     if isinstance(engine, BatchEngine):
-        with ask_to_stop(lambda: work.stop("interrupted")):
-            _generate_batches(work, engine, store, report)
+        with on_stop_signal(lambda: queue.stop("interrupted")):
+            _generate_batches(queue, engine, store, report)
     else:
-        _run(_generate_async(work, engine, store, limits, report))
-    report(work.tally)
-    return work.tally
+        _run(_generate_async(queue, engine, store, limits, report))
+    report(queue.counts)
+    return queue.counts
 
 
-def _generate_batches(work: Worklist, engine: BatchEngine, store: ParentStore, report: OnProgress) -> None:
-    while batch := _take(work, store, engine.batch_size):
+def _generate_batches(queue: RequestQueue, engine: BatchEngine, store: ParentStore, report: OnProgress) -> None:
+    while batch := _take(queue, store, engine.batch_size):
         try:
             completions = complete_batch(engine, batch)
         except ScorerError:
             # Ctrl-C reaches an engine's own processes too: the batch is lost, and that is no error.
-            if work.tally.stopped == "interrupted":
+            if queue.counts.stopped == "interrupted":
                 return
             raise
-        answers = [work.answer(request, completion) for request, completion in zip(batch, completions, strict=True)]
+        answers = [queue.answer(request, completion) for request, completion in zip(batch, completions, strict=True)]
         store.extend(answers)
         try:
             for answer in answers:
-                work.stored(answer)
+                queue.stored(answer)
         finally:
-            report(work.tally)
+            report(queue.counts)
 
 
-def _take(work: Worklist, store: ParentStore, size: int) -> list[Request]:
+def _take(queue: RequestQueue, store: ParentStore, size: int) -> list[Request]:
     batch: list[Request] = []
     with contextlib.suppress(StopIteration):
         while len(batch) < size:
-            found = work.look()
+            found = queue.look()
             if isinstance(found, Answer):
                 store.append(found)
-                work.stored(found)
+                queue.stored(found)
             elif found is not None:
                 batch.append(found)
     return batch
 
 
 async def _generate_async(
-    work: Worklist, engine: AsyncEngine, store: ParentStore, limits: Limits, report: OnProgress
+    queue: RequestQueue, engine: AsyncEngine, store: ParentStore, limits: RunLimits, report: OnProgress
 ) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        work.stop("interrupted")
+        queue.stop("interrupted")
         loop.call_soon_threadsafe(stopped.set)
 
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(ask_to_stop(stop))
+        stack.enter_context(on_stop_signal(stop))
         stack.push_async_callback(engine.aclose)
-        journal = await stack.enter_async_context(Journal(store, work, report))
-        workers = [asyncio.create_task(_worker(work, engine, journal)) for _ in range(engine.concurrency)]
+        commits = await stack.enter_async_context(GroupCommit(store, queue, report))
+        workers = [asyncio.create_task(_worker(queue, engine, commits)) for _ in range(engine.concurrency)]
         bell = asyncio.create_task(stopped.wait())
         try:
-            await _until_done(workers, bell, work, limits)
+            await _until_done(workers, bell, queue, limits)
         finally:
             await _cancel([*workers, bell])
         for worker in workers:
@@ -114,32 +115,32 @@ async def _generate_async(
                 raise error
 
 
-async def _worker(work: Worklist, engine: AsyncEngine, journal: Journal) -> None:
+async def _worker(queue: RequestQueue, engine: AsyncEngine, commits: GroupCommit) -> None:
     looks = 0
     while True:
         try:
-            found = work.look()
+            found = queue.look()
         except StopIteration:
             return
         looks += 1
         if isinstance(found, Request):
-            found = work.answer(found, await complete_one(engine, found))
+            found = queue.answer(found, await complete_one(engine, found))
         if found is not None:
-            await journal.write(found)
+            await commits.write(found)
         elif looks % _LOOKS_AT_A_TIME == 0:
             await asyncio.sleep(0)
 
 
 async def _until_done(
-    workers: Sequence[asyncio.Task[None]], bell: asyncio.Task[Any], work: Worklist, limits: Limits
+    workers: Sequence[asyncio.Task[None]], bell: asyncio.Task[Any], queue: RequestQueue, limits: RunLimits
 ) -> None:
     """Returns when all workers are through, or the time is up that they get after a stop, deadline or error."""
     everything = asyncio.gather(*workers)
     everything.add_done_callback(lambda future: future.cancelled() or future.exception())
     # Not everything itself: to cancel it would cancel the workers.
-    await asyncio.wait([everything, bell], timeout=work.left_s(), return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([everything, bell], timeout=queue.left_s(), return_when=asyncio.FIRST_COMPLETED)
     if not all(worker.done() for worker in workers):
-        work.stop("error" if everything.done() else "deadline")
+        queue.stop("error" if everything.done() else "deadline")
         await asyncio.wait(workers, timeout=limits.drain_s)
 
 

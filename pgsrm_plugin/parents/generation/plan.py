@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pgsrm_plugin.parents.asking.prompts import PromptRow, distinct
 from pgsrm_plugin.parents.engines.render import joined
 from pgsrm_plugin.parents.export.references import settings_id
+from pgsrm_plugin.parents.generation.prompts import PromptRow, distinct
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from pgsrm_plugin.parents.asking.progress import OnProgress, Worklist
+from pgsrm_plugin.parents.generation.progress import OnProgress
+from pgsrm_plugin.parents.generation.request_queue import RequestQueue
 from pgsrm_plugin.parents.store.answers import Answer
 from pgsrm_plugin.parents.store.store import ParentStore
 
 
-class Journal:
-    """Stores what arrives while the disk is busy with one sync of the disk, in another thread."""
+class GroupCommit:
+    """Stores the answers that came during one sync of the disk together in the next, in another thread."""
 
-    def __init__(self, store: ParentStore, work: Worklist, report: OnProgress) -> None:
+    def __init__(self, store: ParentStore, queue: RequestQueue, report: OnProgress) -> None:
         self._store = store
-        self._work = work
+        self._queue = queue
         self._report = report
         self._waiting: list[tuple[Answer, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Journal:
+    async def __aenter__(self) -> GroupCommit:
         return self
 
     async def __aexit__(
@@ -53,11 +54,11 @@ class Journal:
                 continue
             for answer, stored in group:
                 try:
-                    self._work.stored(answer)
+                    self._queue.stored(answer)
                     _settle([stored], None)
                 except Exception as error:
                     _settle([stored], error)
-            self._report(self._work.tally)
+            self._report(self._queue.counts)
 
 
 def _settle(futures: list[asyncio.Future[None]], error: Exception | None) -> None:

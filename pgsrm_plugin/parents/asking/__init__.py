@@ -1,1 +1,0 @@
-"""Asking a parent: prompts, plans, runs, and their progress."""

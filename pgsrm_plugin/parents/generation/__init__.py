@@ -1,0 +1,1 @@
+"""Generating references with a parent: prompts, plans, runs, and their progress."""
