@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +116,11 @@ class SemanticReward:
         if self.spec.gates:
             diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
-        total_B, weighted = self._aggregate(effective, samples, scored_B)
+        reward_B, weighted = self._weighted(effective, scored_B, groups=None)
+        total_B, unnormalised_B = reward_B, None
+        if self.spec.aggregate == "group_normalised":
+            summed_B, weighted = self._weighted(effective, scored_B, [sample.group for sample in samples])
+            total_B, unnormalised_B = _zscored(summed_B, scored_B), reward_B
         stats = {
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
@@ -125,7 +129,13 @@ class SemanticReward:
         }
         if not bool(torch.isfinite(total_B).all()):
             raise ScorerError("a total that is not finite came out; lower the weights")
-        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats)
+        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, unnormalised_B)
+
+    def for_validation(self) -> Self:
+        """The same reward with ``aggregate: sum``: a validation prompt has one answer, which is a group of one."""
+        if self.spec.aggregate == "sum":
+            return self
+        return self.with_spec(self.spec.model_copy(update={"aggregate": "sum"}))
 
     def _say_hints(self, rows: Sequence[Row]) -> None:
         for kind, sentence in hints(rows, self.spec.text):
@@ -177,29 +187,33 @@ class SemanticReward:
                 effective[name] = effective[name].masked_fill(failed_B, self.worst(name))
         return effective, failed_any_B
 
-    def _aggregate(
-        self, effective: Mapping[str, torch.Tensor], samples: Sequence[RewardSample], scored_B: torch.Tensor
+    def _weighted(
+        self, effective: Mapping[str, torch.Tensor], scored_B: torch.Tensor, groups: Sequence[Hashable] | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The sum and the terms, times their weights; z-scored within groups of scored rows where there are groups."""
         scored_rows = scored_B.nonzero().flatten()
         weighted = {}
-        total_B = torch.zeros(len(samples), dtype=torch.float64)
+        total_B = torch.zeros(len(scored_B), dtype=torch.float64)
         for name, value_B in effective.items():
             part = value_B[scored_rows]
-            if self.spec.aggregate == "group_normalised":
-                groups = [samples[row].group for row in scored_rows.tolist()]
-                part = torch.tensor(functional.group_zscore(part.tolist(), groups), dtype=torch.float64)
+            if groups is not None:
+                own = [groups[row] for row in scored_rows.tolist()]
+                part = torch.tensor(functional.group_zscore(part.tolist(), own), dtype=torch.float64)
             weighted[name] = torch.zeros_like(total_B)
             weighted[name][scored_rows] = self.spec.weight(name) * part + 0.0  # turns -0.0 into 0.0
             total_B = total_B + weighted[name]
-        if self.spec.aggregate == "group_normalised":
-            batch = functional.zscore(total_B[scored_rows].tolist())
-            total_B[scored_rows] = torch.tensor(batch, dtype=torch.float64)
         return total_B, weighted
+
+
+def _zscored(values_B: torch.Tensor, scored_B: torch.Tensor) -> torch.Tensor:
+    zscored_B = torch.zeros_like(values_B)
+    zscored_B[scored_B] = torch.tensor(functional.zscore(values_B[scored_B].tolist()), dtype=torch.float64)
+    return zscored_B
 
 
 @dataclass(frozen=True)
 class RewardPair:
-    """The rewards of training and of validation."""
+    """The rewards of training and of validation; the latter always with ``aggregate: sum``."""
 
     train: SemanticReward
     val: SemanticReward
@@ -222,7 +236,8 @@ class RewardPair:
             SpecError, ScorerError: as :class:`SemanticReward`.
         """
         first = SemanticReward(train, encoder(train.encoder) if train.encoder is not None else None)
-        return cls(first, first if val is None else first.with_spec(val, encoder))
+        second = first if val is None else first.with_spec(val, encoder)
+        return cls(first, second.for_validation())
 
     def of(self, validation: bool) -> SemanticReward:
         """The one that scores a row of validation, or of training."""

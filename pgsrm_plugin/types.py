@@ -49,6 +49,9 @@ class RewardOutput:
             loss and of group statistics. Their total is 0.
         diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).
         stats: numbers about the batch as a whole (encoder texts, tokens, seconds, cache hits).
+        unnormalised_B: with ``aggregate: group_normalised`` the weighted sum of the terms before any normalisation. The
+            total is an advantage then: no algorithm may normalise it within its group again. None with ``aggregate:
+            sum``, whose total is a reward.
     """
 
     total_B: torch.Tensor
@@ -57,6 +60,12 @@ class RewardOutput:
     scored_B: torch.Tensor
     diagnostics: Mapping[str, torch.Tensor]
     stats: Mapping[str, float] = field(default_factory=dict)
+    unnormalised_B: torch.Tensor | None = None
+
+    @property
+    def rewards(self) -> torch.Tensor:
+        """What each response is worth by itself, (B,): the total, or the weighted sum that was normalised into it."""
+        return self.total_B if self.unnormalised_B is None else self.unnormalised_B
 
     def __len__(self) -> int:
         return int(self.total_B.shape[0])

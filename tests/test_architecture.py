@@ -28,7 +28,7 @@ LAYERS = (
     {"text", "data", "endpoint"},
     {"encoders", "terms"},
     {"spec"},
-    {"validate"},
+    {"validate", "crosscheck"},
     {"reward"},
     {"parents", "report"},
     {"cli"},

@@ -33,6 +33,7 @@ HOMONYMS = {
     ("integrations/pgsrm_verl", "hf"): "a parent's engine",
     ("integrations/pgsrm_verl", "vllm"): "verl's rollout, a distribution",
     ("integrations/pgsrm_verl", "semantic"): "a reward manager",
+    ("integrations/pgsrm_verl", "grpo"): "an estimator of verl's",
 }
 """The same word for something else, by the folder where it has that meaning."""
 

@@ -123,6 +123,20 @@ def group_advantages(
     return advantages_B
 
 
+def standardised(values: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
+    r""":math:`(x - \mu) / \sigma` over the entries that count (population :math:`\sigma`); 0 elsewhere.
+
+    Where :math:`\sigma \le 10^{-6}` there is nothing to tell apart and all are 0.
+    On one process this is the last step of ``aggregate: group_normalised`` (:func:`pgsrm_plugin.functional.zscore`).
+
+    >>> standardised(torch.tensor([1.0, 3.0, 99.0]), torch.tensor([True, True, False]))
+    tensor([-1.,  1.,  0.])
+    """
+    mean, variance = moments(values, mask, total)
+    std = variance.sqrt()
+    return torch.where(mask.bool() & (std > 1e-6), (values - mean) / std, 0.0)
+
+
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor, total: Total = alone) -> Tensor:
     r""":math:`1 - \mathrm{Var}(R - V) / \mathrm{Var}(R)`: 1 is a perfect critic, 0 a constant one.
 

@@ -34,6 +34,7 @@ from pgsrm_lightning.rollout.scoring import (
 )
 from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
+from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.validate import check_samples
@@ -61,11 +62,11 @@ class RLModule(LightningModule):
         spec: the training reward: a spec file, a spec, or a reward that is already built.
         algorithm: what learns, and how.
         val_spec: another reward for validation, with the training reward's encoder where both specs have the same
-            ``encoder`` section; default: the training reward.
+            ``encoder`` section; default: the training reward. Validation always scores with ``aggregate: sum``.
         revision: commit of the child's hub repository.
 
     Raises:
-        SpecError: child or spec cannot be loaded.
+        SpecError: child or spec cannot be loaded, or spec and algorithm do not go together.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class RLModule(LightningModule):
         self._specs = _read(spec), None if val_spec is None else _read(val_spec)
         self._rewards: RewardPair | None = None
         config = algorithm or ALGORITHMS[0]()
+        check_use(_spec_of(self._specs[0]), _use(config), "model.spec")
         self.algorithm: Algorithm[Any] = config.build()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
@@ -230,8 +232,21 @@ def _read(spec: Spec) -> RewardSpec | SemanticReward:
     return load_spec(spec) if isinstance(spec, str | Path) else spec
 
 
+def _spec_of(spec: RewardSpec | SemanticReward) -> RewardSpec:
+    return spec.spec if isinstance(spec, SemanticReward) else spec
+
+
+def _use(config: AlgorithmConfig) -> Use:
+    able = " or ".join(f"model.algorithm: {settings.name}" for settings in ALGORITHMS if settings.takes_advantages)
+    own = f"model.algorithm: {config.name} makes its own of rewards; set {able}"
+    return Use(
+        own_advantages=None if config.takes_advantages else own,
+        one_response=f"model.{config.name}.group_size is 1" if config.group_size == 1 else None,
+    )
+
+
 def _pair(train: RewardSpec | SemanticReward, val: RewardSpec | SemanticReward | None) -> RewardPair:
     first = train if isinstance(train, SemanticReward) else SemanticReward(train)
     if isinstance(val, SemanticReward):
-        return RewardPair(first, val)
-    return RewardPair(first, first if val is None else first.with_spec(val))
+        return RewardPair(first, val.for_validation())
+    return RewardPair(first, (first if val is None else first.with_spec(val)).for_validation())

@@ -17,6 +17,7 @@ from pgsrm_plugin import (
     UnscorableError,
     parse_spec,
 )
+from pgsrm_plugin.reward import RewardPair
 
 SPEC = """
 encoder: {kind: hashing, dimensions: 32}
@@ -381,3 +382,23 @@ def test_the_cache_forgets_what_was_used_longest_ago():
     assert encoder.texts == 5
     reward.score([exact("bbbb")])
     assert encoder.texts == 6
+
+
+def test_group_normalised_totals_come_with_the_rewards_before_normalisation():
+    rows = [exact("blue", group=1), exact("red", group=1), exact("blue", group=2), exact("blue", group=2)]
+    out = score("terms: {exact_match: {}}\nweights: {exact_match: 3}\naggregate: group_normalised", *rows)
+    assert out.unnormalised_B.tolist() == out.rewards.tolist() == [3.0, 0.0, 3.0, 3.0]
+    plain = score("terms: {exact_match: {}}\nweights: {exact_match: 3}", *rows)
+    assert plain.unnormalised_B is None
+    assert plain.rewards.tolist() == plain.total_B.tolist() == [3.0, 0.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_validation_scores_with_the_sum(own):
+    """Four right answers to four prompts: normalised, each would be alone in its group and get 0."""
+    grouped = parse_spec("encoder: {kind: hashing}\nterms: {exact_match: {}}\naggregate: group_normalised")
+    pair = RewardPair.build(grouped, grouped if own else None)
+    rows = [exact("blue", group=i) for i in range(4)]
+    assert pair.of(validation=True).score(rows).total_B.tolist() == [1.0] * 4
+    assert pair.of(validation=False).score(rows).total_B.tolist() == [0.0] * 4
+    assert pair.val.encoder is pair.train.encoder

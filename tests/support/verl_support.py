@@ -121,10 +121,10 @@ def colocated_config(**pgsrm) -> dict:
             "reward_model": {"enable": False},
             "custom_reward_function": {"path": None},
         },
-        "algorithm": {"filter_groups": {"enable": False}},
+        "algorithm": {"filter_groups": {"enable": False}, "adv_estimator": "grpo", "norm_adv_by_std_in_grpo": False},
         "actor_rollout_ref": {
             "hybrid_engine": True,
-            "rollout": {"free_cache_engine": True, "gpu_memory_utilization": 0.5},
+            "rollout": {"free_cache_engine": True, "gpu_memory_utilization": 0.5, "n": 4},
         },
         "trainer": {"device": "cpu", "use_v1": True, "v1": {"trainer_mode": "pgsrm_sync"}},
         "data": {"train_files": [], "val_files": [], "prompt_key": "prompt"},

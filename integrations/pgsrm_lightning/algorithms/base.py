@@ -44,6 +44,7 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
     Attributes:
         name: what YAML calls the algorithm: the value of ``model.algorithm``, and its section under ``model``.
         uses_values: whether the policy needs a value head.
+        takes_advantages: whether totals that are advantages (``aggregate: group_normalised``) are taken as they are.
         group_size: responses sampled for each prompt of a step.
         micro_batch_size: rows in one forward and backward pass (gradient accumulation); None takes a whole minibatch.
         entropy_coef: weight of the entropy bonus.
@@ -54,6 +55,7 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
 
     name: ClassVar[str]
     uses_values: ClassVar[bool] = False
+    takes_advantages: ClassVar[bool] = False
     group_size: int = bounded(1, at_least=1)
     micro_batch_size: int | None = bounded(None, at_least=1)
     entropy_coef: float = bounded(0.01, at_least=0)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
-from pgsrm_lightning.advantages import group_advantages
+from pgsrm_lightning.advantages import group_advantages, standardised
 from pgsrm_lightning.algorithms.base import ClippedAlgorithm, ClippedConfig, KLConfig
 from pgsrm_lightning.config import bounded
+from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import kl_k3
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class GRPOConfig(ClippedConfig):
     """
 
     name: ClassVar[str] = "grpo"
+    takes_advantages: ClassVar[bool] = True
     group_size: int = bounded(8, at_least=2)
     noise: float = bounded(1e-6, at_least=0)
     epochs: int = bounded(1, at_least=1)
@@ -53,10 +56,18 @@ class GRPO(ClippedAlgorithm[GRPOConfig]):
     logged = ("train/policy_loss", "train/clip_fraction")
 
     def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
-        """The response's advantage within its group, on each of its tokens."""
-        advantages_B = group_advantages(output.total_B, groups, output.scored_B, self.config.noise)
-        advantages_B = advantages_B.to(experience.logprobs_BT)
-        return experience.with_targets(advantages_B.unsqueeze(-1).expand_as(experience.logprobs_BT))
+        """The response's advantage, on each of its tokens: within its group, or as the spec has made it already.
+
+        With ``aggregate: group_normalised`` the terms are normalised within the group; only their sum is, over the
+        rows of all processes, and not within the group again, which would undo it (GDPO, arXiv 2601.05242).
+        """
+        like_BT = experience.logprobs_BT
+        if output.unnormalised_B is None:
+            advantages_B = group_advantages(output.total_B, groups, output.scored_B, self.config.noise).to(like_BT)
+        else:
+            summed_B = torch.stack([*output.weighted.values()]).sum(0).to(like_BT)
+            advantages_B = standardised(summed_B, output.scored_B.to(like_BT.device), total)
+        return experience.with_targets(advantages_B.unsqueeze(-1).expand_as(like_BT))
 
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + kl_coef * k3 - entropy_coef * entropy."""

@@ -64,14 +64,17 @@ def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str
 
 
 def measure_rewards(answers: Answers, meter: Meter) -> None:
-    """Adds reward, terms and groups. Unscored rows enter only ``train/unscorable`` and ``train/input_truncated``."""
+    """Adds reward (before it was normalised, where it was), terms and groups.
+
+    Unscored rows enter only ``train/unscorable`` and ``train/input_truncated``.
+    """
     output, scored_B = answers.output, answers.output.scored_B
-    meter.add_masked("train/reward", output.total_B, scored_B)
+    meter.add_masked("train/reward", output.rewards, scored_B)
     for name, value_B in output.terms.items():
         meter.add_masked(f"train/reward/{name}", value_B, scored_B)
     groups = group_rows(answers.groups, scored_B)
-    means = torch.tensor([float(output.total_B[rows].mean()) for rows in groups], dtype=torch.float64)
-    stds = [float(output.total_B[rows].std(correction=0)) for rows in groups if len(rows) > 1]
+    means = torch.tensor([float(output.rewards[rows].mean()) for rows in groups], dtype=torch.float64)
+    stds = [float(output.rewards[rows].std(correction=0)) for rows in groups if len(rows) > 1]
     meter.add("train/reward_std_within_groups", sum(stds), len(stds))
     means = means.to(meter.dtype).to(meter.device)
     _, variance = moments(means, torch.ones_like(means, dtype=torch.bool), total)

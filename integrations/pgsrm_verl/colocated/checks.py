@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.spec import RewardSpec
 
 MODE = "pgsrm_sync"
+_TAKES_ADVANTAGES = ("grpo", "grpo_vectorized")
+"""Estimators that subtract the group's mean, which is 0 in an advantage, and divide by its deviation where asked to."""
 _COLOCATED_KEYS = ("placement", "offload", "memory_budget_gb")
 
 
@@ -45,6 +49,31 @@ def check_config(config: Mapping[str, Any]) -> None:
             "to take turns on the same GPUs; set it to true, or use an asynchronous mode with "
             "reward.reward_manager.name=pgsrm"
         )
+
+
+def check_training_spec(spec: RewardSpec, config: Mapping[str, Any], label: str) -> None:
+    """Refuses a training spec whose totals verl's algorithm would not use as what they are.
+
+    Args:
+        label: what messages call the spec.
+
+    Raises:
+        SpecError: naming verl's key and what to set instead.
+    """
+    algorithm = config["algorithm"]
+    estimator = algorithm.get("adv_estimator", "gae")
+    own = f"algorithm.adv_estimator={estimator} makes its own of rewards; set algorithm.adv_estimator=grpo"
+    divides = algorithm.get("norm_adv_by_std_in_grpo", True)
+    use = Use(
+        own_advantages=None if estimator in _TAKES_ADVANTAGES else own,
+        one_response="actor_rollout_ref.rollout.n is 1" if _responses(config) == 1 else None,
+        divides_again="algorithm.norm_adv_by_std_in_grpo is true" if divides else None,
+    )
+    check_use(spec, use, label)
+
+
+def _responses(config: Mapping[str, Any]) -> int:
+    return int((config["actor_rollout_ref"].get("rollout") or {}).get("n", 1))
 
 
 def refuse_colocated_settings(config: Mapping[str, Any]) -> None:

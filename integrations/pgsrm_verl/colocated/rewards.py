@@ -13,7 +13,7 @@ from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.types import Encoder, RewardOutput
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
-from pgsrm_verl.colocated.checks import check_config
+from pgsrm_verl.colocated.checks import check_config, check_training_spec
 from pgsrm_verl.colocated.counting import CountingEncoder, counting
 from pgsrm_verl.colocated.group import WorkerGroupEncoder
 from pgsrm_verl.colocated.metrics import GIB, reward_metrics
@@ -45,6 +45,7 @@ class ColocatedRewards:
         name = config["reward"]["reward_manager"]["name"]
         self.reader = RowReader.from_settings(self.settings, "semantic" if name == "semantic" else "pgsrm")
         self.specs = {"train": load_spec(self.settings.spec)}
+        check_training_spec(self.specs["train"], config, self.settings.spec)
         self.specs["val"] = load_spec(self.settings.val_spec) if self.settings.val_spec else self.specs["train"]
         _check_rows(config, self.reader, self.specs)
         self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])

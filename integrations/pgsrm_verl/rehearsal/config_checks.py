@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_verl.colocated.checks import MODE, check_config, refuse_colocated_settings
+from pgsrm_verl.colocated.checks import MODE, check_config, check_training_spec, refuse_colocated_settings
 from pgsrm_verl.colocated.memory import GIB, Device, MemoryPlan, check_memory, measure_size, plan_memory, shardable
 from pgsrm_verl.datafiles import check_data
 from pgsrm_verl.rehearsal.recipe import Recipe
@@ -57,6 +57,7 @@ def _colocated(recipe: Recipe, manager: str) -> Findings:
     check_config(recipe.config)
     settings = read_settings(recipe.config)
     spec = load_spec(settings.spec)
+    check_training_spec(spec, recipe.config, settings.spec)
     val_spec = load_spec(settings.val_spec) if settings.val_spec else None
     reader = RowReader.from_settings(settings, "semantic" if manager == "semantic" else "pgsrm")
     for files, scored_by in (("val_files", spec), ("train_files", val_spec or spec)):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_verl.colocated.checks import refuse_colocated_settings
@@ -18,6 +19,8 @@ from pgsrm_verl.streaming.online import check_parent
 CONVENTIONS: tuple[Convention, ...] = ("pgsrm", "semantic")
 """Our reward managers' names, which are also those of the conventions by which they read rows."""
 _INSTEAD = "set trainer.v1.trainer_mode=pgsrm_sync, which scores a whole step at once"
+_STOCK = ("verl's stock trainer", _INSTEAD)
+_USE = Use(one_by_one=_INSTEAD, cannot_mask=_STOCK, cannot_stop=_STOCK)
 
 
 @dataclass(frozen=True)
@@ -90,20 +93,7 @@ def streaming_spec(path: str) -> RewardSpec:
         SpecError: it cannot be loaded, or it needs a whole group or step.
     """
     spec = load_spec(path)
-    if spec.aggregate == "group_normalised":
-        raise SpecError(
-            f"{path}: aggregate: group_normalised needs whole groups, and here responses come one by one; {_INSTEAD}"
-        )
-    if spec.unscorable == "mask":
-        raise SpecError(
-            f"{path}: unscorable: mask cannot take a response out of the loss of verl's stock trainer; "
-            f"use unscorable: floor, or {_INSTEAD}"
-        )
-    if spec.unscorable == "raise":
-        raise SpecError(
-            f"{path}: unscorable: raise cannot stop verl's stock trainer, which goes on without the response; "
-            f"use unscorable: floor, or {_INSTEAD}"
-        )
+    check_use(spec, _USE, path)
     return spec
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("verl", reason="verl is not installed")
 import verl_support as support
 from minilm import needs_minilm
 
-from pgsrm_plugin import RewardSample, SemanticReward, load_spec
+from pgsrm_plugin import RewardSample, SemanticReward, load_spec, parse_spec
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import DataError, SpecError
@@ -48,6 +48,40 @@ def test_what_the_mode_cannot_do_is_refused(section, key, value, said):
     config[section][key] = value
     with pytest.raises(SpecError, match=said):
         checks.check_config(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"adv_estimator": "gae"},
+            "algorithm.adv_estimator=gae makes its own of rewards; set algorithm.adv_estimator=g",
+        ),
+        ({"adv_estimator": "rloo"}, "algorithm.adv_estimator=rloo makes its own"),
+        ({"norm_adv_by_std_in_grpo": True}, "because algorithm.norm_adv_by_std_in_grpo is true; set it to false"),
+        ({"n": 1}, "because actor_rollout_ref.rollout.n is 1; set it to 2 or more"),
+    ],
+)
+def test_a_total_that_is_an_advantage_goes_with_an_algorithm_that_takes_it(changes, said):
+    grouped = parse_spec("terms: {exact_match: {}}\naggregate: group_normalised")
+    config = support.colocated_config()
+    checks.check_training_spec(grouped, config, "grouped.yaml")
+    for key, value in changes.items():
+        (config["actor_rollout_ref"]["rollout"] if key == "n" else config["algorithm"])[key] = value
+    with pytest.raises(SpecError, match=f"^grouped.yaml: aggregate: group_normalised .*{said}"):
+        checks.check_training_spec(grouped, config, "grouped.yaml")
+    checks.check_training_spec(parse_spec("terms: {exact_match: {}}"), config, "plain.yaml")
+
+
+def test_the_rewards_of_a_run_ask_whether_spec_and_algorithm_go_together(tmp_path):
+    from pgsrm_verl.colocated.rewards import ColocatedRewards
+
+    (tmp_path / "grouped.yaml").write_text("terms: {exact_match: {}}\naggregate: group_normalised", encoding="utf-8")
+    config = support.colocated_config(spec=str(tmp_path / "grouped.yaml"))
+    ColocatedRewards(config)
+    config["algorithm"]["adv_estimator"] = "gae"
+    with pytest.raises(SpecError, match="adv_estimator=gae makes its own"):
+        ColocatedRewards(config)
 
 
 @pytest.mark.parametrize("mode", ["sync", "colocate_async", "separate_async"])
@@ -227,6 +261,7 @@ def specs(tmp_path_factory) -> dict[str, str]:
     broken = {"kind": "hf", "model": write_broken_encoder(folder / "broken"), "self_test": False}
     return {
         "plain": write_spec(folder / "plain.yaml"),
+        "masked": write_spec(folder / "masked.yaml", unscorable="mask"),
         "grouped": write_spec(folder / "grouped.yaml", aggregate="group_normalised", unscorable="mask"),
         "broken": write_spec(folder / "broken.yaml", encoder=broken),
         "bertscore": write_spec(folder / "bertscore.yaml", terms={"bertscore": {}}, weights={}),
@@ -428,7 +463,7 @@ def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, t
 def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
     run = support.run_verl(
         [
-            *colocated(assets, specs["grouped"], placement="replicate", offload="true"),
+            *colocated(assets, specs["masked"], placement="replicate", offload="true"),
             "algorithm.adv_estimator=gae",
             "algorithm.use_kl_in_reward=true",
             "critic.optim.lr=1e-3",

@@ -162,7 +162,10 @@ def test_a_spec_that_streaming_cannot_do(place, capsys):
     (place / "reward.yaml").write_text(yaml.safe_dump({**SPEC, "aggregate": "group_normalised"}))
     status, text = check(capsys, "grpo.yaml")
     assert (status, "group_normalised needs whole groups" in text) == (2, True), text
-    status, text = check(capsys, "grpo.yaml", "trainer.v1.trainer_mode=pgsrm_sync")
+    colocated = ["grpo.yaml", "trainer.v1.trainer_mode=pgsrm_sync"]
+    status, text = check(capsys, *colocated)
+    assert (status, "because algorithm.norm_adv_by_std_in_grpo is true" in text) == (2, True), text
+    status, text = check(capsys, *colocated, "algorithm.norm_adv_by_std_in_grpo=false")
     assert status == 0, text
 
 

@@ -1,0 +1,113 @@
+"""A spec and a trainer that are valid each and not together: one table, asked by every trainer.
+
+Each trainer says in its own words how it uses a spec's totals (:class:`Use`); the rules say what is wrong with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.spec import RewardSpec
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a trainer uses the totals of a spec. Texts complete the sentences of the rules; None: nothing is in the way.
+
+    Attributes:
+        one_by_one: responses are scored alone, without their group; the text says how to score whole steps.
+        own_advantages: what makes advantages of its own out of rewards, and what does not, e.g. ``algorithm: a makes
+            advantages of its own; set algorithm: b``.
+        one_response: by which setting a prompt has one response only, e.g. ``group_size is 1``.
+        divides_again: by which setting advantages are divided by their group's deviation once more.
+        cannot_mask: who cannot leave a response out of the loss, and how to do it elsewhere: two texts.
+        cannot_stop: who goes on when a response raises an error, and how to stop it elsewhere: two texts.
+    """
+
+    one_by_one: str | None = None
+    own_advantages: str | None = None
+    one_response: str | None = None
+    divides_again: str | None = None
+    cannot_mask: tuple[str, str] | None = None
+    cannot_stop: tuple[str, str] | None = None
+
+
+def _needs_groups(spec: RewardSpec, use: Use) -> str | None:
+    if spec.aggregate == "group_normalised" and use.one_by_one:
+        return (
+            f"aggregate: group_normalised needs whole groups, and here responses come one by one; {use.one_by_one}, "
+            "or use aggregate: sum"
+        )
+    return None
+
+
+def _is_an_advantage(spec: RewardSpec, use: Use) -> str | None:
+    if spec.aggregate == "group_normalised" and use.own_advantages:
+        return f"aggregate: group_normalised gives advantages, and {use.own_advantages}, or use aggregate: sum"
+    return None
+
+
+def _needs_several(spec: RewardSpec, use: Use) -> str | None:
+    if spec.aggregate == "group_normalised" and use.one_response:
+        return (
+            "aggregate: group_normalised compares the responses to one prompt, and every reward would be 0 because "
+            f"{use.one_response}; set it to 2 or more, or use aggregate: sum"
+        )
+    return None
+
+
+def _divided_once(spec: RewardSpec, use: Use) -> str | None:
+    if spec.aggregate == "group_normalised" and use.divides_again:
+        return (
+            "aggregate: group_normalised divides each term by its group's deviation, and the sum would be divided once "
+            f"more, which undoes it, because {use.divides_again}; set it to false, or use aggregate: sum"
+        )
+    return None
+
+
+def _can_mask(spec: RewardSpec, use: Use) -> str | None:
+    if spec.unscorable == "mask" and use.cannot_mask:
+        who, instead = use.cannot_mask
+        return f"unscorable: mask cannot take a response out of the loss of {who}; use unscorable: floor, or {instead}"
+    return None
+
+
+def _can_stop(spec: RewardSpec, use: Use) -> str | None:
+    if spec.unscorable == "raise" and use.cannot_stop:
+        who, instead = use.cannot_stop
+        return (
+            f"unscorable: raise cannot stop {who}, which goes on without the response; use unscorable: floor, or "
+            f"{instead}"
+        )
+    return None
+
+
+RULES: tuple[Callable[[RewardSpec, Use], str | None], ...] = (
+    _needs_groups,
+    _is_an_advantage,
+    _needs_several,
+    _divided_once,
+    _can_mask,
+    _can_stop,
+)
+"""What is refused: each gives the sentence to say, or None."""
+
+
+def problems(spec: RewardSpec, use: Use) -> list[str]:
+    """The sentences of every rule that spec and use break together."""
+    return [sentence for rule in RULES if (sentence := rule(spec, use)) is not None]
+
+
+def check_use(spec: RewardSpec, use: Use, label: str) -> None:
+    """Refuses a spec that does not go with its use in training.
+
+    Args:
+        label: what messages call the spec, its file for instance.
+
+    Raises:
+        SpecError: the first problem.
+    """
+    for problem in problems(spec, use):
+        raise SpecError(f"{label}: {problem}")

@@ -1,0 +1,47 @@
+"""Spec and trainer together: each rule with what it refuses and what it lets through."""
+
+from __future__ import annotations
+
+import pytest
+
+from pgsrm_plugin import SpecError, parse_spec
+from pgsrm_plugin.crosscheck import RULES, Use, check_use, problems
+
+TERMS = "terms: {exact_match: {}}\n"
+SPECS = {
+    "plain": parse_spec(TERMS),
+    "grouped": parse_spec(TERMS + "aggregate: group_normalised"),
+    "mask": parse_spec(TERMS + "unscorable: mask"),
+    "raise": parse_spec(TERMS + "unscorable: raise"),
+}
+CASES = [
+    ("grouped", Use(one_by_one="score a step"), "needs whole groups, and here responses come one by one; score a step"),
+    ("grouped", Use(own_advantages="it makes its own; set b"), "gives advantages, and it makes its own; set b, or use"),
+    ("grouped", Use(one_response="n is 1"), "every reward would be 0 because n is 1; set it to 2 or more, or use agg"),
+    ("grouped", Use(divides_again="c is true"), "once more, which undoes it, because c is true; set it to false, or"),
+    (
+        "mask",
+        Use(cannot_mask=("the trainer", "set d")),
+        "out of the loss of the trainer; use unscorable: floor, or set",
+    ),
+    (
+        "raise",
+        Use(cannot_stop=("the trainer", "set d")),
+        "stop the trainer, which goes on without the response; use un",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "use", "sentence"), CASES)
+def test_a_rule_refuses_its_pair_and_no_other(name, use, sentence):
+    (said,) = problems(SPECS[name], use)
+    assert sentence in said
+    assert [other for other in SPECS if problems(SPECS[other], use)] == [name]
+    with pytest.raises(SpecError, match=r"^reward\.yaml: "):
+        check_use(SPECS[name], use, "reward.yaml")
+
+
+def test_every_rule_has_its_case_and_nothing_is_in_the_way_by_default():
+    assert len(CASES) == len(RULES)
+    for spec in SPECS.values():
+        check_use(spec, Use(), "reward.yaml")
