@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision
-from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.strategies import ModelParallelStrategy, StrategyRegistry
 
 from pgsrm_lightning import GRPOConfig, PromptData, RLModule, SamplingConfig
 from pgsrm_lightning.checks import SETTINGS, check_strategy
@@ -108,6 +108,15 @@ def test_a_strategy_is_one_of_ddp_or_refused(strategy):
     else:
         with pytest.raises(SpecError, match=rf"^trainer\.strategy: {strategy} is not supported; take 'auto' with one"):
             check_strategy(strategy)
+
+
+def test_a_strategy_that_comes_as_an_object_is_refused_too(tiny_child, quiet_trainer):
+    module = RLModule(tiny_child, EXACT)
+    module.trainer = quiet_trainer()
+    module.configure_callbacks()
+    module.trainer.strategy.__class__ = ModelParallelStrategy
+    with pytest.raises(SpecError, match=r"^trainer\.strategy: ModelParallelStrategy is not supported"):
+        module.configure_callbacks()
 
 
 @pytest.mark.parametrize(("name", "value"), [*RUN.items()])

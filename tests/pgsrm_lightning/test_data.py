@@ -115,17 +115,6 @@ def test_unreadable_files_are_refused(content, message, tiny_child, quiet_traine
         fit(quiet_trainer(), tiny_child, PromptData(str(tmp_path / "bad.jsonl")))
 
 
-def test_a_strategy_that_shards_is_refused(tiny_child, colour_file, quiet_trainer):
-    from lightning.pytorch.strategies import ModelParallelStrategy
-
-    module = RLModule(tiny_child, EXACT)
-    trainer = quiet_trainer()
-    trainer.strategy.__class__ = ModelParallelStrategy
-    module.trainer = trainer
-    with pytest.raises(SpecError, match=r"trainer\.strategy: ModelParallelStrategy is not supported"):
-        module.setup("fit")
-
-
 def test_settings_of_the_other_algorithm_are_refused(tiny_child):
     with pytest.raises(SpecError, match=r"model\.ppo is set, but model\.algorithm is grpo"):
         rl_module(tiny_child, "spec.yaml", "grpo", ppo=PPOConfig(epochs=9))
