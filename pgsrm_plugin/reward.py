@@ -21,7 +21,7 @@ from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
-from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText
+from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
 from pgsrm_plugin.validate import check_samples, row_label
 
 _MANY = 3
@@ -262,7 +262,7 @@ def accuracy(output: RewardOutput, samples: Sequence[RewardSample], spec: Reward
 
 
 def _equals_target(sample: RewardSample, spec: RewardSpec) -> bool:
-    targets = sample.references if sample.ground_truth is None else (sample.ground_truth,)
+    targets = ground_truths(sample.ground_truth) or sample.references
     return _form(prepare(sample.response, spec.text).text) in map(_form, targets)
 
 

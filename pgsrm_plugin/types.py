@@ -23,7 +23,7 @@ class RewardSample:
         prompt: text or chat messages that the policy answered.
         response: what the policy wrote, decoded without special tokens.
         references: the answers to compare with (the parent's, or an expert's); one or many.
-        ground_truth: the short correct answer, for ``exact_match`` and ``correctness``.
+        ground_truth: the short correct answer, for ``exact_match`` and ``correctness``; or several, each of them right.
         data_source: the name of the data set, passed through for logging.
         group: the id that the responses to one prompt share; needed by ``aggregate: group_normalised``.
     """
@@ -31,9 +31,14 @@ class RewardSample:
     prompt: Prompt
     response: str
     references: tuple[str, ...] = ()
-    ground_truth: str | None = None
+    ground_truth: str | tuple[str, ...] | None = None
     data_source: str = ""
     group: str | int | None = None
+
+
+def ground_truths(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The ground truths of a sample or record, none, one or several, as a tuple."""
+    return () if given is None else (given,) if isinstance(given, str) else given
 
 
 @dataclass(frozen=True)
@@ -174,7 +179,7 @@ class Row:
         visible: the response without its thinking.
         response: the scored part: visible, and inside the answer tag if the spec has one.
         references: in the form in which the response is scored.
-        ground_truth: "" where the row has none.
+        ground_truths: the correct answers, any of which is right; empty where the row has none.
     """
 
     prompt: str
@@ -182,7 +187,7 @@ class Row:
     visible: str
     response: ScoredText
     references: tuple[ScoredText, ...]
-    ground_truth: str
+    ground_truths: tuple[str, ...]
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
@@ -24,23 +25,33 @@ def check_samples(
         label: how a row is called in messages.
 
     Raises:
-        DataError: a field is missing, empty, or of a wrong type; the message names row, field and term.
+        DataError: a field is missing, empty, or of a wrong type; the message names row, field and term of the first
+            faulty rows, and counts the others.
     """
+    faults = Faults()
     for i, sample in enumerate(samples):
-        _at(label(i), _check_types, sample)
+        with faults.collect():
+            _at(label(i), _check_types, sample)
+    faults.check()
     batch = prepare_batch(samples, spec.text, compares_references(spec))
-    first = set(batch.first)
+    problems = [_problem(row, samples[first], spec) for row, first in zip(batch.rows, batch.first, strict=True)]
     for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
-        if i in first:
-            _at(label(i), _check_row, batch.rows[row], sample, spec)
-        if spec.aggregate == "group_normalised" and sample.group is None:
-            raise DataError(f"{label(i)}: field 'group' is missing, and aggregate: group_normalised needs it")
+        if problems[row] is not None:
+            faults.add(f"{label(i)}: {problems[row]}")
+        elif spec.aggregate == "group_normalised" and sample.group is None:
+            faults.add(f"{label(i)}: field 'group' is missing, and aggregate: group_normalised needs it")
+    faults.check()
     return batch
 
 
 def compares_references(spec: RewardSpec) -> bool:
     """Whether any term looks at references."""
     return any(term.needs().references for term in spec.terms.values())
+
+
+def judges_truth(spec: RewardSpec) -> bool:
+    """Whether any term looks at the ground truth."""
+    return any(term.needs().ground_truth for term in spec.terms.values())
 
 
 def _at(label: str, check: Callable[..., None], *arguments: object) -> None:
@@ -62,8 +73,9 @@ def _check_types(sample: RewardSample) -> None:
     for number, reference in enumerate(sample.references, 1):
         if not isinstance(reference, str):
             raise DataError(f"field 'references': number {number} must be text, not {_named(reference)}")
-    if sample.ground_truth is not None and not isinstance(sample.ground_truth, str):
-        raise DataError(f"field 'ground_truth' must be text, not {_named(sample.ground_truth)}")
+    truth = sample.ground_truth
+    if not (isinstance(truth, str | None) or (isinstance(truth, tuple) and all(isinstance(one, str) for one in truth))):
+        raise DataError(f"field 'ground_truth' must be text or a tuple of texts, not {_named(truth)}")
     if isinstance(sample.prompt, str):
         return
     if not isinstance(sample.prompt, Sequence) or not all(isinstance(message, Mapping) for message in sample.prompt):
@@ -75,6 +87,14 @@ def _check_types(sample: RewardSample) -> None:
             raise DataError(f"field 'prompt': message {number} has no 'content' of text (it has: {', '.join(message)})")
 
 
+def _problem(row: Row, sample: RewardSample, spec: RewardSpec) -> str | None:
+    try:
+        _check_row(row, sample, spec)
+    except DataError as error:
+        return str(error)
+    return None
+
+
 def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
     needs = {name: term.needs() for name, term in spec.terms.items()}
     comparing = next((name for name, need in needs.items() if need.references), None)
@@ -82,7 +102,7 @@ def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
         _check_references(row, sample, comparing)
     for name, term in spec.terms.items():
         if needs[name].ground_truth:
-            if not row.ground_truth.strip():
+            if not all(truth.strip() for truth in row.ground_truths) or not row.ground_truths:
                 raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
             term.check_row(row, name)
 

@@ -83,7 +83,7 @@ class RowReader:
             columns = plain({name: _column(row, name) for name in sorted(self.layout.columns)})
             asked, source = prompt_and_source(plain({"prompt": prompt, "data_source": row.get("data_source")}))
             found = self.references.get(prompt_key(asked), ()) if self.references else ()
-            references, truth = read_targets(columns, self.layout, found, self.online)
+            references, truth, _ = read_targets(columns, self.layout, found, self.online)
         return RewardSample(asked, response, references, truth, data_source=source)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgsrm_plugin.data.rows import Record
     from pgsrm_plugin.reward import SemanticReward
+    from pgsrm_plugin.spec import RewardSpec
     from pgsrm_plugin.types import RewardSample
 
 
@@ -24,21 +25,31 @@ def score(
     spec: Annotated[str, typer.Option(help="The reward: a YAML file, or the name of a shipped one, e.g. pgsrm.")],
     out: Annotated[Path, typer.Option(help="Where to write the rows with their rewards: .jsonl or .parquet.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 256,
+    prompt_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the prompt.")] = None,
+    response_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the response(s).")] = None,
+    reference_field: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where rows keep the reference(s), e.g. extra_info.answer.")
+    ] = None,
+    ground_truth_field: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where rows keep the short right answer(s).")
+    ] = None,
 ) -> None:
     """Score every row of a file, and write the rows with their rewards.
 
     Nothing is written unless every row is scored. Exit status 2: the data or the spec is wrong; 3: the scorer failed.
     """
-    from pgsrm_plugin.data.rows import check_columns, check_output, read_records, write_rows
+    from pgsrm_plugin.data.rows import Columns, check_columns, check_output, read_records, write_rows
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.spec import load_spec
-    from pgsrm_plugin.validate import check_samples
+    from pgsrm_plugin.validate import check_samples, judges_truth
 
     out = check_output(out)
     if data.expanduser().resolve() == out:
         raise DataError(f"--out {out} is the input file itself; give another name")
     reward_spec = load_spec(spec)
-    records = read_records(data)
+    columns = Columns(prompt_field, response_field, reference_field, ground_truth_field)
+    records = read_records(data, columns=columns, judged=judges_truth(reward_spec))
+    _hint_at_answers(records, reward_spec)
     samples = [record.sample() for record in records]
     check_samples(samples, reward_spec, label=lambda i: records[i].label)
     _refuse_scored(records)
@@ -54,6 +65,22 @@ def score(
     console = Console()
     console.print(summary_table(scores, list(reward_spec.terms)))
     console.print(_sentence(scores, out), markup=False, highlight=False, soft_wrap=True)
+
+
+def _hint_at_answers(records: Sequence[Record], spec: RewardSpec) -> None:
+    """Says where a worked solution stands that the short answer was taken for."""
+    needs = [term.needs() for term in spec.terms.values()]
+    if not (any(need.references for need in needs) and any(need.ground_truth for need in needs)):
+        return
+    first = next((record for record in records if record.stands_in), None)
+    info = first.row.get("extra_info") if first is not None else None
+    answer = info.get("answer") if isinstance(info, dict) else None
+    if first is not None and isinstance(answer, str) and answer.strip() not in first.references:
+        typer.echo(
+            f"pgsrm: {first.label}: the ground truth {first.references[0][:40]!r} is also taken as the reference; "
+            "if extra_info.answer is the reference, add --reference-field extra_info.answer",
+            err=True,
+        )
 
 
 def score_in_batches(

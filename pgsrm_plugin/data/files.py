@@ -15,10 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.errors import DataError, did_you_mean
 
 EXTENSIONS = (".jsonl", ".parquet")
+_FEW = 1024
+"""Numbers of a row's array that are answers, and no picture."""
 
 
 def read_rows(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
@@ -30,8 +33,11 @@ def read_rows(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
     return list(stream_rows(path))
 
 
-def stream_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def stream_rows(path: str | Path, faults: Faults | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """The same, one after the other: a file need not fit into memory.
+
+    Args:
+        faults: collects the lines that are no rows, which are left out; None: the first one is an error.
 
     Raises:
         DataError: as :func:`read_rows`; a row that cannot be read is said when its turn comes.
@@ -47,12 +53,12 @@ def stream_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes)")
-        for row in _jsonl_rows(path) if path.suffix == ".jsonl" else _parquet_rows(path):
+        for row in _jsonl_rows(path, faults) if path.suffix == ".jsonl" else _parquet_rows(path):
             found = True
             yield row
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    if not found:
+    if not found and not (faults and faults.count):
         raise DataError(f"{path} has no rows")
 
 
@@ -108,9 +114,15 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def plain(value: Any) -> Any:
     """The value with numpy arrays and scalars, at any depth, as lists and Python scalars.
 
+    A float32 becomes the float with its shortest decimal: 0.7 and not 0.699999988, which nobody wrote.
+
     >>> plain({"a": np.array([np.int64(1), 2])})
     {'a': [1, 2]}
     """
+    if isinstance(value, np.float32 | np.float16):
+        return float(str(value))
+    if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float16) and value.size <= _FEW:
+        return [plain(item) for item in value] if value.ndim else plain(value[()])
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -122,31 +134,60 @@ def plain(value: Any) -> Any:
 
 def _check_extension(path: Path) -> None:
     if path.suffix not in EXTENSIONS:
-        nearest = did_you_mean(path.suffix.lower(), EXTENSIONS)
-        raise DataError(f"{path}: the extension must be .jsonl or .parquet, not {path.suffix!r}{nearest}")
+        # Of a name such as rows.jsonl.gz both parts say what it is; of my.rows.txt only the last one.
+        packed = "".join(path.suffixes[-2:]) if path.suffix in (".gz", ".zst", ".bz2", ".xz", ".zip") else path.suffix
+        advice = _CONVERSIONS.get(path.suffix.lower(), "")
+        advice = advice or did_you_mean(path.suffix.lower(), EXTENSIONS)
+        if path.is_dir() and any(path.glob("*.arrow")):
+            advice = _CONVERSIONS[".arrow"]
+        raise DataError(f"{path}: the extension must be .jsonl or .parquet, not {packed!r}{advice}")
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+_UNPACK = "; unpack it first"
+_CONVERSIONS = {
+    ".json": "; if it is one JSON array, write one object a line: jq -c '.[]' FILE.json > FILE.jsonl",
+    ".csv": "; convert it: python -c \"import pandas; pandas.read_csv('FILE.csv').to_parquet('FILE.parquet')\"",
+    ".tsv": "; convert it: python -c \"import pandas; pandas.read_table('FILE.tsv').to_parquet('FILE.parquet')\"",
+    ".arrow": "; it is of datasets' save_to_disk: datasets.load_from_disk(FOLDER).to_parquet('FILE.parquet')",
+    **dict.fromkeys((".gz", ".zst", ".bz2", ".xz", ".zip"), _UNPACK),
+}
+"""How what people have becomes what is read."""
+
+
+def _jsonl_rows(path: Path, faults: Faults | None) -> Iterator[tuple[str, dict[str, Any]]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             label = f"{path}:{number}"
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(f"{label}: not UTF-8 text (byte {error.start + 1} of the line)") from None
-            if text.strip():
-                yield label, _json_object(text.rstrip(), label)
+                row = _json_row(line, label, first=number == 1)
+            except DataError as error:
+                if faults is None:
+                    raise
+                faults.add(error)
+            else:
+                if row is not None:
+                    yield label, row
+
+
+def _json_row(line: bytes, label: str, first: bool) -> dict[str, Any] | None:
+    try:
+        text = line.decode("utf-8-sig" if first else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{label}: not UTF-8 text (byte {error.start + 1} of the line)") from None
+    return _json_object(text.rstrip(), label) if text.strip() else None
 
 
 def _json_object(text: str, label: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{label}: not JSON ({error.msg}, column {error.colno})") from None
+        array = "; is the file one JSON array? one object a line is wanted" if text.lstrip().startswith("[") else ""
+        raise DataError(f"{label}: not JSON ({error.msg}, column {error.colno}){array}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{label}: not usable JSON ({error})") from None
     if not isinstance(row, dict):
-        raise DataError(f"{label}: a row must be a JSON object {{...}}, not {json_type(row)}")
+        array = "; if the file is one JSON array, write one object a line" if isinstance(row, list) else ""
+        raise DataError(f"{label}: a row must be a JSON object {{...}}, not {json_type(row)}{array}")
     return row
 
 
@@ -174,12 +215,35 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise DataError(f"{path}: column {twice[0]!r} is there twice")
+            short = {field.name: field.type for field in file.schema_arrow if _has_short_floats(field.type)}
             for batch in file.iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
+                    for name, kind in short.items():
+                        row[name] = _shortest(row[name], kind)
                     yield f"{path}: row {number}", row
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable parquet file, or a damaged one ({_first_sentence(error)})") from None
+
+
+def _has_short_floats(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return any(_has_short_floats(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_float32(kind) or pa.types.is_float16(kind))
+
+
+def _shortest(value: Any, kind: pa.DataType) -> Any:
+    """The value with what was a float32 as the float with its shortest decimal."""
+    if value is None:
+        return None
+    if pa.types.is_struct(kind):
+        fields = (kind.field(i) for i in range(kind.num_fields))
+        return {field.name: _shortest(value[field.name], field.type) for field in fields}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [_shortest(item, kind.field(0).type) for item in value] if len(value) <= _FEW else value
+    if pa.types.is_float32(kind):
+        return float(str(np.float32(value)))
+    return float(str(np.float16(value))) if pa.types.is_float16(kind) else value
 
 
 def _first_sentence(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from pgsrm_plugin.data.files import json_type
@@ -63,29 +64,42 @@ class Targets(NamedTuple):
     """What a response is compared with."""
 
     references: tuple[str, ...]
-    ground_truth: str | None
+    ground_truth: str | tuple[str, ...] | None
+    stands_in: bool = False
+    """Whether the ground truth is the reference, for want of another."""
 
 
-def read_targets(row: Mapping[str, Any], layout: Layout, found: tuple[str, ...] = (), online: bool = False) -> Targets:
+def read_targets(
+    row: Mapping[str, Any],
+    layout: Layout,
+    found: tuple[str, ...] = (),
+    online: bool = False,
+    judged: bool = True,
+) -> Targets:
     """The references and the ground truth of a row of plain values.
 
     Args:
         found: references from elsewhere, for a row that has none of its own.
         online: a parent will be asked for references, so no ground truth stands in for them.
+        judged: whether anything looks at the ground truth; where nothing does, one that cannot be read is no error.
 
     Raises:
         DataError: a column is of a wrong type, or a configured one is not there.
     """
-    own = _required(row, layout.reference_field)
-    references = texts(own, layout.reference_field or "") if not absent(own) else _references(row, layout.references)
-    references = references or found
-    truth = _truth(_required(row, layout.ground_truth_field), layout.ground_truth_field or "")
-    if truth is None:
-        truth = _first_truth(row, layout.ground_truth if references or not layout.answer else layout.answer)
-    if not references and not online and (not layout.stand_in_with or _object(row, layout.stand_in_with)):
-        stand_in = _first_truth(row, layout.stand_in)
-        references = () if stand_in is None else (stand_in,)
-    return Targets(references, truth)
+    own = required_at(row, layout.reference_field)
+    references = texts(own, layout.reference_field or "") or _references(row, layout.references) or found
+    try:
+        truths = _truths(required_at(row, layout.ground_truth_field), layout.ground_truth_field or "")
+        if not truths:
+            truths = _first_truths(row, layout.ground_truth if references or not layout.answer else layout.answer)
+    except DataError:
+        if judged or not references:
+            raise
+        truths = ()
+    stands_in = not references and not online and (not layout.stand_in_with or bool(_object(row, layout.stand_in_with)))
+    if stands_in:
+        references = _first_truths(row, layout.stand_in)
+    return Targets(references, truths if len(truths) > 1 else next(iter(truths), None), stands_in and bool(references))
 
 
 def absent(value: Any) -> bool:
@@ -94,17 +108,17 @@ def absent(value: Any) -> bool:
 
 
 def texts(value: Any, name: str) -> tuple[str, ...]:
-    """A text or a non-empty list of texts.
+    """A text or a list of texts; none where it is absent or an empty list, which tables give rows that have none.
 
     Raises:
         DataError: it is something else; the message calls it by ``name``.
     """
+    if absent(value):
+        return ()
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list):
         raise DataError(f"field {name!r} must be text or a list of texts, not {json_type(value)}")
-    if not value:
-        raise DataError(f"field {name!r} is an empty list")
     for number, item in enumerate(value, 1):
         if not isinstance(item, str):
             raise DataError(f"field {name!r}: number {number} must be text, not {json_type(item)}")
@@ -113,6 +127,11 @@ def texts(value: Any, name: str) -> tuple[str, ...]:
 
 def _object(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = row.get(name) if name else row
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        raise DataError(
+            f"field {name!r} must be an object, and is the text of one ({value[:40]!r}); "
+            f"read it with json.loads before the file is written"
+        )
     return value if isinstance(value, Mapping) else {}
 
 
@@ -123,17 +142,23 @@ def _at(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _required(row: Mapping[str, Any], path: str | None) -> Any:
+def required_at(row: Mapping[str, Any], path: str | None) -> Any:
+    """The value at a dotted path that the user named; None for None.
+
+    Raises:
+        DataError: there is none.
+    """
     value = _at(row, path) if path else None
     if path and value is None:
-        raise DataError(f"there is no {path!r}, which pgsrm's settings name")
+        names = ", ".join(str(key) for key in list(row)[:8])
+        raise DataError(f"there is no {path!r}, which the settings name (the row has: {names or 'nothing'})")
     return value
 
 
 def _references(row: Mapping[str, Any], holders: tuple[str, ...]) -> tuple[str, ...]:
     for name in holders:
         holder, prefix = _object(row, name), f"{name}." if name else ""
-        given = [key for key in ("reference", "references") if not absent(holder.get(key))]
+        given = [key for key in ("reference", "references") if not absent(holder.get(key)) and holder[key] != []]
         if len(given) == 2:
             raise DataError(f"fields '{prefix}reference' and '{prefix}references' are both given; keep one")
         if given:
@@ -141,9 +166,34 @@ def _references(row: Mapping[str, Any], holders: tuple[str, ...]) -> tuple[str, 
     return ()
 
 
-def _first_truth(row: Mapping[str, Any], columns: tuple[str, ...]) -> str | None:
-    found = (_truth(_at(row, path), path) for path in columns)
-    return next((truth for truth in found if truth is not None), None)
+def _first_truths(row: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    for path in columns:
+        _object(row, path.split(".")[0] if "." in path else "")
+        if truths := _truths(_at(row, path), path):
+            return truths
+    return ()
+
+
+TRUTH_KEYS = ("target", "targets", "answer", "answers", "value")
+"""Keys of a ground truth that is a map; the first that it has is taken (Search-R1, TriviaQA)."""
+
+
+def _truths(value: Any, name: str) -> tuple[str, ...]:
+    """A ground truth as texts: one, or several any of which is right."""
+    if isinstance(value, Mapping):
+        key = next((key for key in TRUTH_KEYS if not absent(value.get(key))), None)
+        if key is None and any(not absent(item) for item in value.values()):
+            keys = ", ".join(str(key) for key in list(value)[:8])
+            raise DataError(
+                f"field {name!r} must be text, a number or a list of them, not an object with {keys}; "
+                f"name the place of the answer, e.g. --ground-truth-field {name}.{next(iter(value))} "
+                "(verl: pgsrm.ground_truth_field)"
+            )
+        return () if key is None else _truths(value[key], f"{name}.{key}")
+    if isinstance(value, list):
+        return tuple(truth for item in value for truth in [_truth(item, name)] if truth is not None)
+    truth = _truth(value, name)
+    return () if truth is None else (truth,)
 
 
 def _truth(value: Any, name: str) -> str | None:
@@ -153,6 +203,8 @@ def _truth(value: Any, name: str) -> str | None:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return f"{value.normalize():f}"
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise DataError(f"field {name!r} must be text or a number, not {json_type(value)}")

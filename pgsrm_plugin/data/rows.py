@@ -1,9 +1,10 @@
 """Rows of a file as records: what was asked, what was answered, and what to compare it with.
 
-A row has ``prompt`` (text or chat messages), ``response`` (or a list ``responses``), ``reference`` or ``references``,
-and optionally ``ground_truth``, ``data_source`` and ``group``. verl's RL parquet is understood too: there the ground
-truth is ``reward_model.ground_truth``, references may stand in ``reward_model`` or ``extra_info``, and where there are
-none the ground truth is the reference. Other columns pass through untouched.
+A row has ``prompt`` (text or chat messages), ``response`` (text, or chat messages of which the assistant's last one
+counts; or a list ``responses``), ``reference`` or ``references``, and optionally ``ground_truth``, ``data_source`` and
+``group``. verl's RL parquet is understood too: there the ground truth is ``reward_model.ground_truth``, references may
+stand in ``reward_model`` or ``extra_info``, and where there are none the ground truth is the reference. Other columns
+pass through untouched.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pgsrm_plugin.data.files import check_columns, check_output, json_type, plain, read_rows, write_rows
-from pgsrm_plugin.data.layouts import PLAIN, absent, read_targets, texts
+from pgsrm_plugin.data.faults import Faults
+from pgsrm_plugin.data.files import check_columns, check_output, json_type, plain, stream_rows, write_rows
+from pgsrm_plugin.data.layouts import PLAIN, Layout, absent, read_targets, required_at
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Prompt, RewardSample
 
-__all__ = ["Record", "check_columns", "check_output", "parse_row", "read_records", "write_rows"]
+__all__ = ["Columns", "Record", "check_columns", "check_output", "parse_row", "read_records", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Record:
         row: the columns as they were read; where ``responses`` was a list, ``response`` takes its place.
         label: how messages call the row, e.g. ``data.jsonl:17``.
         response: None where responses were not asked for.
-        ground_truth: as text, also where it was a number.
+        ground_truth: as text, also where it was a number; several where any of them is right.
+        stands_in: whether the ground truth serves as the reference, for want of another.
         own_group: the row's own group, if it has one.
     """
 
@@ -42,9 +46,10 @@ class Record:
     prompt: Prompt
     response: str | None
     references: tuple[str, ...]
-    ground_truth: str | None
+    ground_truth: str | tuple[str, ...] | None
     data_source: str
     own_group: str | int | None
+    stands_in: bool = False
 
     @cached_property
     def group(self) -> str | int:
@@ -60,22 +65,54 @@ class Record:
         )
 
 
-def read_records(path: str | Path, *, responses: bool = True) -> list[Record]:
+@dataclass(frozen=True)
+class Columns:
+    """Where rows keep what is scored, as dotted paths (``extra_info.answer``); None: at the usual place."""
+
+    prompt: str | None = None
+    response: str | None = None
+    reference: str | None = None
+    ground_truth: str | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Where references and ground truth are looked for."""
+        return replace(PLAIN, reference_field=self.reference, ground_truth_field=self.ground_truth)
+
+
+def read_records(
+    path: str | Path, *, responses: bool = True, columns: Columns | None = None, judged: bool = True
+) -> list[Record]:
     """Reads a .jsonl or .parquet file; a row with a list of ``responses`` becomes one record each.
 
     Args:
         responses: whether rows must have a response (to score it), or are training prompts.
+        columns: where rows keep what is scored.
+        judged: whether anything looks at the ground truth; where nothing does, one that cannot be read is no error.
 
     Raises:
-        DataError: the file cannot be read, or a row is wrong; the message names file, row and field.
+        DataError: the file cannot be read, or rows are wrong; the message names file, row and field of the first five,
+            and counts the others.
     """
-    return [record for label, row in read_rows(path) for record in parse_row(row, label, responses=responses)]
+    faults, records = Faults(), []
+    for label, row in stream_rows(path, faults):
+        with faults.collect():
+            records += parse_row(row, label, responses=responses, columns=columns, judged=judged)
+    faults.check()
+    return records
 
 
-def parse_row(row: Mapping[str, Any], label: str, *, responses: bool = True) -> list[Record]:
+def parse_row(
+    row: Mapping[str, Any],
+    label: str,
+    *,
+    responses: bool = True,
+    columns: Columns | None = None,
+    judged: bool = True,
+) -> list[Record]:
     """The records of one row: one, or one for each of its ``responses``; see :func:`read_records`."""
     with labelled(label):
-        return list(_records(plain(row), label, responses))
+        return list(_records(plain(row), label, responses, columns or Columns(), judged))
 
 
 @contextlib.contextmanager
@@ -101,21 +138,53 @@ def prompt_and_source(row: Mapping[str, Any]) -> tuple[Prompt, str]:
     return prompt, source if isinstance(source, str) else ""
 
 
-def _records(row: dict[str, Any], label: str, responses: bool) -> Iterator[Record]:
-    prompt, source = prompt_and_source(row)
-    references, truth = read_targets(row, PLAIN)
-    record = Record(row, label, prompt, None, references, truth, source, _group(row.get("group")))
+def _records(row: dict[str, Any], label: str, responses: bool, columns: Columns, judged: bool) -> Iterator[Record]:
+    asked = row if columns.prompt is None else {**row, "prompt": required_at(row, columns.prompt)}
+    prompt, source = prompt_and_source(asked)
+    references, truth, stands_in = read_targets(row, columns.layout, judged=judged)
+    record = Record(row, label, prompt, None, references, truth, source, _group(row.get("group")), stands_in)
     if not responses:
         yield record
+    elif columns.response is not None:
+        yield from _each(record, required_at(row, columns.response), columns.response)
     elif absent(row.get("responses")):
-        yield replace(record, response=_text(_required(row, "response"), "response"))
+        yield replace(record, response=_response(_required(row, "response"), "field 'response'"))
     else:
         if not absent(row.get("response")):
             raise DataError("fields 'response' and 'responses' are both given; keep one")
-        others = {name: value for name, value in row.items() if name not in ("response", "responses")}
-        for number, text in enumerate(texts(row["responses"], "responses"), 1):
-            one = {**others, "response": text}
-            yield replace(record, row=one, label=f"{label} (response {number})", response=text)
+        yield from _each(record, row["responses"], "responses")
+
+
+def _each(record: Record, value: Any, name: str) -> Iterator[Record]:
+    """A record for each of a list of responses, or one for the only one."""
+    if not isinstance(value, list) or _is_messages(value):
+        yield replace(record, response=_response(value, f"field {name!r}"))
+        return
+    if not value:
+        raise DataError(f"field {name!r} is an empty list")
+    others = {key: item for key, item in record.row.items() if key not in ("response", "responses")}
+    for number, item in enumerate(value, 1):
+        text = _response(item, f"field {name!r}: number {number}")
+        one = {**others, "response": text}
+        yield replace(record, row=one, label=f"{record.label} (response {number})", response=text)
+
+
+def _is_messages(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(item, dict) and "role" in item for item in value)
+
+
+def _response(value: Any, where: str) -> str:
+    """A response as text; of chat messages, the assistant's last one."""
+    if isinstance(value, dict) and "content" in value:
+        value = [{"role": "assistant", **value}]
+    if not isinstance(value, list) or not _is_messages(value):
+        if not isinstance(value, str):
+            raise DataError(f"{where} must be text, not {json_type(value)}")
+        return value
+    own = [message for message in value if message["role"] == "assistant"]
+    if not own:
+        raise DataError(f"{where} has no message of the assistant")
+    return prompt_text([_message(own[-1], len(value), where)])
 
 
 def _required(row: Mapping[str, Any], name: str) -> Any:
@@ -125,12 +194,6 @@ def _required(row: Mapping[str, Any], name: str) -> Any:
     if row[name] is None:
         raise DataError(f"field {name!r} is null")
     return row[name]
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise DataError(f"field {name!r} must be text, not {json_type(value)}")
-    return value
 
 
 def _prompt(value: Any) -> Prompt:
@@ -143,17 +206,18 @@ def _prompt(value: Any) -> Prompt:
     return [_message(message, number) for number, message in enumerate(value, 1)]
 
 
-def _message(message: Any, number: int) -> dict[str, Any]:
-    where = f"field 'prompt': message {number}"
+def _message(message: Any, number: int, field: str = "field 'prompt'") -> dict[str, Any]:
+    where = f"{field}: message {number}"
     if not isinstance(message, dict):
         raise DataError(f"{where} must be an object with role and content, not {json_type(message)}")
     if not isinstance(message.get("role"), str):
         raise DataError(f"{where}: 'role' must be text, not {json_type(message.get('role'))}")
     content = message.get("content")
     is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
-    if not isinstance(content, str) and not is_parts:
+    calls_tool = content is None and message["role"] == "assistant"
+    if not (isinstance(content, str) or is_parts or calls_tool):
         raise DataError(f"{where}: 'content' must be text, not {json_type(content)}")
-    return {key: value for key, value in message.items() if value is not None}
+    return {**{key: value for key, value in message.items() if value is not None}, "content": content or ""}
 
 
 def _group(value: Any) -> str | int | None:

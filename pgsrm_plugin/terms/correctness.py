@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Correctness(Term):
-    r"""1 if the answer extracted from the response equals the ground truth, else 0.
+    r"""1 if the answer extracted from the response equals the ground truth (or one of several), else 0.
 
     The answer is looked for in the response without its thinking, by one step or several in order: ``[tag, choice]`` is
     the letter inside the tag. ``tag``, ``boxed``, ``json`` and ``regex`` take the last find. ``number`` takes the
@@ -81,23 +81,23 @@ class Correctness(Term):
 
     def check_row(self, row: Row, name: str) -> None:
         """Refuses a ground truth that is no number, or none of the letters, where such are compared."""
-        truth = row.ground_truth
-        if self.comparison == "number" and parse_quantity(truth) is None:
-            raise DataError(
-                f"field 'ground_truth': {truth[:40]!r} is no number, and term {name!r} compares numbers "
-                "(compare: math reads formulas too)"
-            )
-        if self.extract[-1] == "choice" and truth.strip().upper() not in set(self.choices):
-            raise DataError(
-                f"field 'ground_truth': {truth[:40]!r} is not one of the letters {self.choices} of term {name!r}"
-            )
+        for truth in row.ground_truths:
+            if self.comparison == "number" and parse_quantity(truth) is None:
+                raise DataError(
+                    f"field 'ground_truth': {truth[:40]!r} is no number, and term {name!r} compares numbers "
+                    "(compare: math reads formulas too)"
+                )
+            if self.extract[-1] == "choice" and truth.strip().upper() not in set(self.choices):
+                raise DataError(
+                    f"field 'ground_truth': {truth[:40]!r} is not one of the letters {self.choices} of term {name!r}"
+                )
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """0 or 1 a row."""
-        return [float(self._correct(row)) for row in rows]
+        return [float(self._is_right(self._answer(row), row.ground_truths)) for row in rows]
 
-    def _correct(self, row: Row) -> bool:
-        answer = find_answer(
+    def _answer(self, row: Row) -> str | None:
+        return find_answer(
             row.visible,
             self.extract,
             tag=self.tag,
@@ -107,17 +107,20 @@ class Correctness(Term):
             open_end=self.unclosed,
             whole_numbers=self.comparison == "number" and self.extract[-1] == "regex",
         )
-        if answer is None:
-            return False
+
+    def _is_right(self, answer: str | None, truths: Sequence[str]) -> bool:
+        return answer is not None and any(self._same(answer, truth) for truth in truths)
+
+    def _same(self, answer: str, truth: str) -> bool:
         if self.comparison == "text":
-            return _form(answer) == _form(row.ground_truth)
-        if self.comparison == "math" and _form(fold(answer)) == _form(fold(row.ground_truth)):
+            return _form(answer) == _form(truth)
+        if self.comparison == "math" and _form(fold(answer)) == _form(fold(truth)):
             return True
-        number, truth = parse_quantity(answer), parse_quantity(row.ground_truth)
-        if number is not None and truth is not None:
-            return number.equals(truth)
+        number, expected = parse_quantity(answer), parse_quantity(truth)
+        if number is not None and expected is not None:
+            return number.equals(expected)
         is_formula = self.comparison == "math" or "\\" in answer or "^" in answer
-        return is_formula and bool(answer.strip()) and same_formula(answer, row.ground_truth)
+        return is_formula and bool(answer.strip()) and same_formula(answer, truth)
 
 
 def _form(text: str) -> str:

@@ -34,7 +34,7 @@ class ExactMatch(Term):
         return [float(self._form(row.response.text) in map(self._form, self._targets(row))) for row in rows]
 
     def _targets(self, row: Row) -> Sequence[str]:
-        return row.targets if self.against == "references" else (row.ground_truth or "",)
+        return row.targets if self.against == "references" else row.ground_truths
 
     def _form(self, text: str) -> str:
         text = normalise_space(text)

@@ -11,9 +11,9 @@ from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.clean import clean, has_content, prompt_text
 from pgsrm_plugin.text.steps import find_answer
 from pgsrm_plugin.text.thinking import strip_thinking
-from pgsrm_plugin.types import RewardSample, Row, ScoredText
+from pgsrm_plugin.types import RewardSample, Row, ScoredText, ground_truths
 
-_Key = tuple[str, str, tuple[str, ...], str]
+_Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def prepare_batch(samples: Sequence[RewardSample], spec: TextSpec, with_referenc
     position = {key: row for row, key in enumerate(first)}
     references = {text: prepare_reference(text, spec) for _, _, texts, _ in first for text in texts}
     rows = [
-        _row(prompt, response, tuple(references[text] for text in texts), truth, spec)
-        for prompt, response, texts, truth in first
+        _row(prompt, response, tuple(references[text] for text in texts), truths, spec)
+        for prompt, response, texts, truths in first
     ]
     return PreparedBatch(torch.tensor([position[key] for key in keys], dtype=torch.int64), list(first.values()), rows)
 
@@ -65,14 +65,17 @@ def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
 
 def _key(sample: RewardSample, with_references: bool) -> _Key:
     references = tuple(sample.references) if with_references else ()
-    return prompt_text(sample.prompt), sample.response, references, sample.ground_truth or ""
+    return prompt_text(sample.prompt), sample.response, references, ground_truths(sample.ground_truth)
 
 
-def _row(prompt: str, response: str, references: tuple[ScoredText, ...], truth: str, spec: TextSpec) -> Row:
-    raw, truth = clean(response, spec), clean(truth, spec)
+def _row(
+    prompt: str, response: str, references: tuple[ScoredText, ...], truths: tuple[str, ...], spec: TextSpec
+) -> Row:
+    raw = clean(response, spec)
     visible = _visible(raw, spec)
-    truth = truth.lower() if spec.lowercase else truth
-    return Row(clean(prompt, spec), raw, visible.strip(), _scored(visible, spec), references, truth)
+    cleaned = (clean(truth, spec) for truth in truths)
+    truths = tuple(truth.lower() if spec.lowercase else truth for truth in cleaned)
+    return Row(clean(prompt, spec), raw, visible.strip(), _scored(visible, spec), references, truths)
 
 
 def _visible(text: str, spec: TextSpec) -> str:

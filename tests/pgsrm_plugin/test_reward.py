@@ -222,7 +222,10 @@ def test_an_empty_batch_is_an_empty_output():
             RewardSample([{"role": "user", "contnt": "x"}], "a", ("b",)),
             "row 1: field 'prompt': message 1 has no 'content' of text (it has: role, contnt)",
         ),
-        (RewardSample("p", "a", ("b",), 4), "row 1: field 'ground_truth' must be text, not int '4'"),
+        (
+            RewardSample("p", "a", ("b",), 4),
+            "row 1: field 'ground_truth' must be text or a tuple of texts, not int '4'",
+        ),
     ],
 )
 def test_bad_rows_are_named(sample, message):

@@ -76,7 +76,7 @@ def test_columns_named_in_the_settings_come_first():
     assert fields(reader, GSM8K) == (("2 + 3 = 5\n#### 5",), "5")
     reader = RowReader(reference_field="parent", ground_truth_field="extra_info.index")
     assert fields(reader, {**GSM8K, "parent": ["p", "q"]}) == (("p", "q"), "0")
-    with pytest.raises(DataError, match=r"row: there is no 'extra_info\.anwser', which pgsrm's settings name"):
+    with pytest.raises(DataError, match=r"row: there is no 'extra_info\.anwser', which the settings name"):
         fields(RowReader(reference_field="extra_info.anwser"), GSM8K)
 
 

@@ -47,14 +47,14 @@ class PromptRow:
     Attributes:
         prompt: text or chat messages whose contents are text.
         item: what the prompt is about; "" where the row does not say.
-        ground_truth: the short correct answer, where the row has one.
+        ground_truth: the short correct answer, where the row has one; or several.
         extra_info: the row's own, passed through to the export.
         label: how messages call the row.
     """
 
     prompt: Prompt
     item: str = ""
-    ground_truth: str | None = None
+    ground_truth: str | tuple[str, ...] | None = None
     data_source: str = ""
     ability: str = ""
     extra_info: Mapping[str, Any] = field(default_factory=dict)

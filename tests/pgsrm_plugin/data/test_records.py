@@ -15,7 +15,7 @@ import pytest
 
 from pgsrm_plugin import DataError, RewardSample
 from pgsrm_plugin.data import rows
-from pgsrm_plugin.data.rows import check_columns, check_output, parse_row, read_records, write_rows
+from pgsrm_plugin.data.rows import Columns, check_columns, check_output, parse_row, read_records, write_rows
 
 GOOD = {"prompt": "p", "response": "r", "reference": "a"}
 
@@ -177,18 +177,29 @@ def test_blank_lines_are_skipped_but_counted(tmp_path: Path) -> None:
             "field 'responses': number 2 must be text, not null",
         ),
         ({"reference": 5}, "field 'reference' must be text or a list of texts, not the number 5"),
-        ({"reference": []}, "field 'reference' is an empty list"),
         ({"reference": ["a", {}]}, "field 'reference': number 2 must be text, not an object"),
         ({"references": ["b"]}, "fields 'reference' and 'references' are both given; keep one"),
         (
             {"reference": None, "extra_info": {"references": [1]}},
             "field 'extra_info.references': number 1 must be text, not the number 1",
         ),
-        ({"ground_truth": ["t"]}, "field 'ground_truth' must be text or a number, not a list"),
+        ({"ground_truth": [{}]}, "field 'ground_truth' must be text or a number, not an object"),
+        ({"response": [{"role": "user", "content": "r"}]}, "field 'response' has no message of the assistant"),
+        (
+            {"response": [{"role": "assistant", "content": 5}]},
+            "field 'response': message 1: 'content' must be text, not the number 5",
+        ),
         ({"ground_truth": float("inf")}, "field 'ground_truth' must be text or a number, not the number inf"),
         (
-            {"reward_model": {"ground_truth": {"target": "t"}}},
-            "field 'reward_model.ground_truth' must be text or a number, not an object",
+            {"reward_model": {"ground_truth": {"numbers": "t", "goal": 24}}},
+            "field 'reward_model.ground_truth' must be text, a number or a list of them, not an object with numbers, "
+            "goal; name the place of the answer, e.g. --ground-truth-field reward_model.ground_truth.numbers "
+            "(verl: pgsrm.ground_truth_field)",
+        ),
+        (
+            {"reward_model": '{"style": "rule", "ground_truth": "green"}'},
+            'field \'reward_model\' must be an object, and is the text of one (\'{"style": "rule", "ground_truth": '
+            "\"green'); read it with json.loads before the file is written",
         ),
         ({"data_source": 3}, "field 'data_source' must be text, not the number 3"),
         ({"group": True}, "field 'group' must be text or an integer, not true"),
@@ -215,7 +226,17 @@ def test_a_bad_parquet_row_is_numbered(tmp_path: Path) -> None:
         (b"", "data.jsonl is empty (0 bytes)"),
         (b"\n \n", "data.jsonl has no rows"),
         (b'{"prompt": \n', "data.jsonl:1: not JSON (Expecting value, column 11)"),
-        (b"[1]\n", "data.jsonl:1: a row must be a JSON object {...}, not a list"),
+        (
+            b"[1]\n",
+            "data.jsonl:1: a row must be a JSON object {...}, not a list; if the file is one JSON array, write one "
+            "object a line",
+        ),
+        (
+            b'[\n {"prompt": "p"}\n]\n',
+            "data.jsonl:1: not JSON (Expecting value, column 2); is the file one JSON array? one object a line is "
+            "wanted\ndata.jsonl:2: field 'response' is missing (the row has: prompt)"
+            "\ndata.jsonl:3: not JSON (Expecting value, column 1)",
+        ),
         (b"null\n", "data.jsonl:1: a row must be a JSON object {...}, not null"),
         (b'\n{"prompt": "\xff"}\n', "data.jsonl:2: not UTF-8 text (byte 13 of the line)"),
     ],
@@ -259,8 +280,15 @@ def test_other_paths(tmp_path: Path) -> None:
     assert message(tmp_path / "trian.jsonl") == "trian.jsonl: there is no such file; did you mean 'train.jsonl'?"
     assert message(tmp_path / "folder.jsonl") == "folder.jsonl is a folder; give one of the files in it"
     assert message(tmp_path / "data.json") == (
-        "data.json: the extension must be .jsonl or .parquet, not '.json'; did you mean '.jsonl'?"
+        "data.json: the extension must be .jsonl or .parquet, not '.json'; if it is one JSON array, write one object a "
+        "line: jq -c '.[]' FILE.json > FILE.jsonl"
     )
+    assert message(tmp_path / "data.jsonl.gz").endswith("must be .jsonl or .parquet, not '.jsonl.gz'; unpack it first")
+    assert "read_csv('FILE.csv').to_parquet" in message(tmp_path / "data.csv")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "data-00000-of-00001.arrow").touch()
+    for name in ("saved", "saved/data-00000-of-00001.arrow"):
+        assert "datasets.load_from_disk(FOLDER).to_parquet" in message(tmp_path / name)
     assert message(tmp_path / "data") == "data: the extension must be .jsonl or .parquet, not ''"
 
 
@@ -340,3 +368,109 @@ def test_a_row_nested_too_deeply_is_named(tmp_path: Path) -> None:
     path.write_text('{"prompt": "p", "response": "r", "x": ' + "[" * 900 + "]" * 900 + "}\n")
     with pytest.raises(DataError, match=r"deep\.jsonl:1: nested too deeply to be a row"):
         read_records(path)
+
+
+def test_every_faulty_row_is_counted_and_five_are_shown(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, GOOD, *[{**GOOD, "response": number} for number in range(8)])
+    lines = message(path).splitlines()
+    assert lines[0] == "data.jsonl:2: field 'response' must be text, not the number 0"
+    assert (len(lines), lines[-1]) == (6, "and 3 more rows are wrong")
+
+
+VERL = {"prompt": [{"role": "user", "content": "p"}], "response": "r"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "references", "ground_truth"),
+    [
+        ("t", ("t",), "t"),
+        ({"target": ["Mars", "the planet Mars"]}, ("Mars", "the planet Mars"), ("Mars", "the planet Mars")),
+        ({"target": "Mars"}, ("Mars",), "Mars"),
+        ({"value": 7, "unit": None}, ("7",), "7"),
+        (["a", 2, None], ("a", "2"), ("a", "2")),
+        ([], (), None),
+        ({}, (), None),
+        (None, (), None),
+        (True, ("true",), "true"),
+    ],
+)
+def test_ground_truths_as_data_sets_have_them(tmp_path: Path, truth: Any, references: Any, ground_truth: Any) -> None:
+    (record,) = read_records(jsonl(tmp_path, {**VERL, "reward_model": {"ground_truth": truth}}))
+    assert (record.references, record.ground_truth) == (references, ground_truth)
+    assert record.stands_in is bool(references)
+
+
+def test_an_empty_list_of_references_is_none(tmp_path: Path) -> None:
+    row = {**VERL, "reward_model": {"ground_truth": "4"}, "extra_info": {"references": []}}
+    (record,) = read_records(jsonl(tmp_path, row))
+    assert record.references == ("4",)
+
+
+def test_a_ground_truth_that_nothing_looks_at_need_not_be_readable(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {**GOOD, "ground_truth": {"tests": []}})
+    with pytest.raises(DataError, match="name the place of the answer"):
+        read_records(path)
+    (record,) = read_records(path, judged=False)
+    assert (record.references, record.ground_truth) == ((GOOD["reference"],), None)
+
+
+def test_short_floats_are_what_was_written(tmp_path: Path) -> None:
+    nested = pa.struct([("target", pa.list_(pa.float32()))])
+    table = pa.table(
+        {
+            "prompt": ["p"],
+            "response": ["0.7"],
+            "ground_truth": pa.array([0.7], pa.float32()),
+            "reward_model": pa.array([{"target": [0.1, None]}], nested),
+            "half": pa.array([np.float16(0.3)], pa.float16()),
+            "exact": pa.array([0.1], pa.float64()),
+        }
+    )
+    pq.write_table(table, tmp_path / "data.parquet")
+    (record,) = read_records(tmp_path / "data.parquet")
+    assert record.ground_truth == "0.7"
+    assert record.row["reward_model"] == {"target": [0.1, None]}
+    assert (record.row["half"], record.row["exact"]) == (0.3, 0.1)
+
+
+def test_decimals_are_numbers(tmp_path: Path) -> None:
+    table = pa.table({"prompt": ["p"], "response": ["r"], "ground_truth": pa.array([Decimal("2.50")])})
+    pq.write_table(table, tmp_path / "data.parquet")
+    assert [record.ground_truth for record in read_records(tmp_path / "data.parquet")] == ["2.5"]
+
+
+@pytest.mark.parametrize(
+    ("response", "texts"),
+    [
+        ([{"role": "assistant", "content": "orange"}], ["orange"]),
+        ({"role": "assistant", "content": "orange"}, ["orange"]),
+        (
+            [
+                {"role": "assistant", "content": None, "tool_calls": []},
+                {"role": "tool", "content": "7 degrees"},
+                {"role": "assistant", "content": [{"type": "text", "text": "It rains."}]},
+            ],
+            ["It rains."],
+        ),
+    ],
+)
+def test_responses_that_are_messages(tmp_path: Path, response: Any, texts: list[str]) -> None:
+    assert [record.response for record in read_records(jsonl(tmp_path, {**GOOD, "response": response}))] == texts
+    several = {**{key: GOOD[key] for key in GOOD if key != "response"}, "responses": [response, "red"]}
+    if isinstance(response, list):
+        assert [record.response for record in read_records(jsonl(tmp_path, several))] == [*texts, "red"]
+
+
+def test_a_call_of_a_tool_has_no_content(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]}
+    (record,) = read_records(jsonl(tmp_path, {**GOOD, "prompt": [{"role": "user", "content": "q"}, call]}))
+    assert record.prompt[1] == {"role": "assistant", "content": "", "tool_calls": [{"id": "c"}]}
+
+
+def test_columns_of_another_name(tmp_path: Path) -> None:
+    row = {"question": "p", "out": {"text": "r"}, "extra_info": {"answer": "the way", "n": 10}}
+    columns = Columns("question", "out.text", "extra_info.answer", "extra_info.n")
+    (record,) = read_records(jsonl(tmp_path, row), columns=columns)
+    assert (record.prompt, record.response, record.references, record.ground_truth) == ("p", "r", ("the way",), "10")
+    with pytest.raises(DataError, match=r"there is no 'outt', which the settings name \(the row has: question, out"):
+        read_records(jsonl(tmp_path, row), columns=Columns("question", "outt"))
