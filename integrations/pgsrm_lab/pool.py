@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from multiprocessing.synchronize import Event
 import lightning.pytorch  # noqa: F401 - sets its loggers' levels when first imported, and would undo configure_process
 import torch
 import transformers
+
+from pgsrm_plugin.stopping import Stopped
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,19 @@ _cancelled: Event | None = None
 
 @contextmanager
 def workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Queue[ProgressMessage]]]:
-    """A pool and the queue of what its processes :func:`report`; leaving the block cancels their runs."""
+    """A pool and the queue of what its processes :func:`report`; leaving the block cancels their runs.
+
+    An error lets each end its step; where the whole command is to stop, they are ended.
+    """
     context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
     messages, cancelled = context.Queue(), context.Event()
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(messages, cancelled))
     try:
         yield pool, messages
+    except (Stopped, KeyboardInterrupt):
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         cancelled.set()
         pool.shutdown(cancel_futures=True)
@@ -100,6 +110,7 @@ def _start(messages: Queue[ProgressMessage], cancelled: Event) -> None:
     global _messages, _cancelled
     configure_process()
     _messages, _cancelled = messages, cancelled
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal: the main one ends these
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

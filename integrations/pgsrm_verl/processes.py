@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 2.0
 _MARK = "PGSRM_RUN_MARK"
 """Environment variable by which everything that a run starts is known, daemons included."""
 _NOT_INHERITED = ("RAY_ADDRESS", "RAY_NAMESPACE", "PYTEST_CURRENT_TEST")
@@ -96,20 +96,6 @@ def _wait(
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def terminate_like_interrupt() -> Iterator[None]:
-    """SIGTERM cleans up like Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def end_all(group: int, mark: str) -> None:

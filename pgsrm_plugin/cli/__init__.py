@@ -17,11 +17,12 @@ from pgsrm_plugin.cli.parent.app import parent_app
 from pgsrm_plugin.cli.score import score
 from pgsrm_plugin.cli.spec import spec_app
 from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, StoreError, UnscorableError
+from pgsrm_plugin.stopping import Stopped, stopping_on_signals
 
 EXIT_STATUS: dict[type[PgsrmError], int] = {
     SpecError: 2, DataError: 2, UnscorableError: 2, StoreError: 2, ScorerError: 3,
 }  # fmt: skip
-"""What the command exits with; 1 for other errors."""
+"""What the command exits with; 1 for other errors, 130 at Ctrl-C and 143 at SIGTERM."""
 DEBUG = "PGSRM_DEBUG"
 """Environment variable that, set to 1, shows the traceback of every error."""
 
@@ -30,7 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command and exits; ``arguments`` default to those of the process."""
     _print_any_text()
     try:
-        build_app()(args=arguments, prog_name="pgsrm")
+        with stopping_on_signals():
+            build_app()(args=arguments, prog_name="pgsrm")
+    except Stopped as stopped:
+        typer.echo(f"pgsrm: {stopped}", err=True)
+        raise
     except PgsrmError as error:
         if os.environ.get(DEBUG) == "1":
             raise

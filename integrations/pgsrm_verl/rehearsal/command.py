@@ -52,14 +52,8 @@ def rehearse(
         return
     options = rehearsal.Options(workers, steps, time_limit, toy_encoder, keep)
     progress = Console(stderr=True)
-    try:
-        with progress.status("rehearsing"):
-            outcome = rehearsal.rehearse(
-                recipe, overrides or (), options, progress.log if sys.stderr.isatty() else _say
-            )
-    except KeyboardInterrupt:
-        typer.echo("pgsrm: interrupted; everything that was started has been ended", err=True)
-        raise typer.Exit(130) from None
+    with progress.status("rehearsing"):
+        outcome = rehearsal.rehearse(recipe, overrides or (), options, progress.log if sys.stderr.isatty() else _say)
     show(outcome, Console())
     if json is not None:
         outcome.write_json(json)

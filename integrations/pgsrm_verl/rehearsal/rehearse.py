@@ -20,7 +20,7 @@ from pgsrm_plugin.errors import PgsrmError, SpecError
 from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
-from pgsrm_verl.processes import run_limited, short_temp_dir, terminate_like_interrupt
+from pgsrm_verl.processes import run_limited, short_temp_dir
 from pgsrm_verl.rehearsal import scaling
 from pgsrm_verl.rehearsal import standin_rows as rows
 from pgsrm_verl.rehearsal.config_checks import Findings, check
@@ -157,7 +157,7 @@ def _gpu_memory(findings: Findings) -> dict[str, str]:
 def _run_verl(
     recipe: Recipe, applied: Sequence[Change], options: Options, folder: Path, say: Callable[[str], None]
 ) -> float:
-    with short_temp_dir() as ray_dir, terminate_like_interrupt():
+    with short_temp_dir() as ray_dir:
         devices = cpu_overrides(options.workers, ray_temp_dir=str(ray_dir))
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *recipe.arguments(), *devices]
         command += [change.override for change in applied]

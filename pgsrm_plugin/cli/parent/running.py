@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pgsrm_plugin.stopping import Stopped, heard
+
 if TYPE_CHECKING:
     from pgsrm_plugin.cli.parent.options import Prices
     from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts
@@ -100,8 +102,11 @@ REMEDIES = {
 def finish(folder: Path, counts: Mapping[str, int], missing: int, stopped: str | None) -> None:
     """Ends the command: status 0 where every answer wanted has a reference, else 1 with what to do.
 
+    After a signal the status is that of every command.
+
     Raises:
-        typer.Exit: always.
+        typer.Exit: always, but after a signal.
+        Stopped: after a signal.
     """
     store = shlex.quote(str(folder))
     for status, remedy in REMEDIES.items():
@@ -110,4 +115,6 @@ def finish(folder: Path, counts: Mapping[str, int], missing: int, stopped: str |
     if missing:
         why = {"interrupted": "interrupted", "deadline": "the deadline passed"}.get(stopped or "", "stopped")
         typer.echo(f"{missing} not asked yet ({why}); the same command goes on where it was", err=True)
+    if stopped == "interrupted" and (number := heard()) is not None:
+        raise Stopped(number)
     raise typer.Exit(1 if missing or any(counts.get(status) for status in REMEDIES) else 0)

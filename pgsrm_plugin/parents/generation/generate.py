@@ -18,6 +18,8 @@ from pgsrm_plugin.parents.generation.request_queue import RequestQueue
 from pgsrm_plugin.parents.store.answers import Answer, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 
+AFTER_SIGNAL_S = 3.0
+"""Seconds that calls in flight get after Ctrl-C or SIGTERM, if ``limits.drain_s`` is not less."""
 _LOOKS_AT_A_TIME = 256
 
 
@@ -34,8 +36,8 @@ def generate(
 
     An answer is in the store, durably, before its place in flight is given to another request: killed at any moment,
     the next run asks again at most what was in flight. A call that fails is recorded as failed and the run goes on;
-    Ctrl-C and SIGTERM (in the main thread) let the calls in flight finish for ``limits.drain_s``, or a batch to its
-    end, and return; a second one is a KeyboardInterrupt at once.
+    Ctrl-C and SIGTERM (in the main thread) let the calls in flight finish, for :data:`AFTER_SIGNAL_S` at most, or a
+    batch to its end, and return; a second one ends the run at once.
 
     Args:
         requests: an iterator will do; it is read as places in flight become free.
@@ -141,7 +143,8 @@ async def _until_done(
     await asyncio.wait([everything, bell], timeout=queue.left_s(), return_when=asyncio.FIRST_COMPLETED)
     if not all(worker.done() for worker in workers):
         queue.stop("error" if everything.done() else "deadline")
-        await asyncio.wait(workers, timeout=limits.drain_s)
+        interrupted = queue.counts.stopped == "interrupted"
+        await asyncio.wait(workers, timeout=min(limits.drain_s, AFTER_SIGNAL_S) if interrupted else limits.drain_s)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

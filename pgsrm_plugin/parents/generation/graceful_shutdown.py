@@ -8,28 +8,30 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from pgsrm_plugin.stopping import SIGNALS, Stopped, hear
 
 
 @contextlib.contextmanager
 def on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """Calls ``stop`` at the first SIGINT or SIGTERM inside the block; a second one is a KeyboardInterrupt.
+    """Calls ``stop`` at the first SIGINT or SIGTERM inside the block; a second one ends it at once, with
+    KeyboardInterrupt or :class:`~pgsrm_plugin.stopping.Stopped`.
 
     Outside the main thread, where Python hears no signals, it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = 0
+    asked = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        heard += 1
-        if heard > 1:
-            raise KeyboardInterrupt
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+        hear(number)
         stop()
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:

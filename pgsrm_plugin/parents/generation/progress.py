@@ -13,7 +13,7 @@ class RunLimits:
 
     Attributes:
         deadline_s: seconds after which no further request begins; None: no end.
-        drain_s: seconds that requests under way get to finish when the run is stopped.
+        drain_s: seconds that requests under way get to finish when the run is stopped; after a signal 3 at most.
         failures_in_a_row: after so many calls that failed with none between that did not, the run stops.
     """
 

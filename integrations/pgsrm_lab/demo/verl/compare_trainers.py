@@ -18,7 +18,6 @@ from pgsrm_lab.demo.verl.two_trainers import outcome_table, write_page
 from pgsrm_lab.pool import configure_process
 from pgsrm_lab.tasks import Task, colour_mixing
 from pgsrm_plugin.report import Run
-from pgsrm_verl.processes import terminate_like_interrupt
 
 
 def main(arguments: list[str]) -> None:
@@ -44,12 +43,7 @@ def demo(
     console, started = Console(), time.perf_counter()
     plan = TrainersPlan(out.expanduser().resolve(), steps=steps, workers=workers, time_limit=time_limit)
     task = colour_mixing()
-    try:
-        with terminate_like_interrupt():
-            runs = run_demo(plan, task, console)
-    except KeyboardInterrupt:
-        typer.echo("pgsrm: interrupted; everything that was started has been ended", err=True)
-        raise typer.Exit(130) from None
+    runs = run_demo(plan, task, console)
     write_page(plan, task, runs)
     console.print(outcome_table(runs))
     took = time.perf_counter() - started
