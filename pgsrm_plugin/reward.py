@@ -13,10 +13,11 @@ import torch
 from typing_extensions import Self
 
 from pgsrm_plugin import functional
+from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
-from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
@@ -154,14 +155,16 @@ class SemanticReward:
             if not embedder.has_representation(text):
                 remedy = self.spec.terms[name].remedy
                 raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; {remedy}")
+        faults = Faults()
         for sample, row in zip(batch.first, batch.rows, strict=True):
-            for reference in row.targets:
-                if not embedder.has_representation(reference):
-                    assert self.encoder is not None
-                    raise DataError(
-                        f"{label(sample)}: field 'reference': {reference[:60]!r} has no representation: encoder "
-                        f"{self.encoder.identity} knows none of its words; correct it, or use another encoder"
-                    )
+            unknown = next((one for one in row.targets if not embedder.has_representation(one)), None)
+            if unknown is not None:
+                assert self.encoder is not None
+                faults.add(
+                    f"{label(sample)}: field 'reference': {unknown[:60]!r} has no representation: encoder "
+                    f"{self.encoder.identity} knows none of its words; correct it, or use another encoder"
+                )
+        faults.check()
 
     def _term_values(
         self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder

@@ -36,14 +36,14 @@ SAMPLES = [
     _row(_PARTS, "<explanation>Nobody knows.</explanation><answer>4</answer>", ["Lycopene."], "3", "tags"),
     _row(_PARTS, "<answer>3</answer> and nothing else", ["Lycopene makes a ripe tomato red."], "3", "tags"),
     _row(_PARTS, "<explanation></explanation><answer>3</answer>", ["Lycopene."], "3", "tags"),
-    _row("颜色？", "番茄是红色的。", ["番茄是红的。", "红色"], "1", "cjk"),  # noqa: RUF001
+    _row("颜色？", "番茄是红色的。", ["番茄是红的。", "是红的"], "1", "cjk"),  # noqa: RUF001
     _row("色は？", "トマトは赤いです。", ["トマトは赤い。"], "1", "cjk"),  # noqa: RUF001
     _row("색은?", "토마토는 빨갛다.", ["토마토는 빨간색이다."], "1", "cjk"),
     _row("Farbe?", "A\u0308pfel sind grün", ["Äpfel sind grün"], "1", "cjk"),
     _row("Say more", _LONG * 80, [_LONG * 3, _LONG * 90], "-1/2", "long"),
     _row("Say more", "the rye the rye the rye the rye the rye", [_LONG], "1e3", "long"),
     _row("Say more", "wheat \ud800 and 🌾 rye", ["wheat and rye"], "12 %", "long"),
-    _row("Say more", "a" * 30_000, ["a" * 25_000], "0.5", "long"),
+    _row("Say more", "a" * 30_000, ["a " * 12_500], "0.5", "long"),
 ]
 
 ALL_TERMS = """

@@ -98,7 +98,8 @@ class HfEncoder:
                 vectors_ND[rows] = torch.stack(list(vectors)).cpu()
         limit = self.max_tokens
         truncated_N = torch.tensor([limit is not None and n > limit for n in read.lengths_N], dtype=torch.bool)
-        unknown_N = torch.tensor([n == 0 for n in read.lengths_N], dtype=torch.bool)
+        empty_N = torch.tensor([n == 0 for n in read.lengths_N], dtype=torch.bool)
+        unknown_N = empty_N | torch.tensor(read.unknown_N, dtype=torch.bool)
         if self._loaded.reader.tokenizer is None:
             unknown_N |= ~vectors_ND.any(dim=1)
         return Embeddings(vectors_ND, torch.tensor(read.tokens_N, dtype=torch.int64), truncated_N, unknown_N)

@@ -25,12 +25,15 @@ class ReadTexts:
             Empty unless asked for.
         lengths_N: tokens of each whole input, prompt, template and special tokens included; 0 if there is none.
         tokens_N: tokens of each text alone, before truncation; -1 where the model has no transformers tokenizer.
+        unknown_N: whether the tokenizer knows no part of a text: all its tokens are the unknown one. Two different such
+            texts have one vector.
     """
 
     ids_N: list[list[int]] | None
     own_N: list[list[bool]]
     lengths_N: list[int]
     tokens_N: list[int]
+    unknown_N: list[bool]
 
     @classmethod
     def joined(cls, parts: Sequence[ReadTexts]) -> ReadTexts:
@@ -38,10 +41,11 @@ class ReadTexts:
         ids: list[list[int]] | None = []
         for part in parts:
             ids = None if ids is None or part.ids_N is None else ids + part.ids_N
-        own, lengths, tokens = (
-            [value for part in parts for value in getattr(part, name)] for name in ("own_N", "lengths_N", "tokens_N")
+        own, lengths, tokens, unknown = (
+            [value for part in parts for value in getattr(part, name)]
+            for name in ("own_N", "lengths_N", "tokens_N", "unknown_N")
         )
-        return cls(ids, own, lengths, tokens)
+        return cls(ids, own, lengths, tokens, unknown)
 
 
 class TextReader:
@@ -78,17 +82,19 @@ class TextReader:
     def read(self, texts: Sequence[str], own: bool = False) -> ReadTexts:
         """Tokenises the texts, all in one call, and those that are too long a second time."""
         if self.tokenizer is None:
-            return ReadTexts(None, [], [1 + len(text) // 4 for text in texts], [-1] * len(texts))
+            return ReadTexts(None, [], [1 + len(text) // 4 for text in texts], [-1] * len(texts), [False] * len(texts))
         if self.chat:
             *lengths_N, empty = [self._templated_length(text) for text in [*texts, ""]]
-            return ReadTexts(None, [], lengths_N, [max(0, length - empty) for length in lengths_N])
+            tokens_N = [max(0, length - empty) for length in lengths_N]
+            return ReadTexts(None, [], lengths_N, tokens_N, [False] * len(texts))
         if not texts:
-            return ReadTexts([], [], [], [])
+            return ReadTexts([], [], [], [], [])
         encoding = self._tokenize(texts, truncation=False)
         ids_N = list(encoding["input_ids"])
         lengths_N = [len(ids) for ids in ids_N]
         tokens_N = [self._own_count(encoding, row) for row in range(len(texts))]
         own_N = [self._own_tokens(encoding, row) for row in range(len(texts))] if own else []
+        unknown_N = [self._is_unknown(encoding, row) for row in range(len(texts))]
         limit = self.max_tokens
         long = [] if limit is None else [row for row, length in enumerate(lengths_N) if length > limit]
         if long:
@@ -97,7 +103,7 @@ class TextReader:
                 ids_N[row] = short["input_ids"][i]
                 if own:
                     own_N[row] = self._own_tokens(short, i)
-        return ReadTexts(ids_N if self._plain else None, own_N, lengths_N, tokens_N)
+        return ReadTexts(ids_N if self._plain else None, own_N, lengths_N, tokens_N, unknown_N)
 
     def _tokenize(self, texts: Sequence[str], **settings: Any) -> Any:
         return self.tokenizer(
@@ -110,6 +116,16 @@ class TextReader:
             verbose=False,
             **settings,
         )
+
+    def _is_unknown(self, encoding: Any, row: int) -> bool:
+        unknown_id, ids = self.tokenizer.unk_token_id, encoding["input_ids"][row]
+        if unknown_id is None or unknown_id not in ids:
+            return False
+        if self.prompt and not self.tokenizer.is_fast:
+            return False  # the text's tokens cannot be told from the prompt's
+        # A slow tokenizer counts the unknown token among the special ones, so it is no own one there.
+        known = [own and token != unknown_id for own, token in zip(self._own_tokens(encoding, row), ids, strict=True)]
+        return not any(known)
 
     def _own_count(self, encoding: Any, row: int) -> int:
         if not self.prompt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Sequence
 
@@ -17,6 +18,9 @@ from pgsrm_plugin.types import Embeddings
 
 _BACKOFF = Backoff(limit_s=8.0)
 _EXCERPT = 200
+_TOO_LONG = re.compile(r"context length|too long|maximum.{0,20}(?:length|tokens)|reduce the length", re.IGNORECASE)
+_TOO_MANY = re.compile(r"batch size|too many inputs|batch.{0,20}(?:maximum|limit)", re.IGNORECASE)
+"""What servers say of a text too long, and of too many: for a hint, never for a decision."""
 
 
 class _TransientError(Exception):
@@ -42,8 +46,9 @@ class HttpEncoder:
     ``Retry-After`` asks. Everything else fails at once: another status, a redirect, an answer too long or not to the
     point. A server that sends some of its answer and then stalls is given up at most ``timeout_s`` after the deadline.
 
-    The identity is the model's name and the dimensions asked for, not the address: the same model may move. The
-    protocol tells neither tokens (``tokens_N`` is -1) nor truncation: an endpoint may cut long texts silently.
+    The identity is the model's name and what of the settings changes its vectors, not the address: the same model
+    may move. The protocol tells neither tokens (``tokens_N`` is -1) nor truncation: an endpoint may cut long texts
+    silently, and ``truncated_N`` says only what ``max_chars`` cut.
 
     Args:
         spec: the endpoint.
@@ -57,7 +62,12 @@ class HttpEncoder:
         self._endpoint = Endpoint(spec.base_url, "/embeddings", spec.api_key_env, section="encoder.")
         self._dimensions = spec.dimensions
         self._client = httpx.Client(headers=self._endpoint.headers(), follow_redirects=False)
-        self.identity = f"http:{spec.model}" + (f";dimensions={spec.dimensions}" if spec.dimensions else "")
+        self._extra = dict(spec.extra_body)
+        if spec.truncate_prompt_tokens is not None:
+            self._extra["truncate_prompt_tokens"] = spec.truncate_prompt_tokens
+        parts = {"dimensions": spec.dimensions, "max_chars": spec.max_chars, **self._extra}
+        settings = "".join(f";{name}={value}" for name, value in parts.items() if value is not None)
+        self.identity = f"http:{spec.model}{settings}" + (f";prompt={spec.prompt!r}" if spec.prompt else "")
 
     def __repr__(self) -> str:
         return f"HttpEncoder({self.identity!r}, url={self._endpoint.shown!r})"
@@ -73,11 +83,14 @@ class HttpEncoder:
             ScorerError: a request failed for good, or the deadline passed; the message says how far it got.
         """
         started = time.monotonic()
+        limit = self._spec.max_chars
+        cut_N = torch.tensor([limit is not None and len(text) > limit for text in texts], dtype=torch.bool)
+        sent = [self._spec.prompt + text[:limit] for text in texts]
         parts: list[torch.Tensor] = []
         done = 0
         try:
             while done < len(texts):
-                batch = texts[done : done + self._spec.batch_texts]
+                batch = sent[done : done + self._spec.batch_texts]
                 parts.append(self._embed(batch, started + self._spec.deadline_s))
                 done += len(batch)
         except (_PermanentError, _TransientError) as error:
@@ -87,11 +100,12 @@ class HttpEncoder:
             ) from error
         vectors_ND = torch.cat(parts) if parts else torch.zeros(0, self._dimensions or 0)
         unknown_N = torch.full((len(texts),), -1, dtype=torch.int64)
-        return Embeddings(vectors_ND, unknown_N, torch.zeros(len(texts), dtype=torch.bool))
+        return Embeddings(vectors_ND, unknown_N, cut_N)
 
     def _embed(self, batch: Sequence[str], deadline: float) -> torch.Tensor:
         """One batch, with retries until the deadline."""
         question: dict[str, object] = {"model": self._spec.model, "input": list(batch), "encoding_format": "float"}
+        question |= self._extra
         if self._spec.dimensions is not None:
             question["dimensions"] = self._spec.dimensions
         content = json.dumps(question).encode()
@@ -154,4 +168,11 @@ class HttpEncoder:
         if status in (401, 403):
             name = self._spec.api_key_env
             hint = f"; check the token in ${name}" if name else "; name the token's variable in encoder.api_key_env"
+        elif _TOO_LONG.search(excerpt):
+            hint = (
+                "; have it cut long texts: encoder.truncate_prompt_tokens: -1 (vLLM), encoder.extra_body: "
+                "{truncate: true} (TEI, Ollama), or cut them here: encoder.max_chars"
+            )
+        elif status == 413 or _TOO_MANY.search(excerpt):
+            hint = f"; send fewer texts at once: encoder.batch_texts is {self._spec.batch_texts}"
         return _PermanentError(f"answered {status} {excerpt!r}{hint}")

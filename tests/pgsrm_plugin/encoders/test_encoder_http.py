@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -369,3 +370,44 @@ def test_a_reward_whose_encoder_times_out_half_way_scores_nothing_and_recovers(e
         reward.score(samples)
     endpoint.faults = []
     assert len(reward.score(samples)) == len(samples)
+
+
+def test_a_prompt_stands_before_each_text_and_in_the_identity(endpoint: Endpoint) -> None:
+    encoder = HttpEncoder(spec(endpoint, prompt="query: "))
+    encoder.encode(["a", "bb"])
+    assert endpoint.asked[0][2]["input"] == ["query: a", "query: bb"]
+    assert encoder.identity == "http:m;prompt='query: '"
+
+
+def test_truncation_is_asked_of_the_server(endpoint: Endpoint) -> None:
+    encoder = HttpEncoder(spec(endpoint, truncate_prompt_tokens=-1, extra_body={"truncate": True}))
+    encoder.encode(["a"])
+    question = endpoint.asked[0][2]
+    assert (question["truncate_prompt_tokens"], question["truncate"]) == (-1, True)
+    assert encoder.identity == "http:m;truncate=True;truncate_prompt_tokens=-1"
+
+
+def test_texts_are_cut_before_they_are_sent_and_counted(endpoint: Endpoint) -> None:
+    result = HttpEncoder(spec(endpoint, max_chars=3)).encode(["abc", "abcd"])
+    assert endpoint.asked[0][2]["input"] == ["abc", "abc"]
+    assert result.truncated_N.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "hint"),
+    [
+        (400, "This model's maximum context length is 512 tokens.", "encoder.truncate_prompt_tokens: -1"),
+        (413, "Input validation error: `inputs` must have less than 512 tokens, too long", "encoder.max_chars"),
+        (422, "batch size 64 > maximum allowed batch size 32", "encoder.batch_texts is 64"),
+        (413, "", "encoder.batch_texts is 64"),
+    ],
+)
+def test_a_refusal_names_the_setting(endpoint: Endpoint, status: int, said: str, hint: str) -> None:
+    endpoint.faults = [lambda handler, question: handler.send({"message": said}, status)]
+    with pytest.raises(ScorerError, match=re.escape(hint)):
+        HttpEncoder(spec(endpoint)).encode(["a"])
+
+
+def test_extra_keys_do_not_replace_the_encoders_own(endpoint: Endpoint) -> None:
+    with pytest.raises(ValueError, match="'model' has a key of its own"):
+        spec(endpoint, extra_body={"model": "other"})

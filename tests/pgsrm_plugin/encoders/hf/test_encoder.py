@@ -36,8 +36,10 @@ from pgsrm_plugin.encoders.hf import load as hf_load
 from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.encoders.hf.runners import Batches
-from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.types import TokenEncoder
+from pgsrm_plugin.errors import DataError, ScorerError, SpecError
+from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.spec import RewardSpec
+from pgsrm_plugin.types import RewardSample, TokenEncoder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 CORPUS = [
@@ -460,3 +462,24 @@ def test_an_embedded_copy_with_one_byte_changed_is_refused(tmp_path, monkeypatch
         build(MINILM)
     assert embedded.find_copy(MINILM, "0" * 40) is None
     assert hf_load.embedded.find_copy("another/model", None) is None
+
+
+@needs_minilm
+def test_texts_of_unknown_words_only_are_unknown():
+    """In MiniLM's vocabulary 红, 绿, 色, 猫 and 🍎 are [UNK], 的 and "red" are not: tokenizer.json of the model."""
+    encoder = build(MINILM, self_test=False)
+    unknown_N = encoder.encode(["红色", "绿色", "猫", "🍎", "的", "red", "red 猫"]).unknown_N
+    assert unknown_N.tolist() == [True, True, True, True, False, False, False]
+
+
+@needs_minilm
+def test_an_answer_of_unknown_words_earns_nothing_and_such_a_reference_is_refused():
+    reward = SemanticReward(
+        RewardSpec.model_validate({"terms": {"semantic": {}}, "encoder": {"kind": "hf", "model": MINILM}}),
+        build(MINILM, self_test=False),
+    )
+    output = reward.score([RewardSample("p", "猫", ("cat",)), RewardSample("p", "cat", ("cat",))])
+    assert output.total_B.tolist() == [0.0, pytest.approx(1.0)]
+    assert output.diagnostics["unscorable"].tolist() == [1.0, 0.0]
+    with pytest.raises(DataError, match="'绿色' has no representation"):
+        reward.score([RewardSample("p", "红色", ("绿色",))])
