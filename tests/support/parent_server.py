@@ -3,7 +3,8 @@
     python tests/support/parent_server.py --port 0 --rate 600 --faults 429,500,cut --every 7
 
 prints its address, then serves until it is killed. ``GET /counts`` gives calls by prompt, answers and faults by kind.
-A prompt that contains ``fault:NAME`` gets that fault always, ``once:NAME`` at its first call only.
+A prompt that contains ``fault:NAME`` gets that fault always, ``once:NAME`` at its first call only;
+``finish:REASON`` ends half an answer with that finish reason, ``say:TEXT`` is answered with the text.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 FAULTS = (
     "429", "429ms", "429date", "429long", "500", "503", "400", "401", "402", "404", "quota", "filter", "redirect",
     "garbage", "empty-choices", "no-content", "refusal", "blank", "long", "huge", "slow", "drip", "cut", "cut-early",
-    "echo-key",
+    "echo-key", "reasoning", "parts", "only-thinking-parts", "tool", "no-seed", "no-system",
 )  # fmt: skip
 
 
@@ -170,11 +171,12 @@ class ParentServer:
 
     @staticmethod
     def _good(question: dict, text: str) -> dict:
-        content = expected(text, question.get("seed"))
+        content = text.partition("say:")[2] or expected(text, question.get("seed"))
+        _, ends, reason = text.partition("finish:")
         message = {"role": "assistant", "content": content}
         return {
             "model": question["model"] + "-2026",
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": message, "finish_reason": reason if ends else "stop"}],
             "usage": {"prompt_tokens": len(text.split()), "completion_tokens": len(content.split())},
         }
 
@@ -193,6 +195,8 @@ class ParentServer:
             return False
         if fault == "garbage":
             await self._send(writer, 200, b"<html>Bad gateway</html>")
+        elif fault in _UNLIKED and not _UNLIKED[fault](question):
+            await self._send(writer, 200, answer)
         elif fault in _REPLIES:
             status, extra, body = _REPLIES[fault]
             extra = {**extra, **({"Retry-After": self.behaviour.retry_after} if fault == "429" else {})}
@@ -241,7 +245,16 @@ _REPLIES: dict[str, tuple[int, dict[str, str], object]] = {
     "quota": (429, {}, _error("you exceeded your quota", "insufficient_quota")),
     "filter": (400, {}, _error("flagged", "content_filter")),
     "redirect": (307, {"Location": "/elsewhere"}, b""),
+    "no-seed": (422, {}, {"object": "error", "message": {"detail": [
+        {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted", "input": 0}
+    ]}}),
+    "no-system": (400, {}, {"object": "error", "message": "System role not supported", "code": 400}),
+}  # fmt: skip
+_UNLIKED = {
+    "no-seed": lambda question: "seed" in question,
+    "no-system": lambda question: question["messages"][0]["role"] == "system",
 }
+"""What of a question such a fault is about; without it there is none."""
 
 
 def _spoil(fault: str, answer: dict, choice: dict, headers: dict) -> None:
@@ -258,6 +271,16 @@ def _spoil(fault: str, answer: dict, choice: dict, headers: dict) -> None:
         choice["finish_reason"] = "length"
     elif fault == "huge":
         choice["message"]["content"] = "x" * 2_000_000
+    elif fault == "reasoning":
+        choice["message"] |= {"content": None, "reasoning_content": choice["message"]["content"]}
+    elif fault == "parts":
+        words = choice["message"]["content"].partition(" ")
+        thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+        choice["message"]["content"] = [thinking, *({"type": "text", "text": word} for word in words)]
+    elif fault == "only-thinking-parts":
+        choice["message"]["content"] = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]
+    elif fault == "tool":
+        choice["message"] |= {"content": None, "tool_calls": [{"id": "x", "type": "function"}]}
     elif fault == "echo-key":
         choice["message"]["content"] = headers.get("authorization", "")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,7 @@ def _show_plan(plan: Plan, prices: Prices) -> None:
 
 
 def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> None:
-    from pgsrm_plugin.cli.parent.running import finish, run, summarise
+    from pgsrm_plugin.cli.parent.running import Fates, finish, run, summarise
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows
     from pgsrm_plugin.parents.generation.prompts import distinct, read_prompts, requests
     from pgsrm_plugin.parents.store.store import ParentStore
@@ -79,12 +78,12 @@ def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str
     wanted = requests(read_prompts(prompts), n, limit)
     run_counts = run(folder, config, settings, wanted, total, deadline=options.deadline)
     summarise(run_counts, options.prices)
-    counts: Counter[str] = Counter()
+    fates = Fates()
     with ParentStore.open(folder, writable=False) as store:
         for request in requests(read_prompts(prompts), n, limit):
-            counts[store.status(request.key(config)) or "missing"] += 1
-    typer.echo(f"{counts['ok']} of {total} answers have a reference; they are in {folder}")
-    finish(folder, counts, counts["missing"], run_counts.stopped)
+            fates.add(store, request.key(config))
+    typer.echo(f"{fates.counts['ok']} of {total} answers have a reference; they are in {folder}")
+    finish(folder, fates, run_counts.stopped)
 
 
 def _limited(rows: Iterator[PromptRow], limit: int | None) -> Iterator[PromptRow]:

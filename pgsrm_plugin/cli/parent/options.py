@@ -65,6 +65,22 @@ def takes(schema: type[Options]) -> Callable[[Callable[[Options], None]], Callab
     return decorate
 
 
+def number_or_none(value: str | float) -> float | None:
+    """The value of an option that ``none`` leaves out of the request."""
+    try:
+        return None if str(value).casefold() == "none" else float(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no number, and not none") from None
+
+
+def integer_or_none(value: str | int) -> int | None:
+    """As :func:`number_or_none`, of whole numbers."""
+    try:
+        return None if str(value).casefold() == "none" else int(value)
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is no whole number, and not none") from None
+
+
 @dataclass(frozen=True)
 class GenerateOptions:
     """The options of ``generate``."""
@@ -75,9 +91,14 @@ class GenerateOptions:
     out: Annotated[Path, typer.Option(metavar="STORE", help="The store: a folder; what it has is not asked again.")]
     revision: Annotated[str | None, typer.Option(help="The model's commit or tag on the hub.")] = None
     n: Annotated[int, typer.Option("--n", min=1, help="Answers a prompt (multi-reference).")] = 1
-    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0
+    temperature: Annotated[
+        float | None, typer.Option(parser=number_or_none, metavar="FLOAT|none", help="0 is greedy; none: not sent.")
+    ] = 0.0
     top_p: Annotated[float, typer.Option(min=0, max=1)] = 1.0
-    seed: Annotated[int, typer.Option(help="Sample k is drawn with seed + k.")] = 0
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=integer_or_none, metavar="INTEGER|none", help="Sample k has seed + k; none: not sent."),
+    ] = 0
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in the parent's tokens.")] = 256
     stop: Annotated[list[str] | None, typer.Option(help="A text that ends an answer; may be given again.")] = None
     sampling_arg: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,7 +28,7 @@ def retry_failed(
     deadline: Deadline = None,
 ) -> None:
     """Ask again what failed, under the settings that it was asked with, and with the last run's engine unless given."""
-    from pgsrm_plugin.cli.parent.running import finish, run, summarise
+    from pgsrm_plugin.cli.parent.running import Fates, finish, run, summarise
     from pgsrm_plugin.parents.export.references import settings_in
     from pgsrm_plugin.parents.generation.runs import load_runs
     from pgsrm_plugin.parents.store.store import ParentStore
@@ -55,9 +54,11 @@ def retry_failed(
         run_counts = run(folder, config, engine, failed, total, deadline=deadline, retry=wanted)
         summarise(run_counts)
         stopped = run_counts.stopped
+    fates = Fates()
     with ParentStore.open(folder, writable=False) as opened:
-        counts = Counter(opened.status(key) or "missing" for key in again)
-    finish(folder, counts, counts["missing"], stopped)
+        for key in again:
+            fates.add(opened, key)
+    finish(folder, fates, stopped)
 
 
 def _check_statuses(wanted: frozenset[str]) -> None:

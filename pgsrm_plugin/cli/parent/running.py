@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pgsrm_plugin.cli.parent.options import Prices
     from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts
     from pgsrm_plugin.parents.store.answers import ParentConfig, Request
+    from pgsrm_plugin.parents.store.store import ParentStore
 
 _QUIET_S = 30.0
 
@@ -90,17 +92,43 @@ def summarise(counts: RunCounts, prices: Prices = (None, None)) -> None:
         typer.echo(f"cost: {(counts.prompt_tokens * price_in + counts.completion_tokens * price_out) / 1e6:.4g}")
 
 
+PERMANENT = "failed for good"
+"""Of failed calls: those that would fail the same again."""
 REMEDIES = {
     "failed": "the call failed; ask again with `pgsrm parent retry-failed {store}`",
+    PERMANENT: "asked again, the same call would fail the same; mend what it says and generate again",
     "refused": "the parent declined; see `pgsrm parent show {store} --status refused`",
-    "empty": "a blank answer; ask again with `pgsrm parent retry-failed {store} --status empty`",
+    "empty": "blank, or nothing but thinking; see `pgsrm parent show {store} --status empty`",
     "truncated": "cut at max_tokens; generate with a larger --max-tokens",
     "unextracted": "no reference in the answer; generate with another --extract, which asks nothing anew",
 }
+_QUOTED = ("failed", PERMANENT, "empty")
+_WORDS = 3
 
 
-def finish(folder: Path, counts: Mapping[str, int], missing: int, stopped: str | None) -> None:
-    """Ends the command: status 0 where every answer wanted has a reference, else 1 with what to do.
+@dataclasses.dataclass
+class Fates:
+    """What became of the answers that were wanted.
+
+    Attributes:
+        counts: how many have which status; ``missing`` are those that the store lacks.
+        words: of failures, how many say what.
+    """
+
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    words: dict[str, Counter[str]] = dataclasses.field(default_factory=dict)
+
+    def add(self, store: ParentStore, key: str) -> None:
+        """Counts the answer under a key."""
+        status: str = store.status(key) or "missing"
+        if status in _QUOTED and (answer := store.get(key)) is not None:
+            status = PERMANENT if answer.permanent else status
+            self.words.setdefault(status, Counter())[answer.error or ""] += 1
+        self.counts[status] += 1
+
+
+def finish(folder: Path, fates: Fates, stopped: str | None) -> None:
+    """Ends the command: status 0 where every answer wanted has a reference, else 1 with what happened and what to do.
 
     After a signal the status is that of every command.
 
@@ -108,13 +136,15 @@ def finish(folder: Path, counts: Mapping[str, int], missing: int, stopped: str |
         typer.Exit: always, but after a signal.
         Stopped: after a signal.
     """
-    store = shlex.quote(str(folder))
+    store, counts = shlex.quote(str(folder)), fates.counts
     for status, remedy in REMEDIES.items():
-        if counts.get(status):
+        if counts[status]:
             typer.echo(f"{counts[status]} {status}: {remedy.format(store=store)}", err=True)
-    if missing:
+            for words, count in fates.words.get(status, Counter()).most_common(_WORDS):
+                typer.echo(f"  {count} x {words}", err=True)
+    if counts["missing"]:
         why = {"interrupted": "interrupted", "deadline": "the deadline passed"}.get(stopped or "", "stopped")
-        typer.echo(f"{missing} not asked yet ({why}); the same command goes on where it was", err=True)
+        typer.echo(f"{counts['missing']} not asked yet ({why}); the same command goes on where it was", err=True)
     if stopped == "interrupted" and (number := heard()) is not None:
         raise Stopped(number)
-    raise typer.Exit(1 if missing or any(counts.get(status) for status in REMEDIES) else 0)
+    raise typer.Exit(1 if any(counts[status] for status in ("missing", *REMEDIES)) else 0)

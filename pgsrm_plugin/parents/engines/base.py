@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -16,6 +16,8 @@ class Completion:
     Attributes:
         refusal: what the model or a filter said when it declined.
         error: why there is no answer.
+        permanent: whether the same request would have the same error again.
+        blank: why there is no text where the answer is whole.
     """
 
     text: str = ""
@@ -26,6 +28,17 @@ class Completion:
     completion_tokens: int | None = None
     served_model: str | None = None
     attempts: int = 1
+    permanent: bool = False
+    blank: str | None = None
+
+
+Spend: TypeAlias = "Callable[[], bool]"
+"""Asks for leave to ask once more where the last attempt may have to be paid; False: the money is spent."""
+
+
+def unbounded() -> bool:
+    """Leave to ask, always."""
+    return True
 
 
 class Engine(Protocol):
@@ -58,7 +71,7 @@ class AsyncEngine(Engine, Protocol):
     def concurrency(self) -> int:
         """Most requests under way at the same time."""
 
-    async def complete(self, request: Request) -> Completion: ...
+    async def complete(self, request: Request, spend: Spend = unbounded) -> Completion: ...
 
     async def aclose(self) -> None:
         """Gives up what is bound to the running event loop; the next ``complete`` may run in another one."""

@@ -63,7 +63,9 @@ class HfEngine:
         """One completion a request; a prompt that is too long, or that the chat template refuses, has an error."""
         prompts = [self._prompt_ids(request) for request in requests]
         rows = [row for row, ids in enumerate(prompts) if not isinstance(ids, str)]
-        completions = [Completion(error=ids if isinstance(ids, str) else None) for ids in prompts]
+        completions = [
+            Completion(error=ids, permanent=True) if isinstance(ids, str) else Completion() for ids in prompts
+        ]
         if rows:
             ids = [list(prompts[row]) for row in rows]
             answers = self._generate(ids, [requests[row] for row in rows])  # type: ignore[arg-type]

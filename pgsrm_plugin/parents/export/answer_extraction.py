@@ -6,10 +6,11 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pgsrm_plugin.errors import SpecError, did_you_mean
+from pgsrm_plugin.parents.export.channels import final_channel
 from pgsrm_plugin.text.clean import has_content
 from pgsrm_plugin.text.picks import as_text, inside_tag, json_objects
 from pgsrm_plugin.text.thinking import strip_thinking
@@ -22,14 +23,25 @@ _NAME = re.compile(r"[A-Za-z_][\w-]*")
 Extractor = Callable[[str], str | None]
 
 
-def build_extractor(rule: str | None) -> Extractor:
+def spoken(answer: str) -> str:
+    """What an answer says, without thinking, channels and special tokens at its end.
+
+    >>> spoken("<think>2+2</think>4"), spoken("<think>2+2</think>")
+    ('4', '')
+    """
+    return strip_thinking(final_channel(answer))
+
+
+def build_extractor(rule: str | None, stop: Sequence[str] = ()) -> Extractor:
     """What takes an answer and returns the reference in it, stripped, or None where there is none.
 
     Args:
         rule: ``json:KEY``: the value of a key of the answer's last JSON object, also inside a code fence or with
             single quotes, a missing brace and the like; ``tag:NAME``: the inside of the last complete ``<NAME>``;
-            ``regex:PATTERN``: the first match, or its group where the pattern has one; None: the whole answer. The
-            first three look past thinking blocks (``<think>``).
+            ``regex:PATTERN``: the first match, or its group where the pattern has one; None: the whole answer. All
+            look past thinking, as :func:`spoken` does.
+        stop: the texts that end an answer and are left out of it; one with the closing tag lets the last ``<NAME>`` run
+            to the end.
 
     Raises:
         SpecError: the rule is unknown, or its pattern does not compile, has several groups, or may run away.
@@ -38,25 +50,27 @@ def build_extractor(rule: str | None) -> Extractor:
     'orange'
     """
     if rule is None:
-        return _filled
+        return lambda answer: _filled(spoken(answer))
     kind, colon, argument = rule.partition(":")
     if kind not in KINDS or not colon or not argument:
         nearest = did_you_mean(kind, KINDS)
         raise SpecError(
             f"extract: {rule!r} is no rule{nearest} (json:KEY, tag:NAME or regex:PATTERN; leave it out for the whole)"
         )
-    find = {"json": _json_rule, "tag": _tag_rule, "regex": _regex_rule}[kind](argument)
-    return lambda answer: _filled(find(strip_thinking(answer)[-MAX_CHARS:]))
+    find = _tag_rule(argument, stop) if kind == "tag" else {"json": _json_rule, "regex": _regex_rule}[kind](argument)
+    return lambda answer: _filled(find(spoken(answer)[-MAX_CHARS:]))
 
 
 def _filled(text: str | None) -> str | None:
     return text.strip() if text is not None and has_content(text) else None
 
 
-def _tag_rule(tag: str) -> Extractor:
+def _tag_rule(tag: str, stop: Sequence[str]) -> Extractor:
     if not _NAME.fullmatch(tag):
         raise SpecError(f"extract: {tag!r} is no tag's name; give letters and digits, e.g. tag:answer")
-    return lambda text: inside_tag(text, tag)
+    closing = f"</{tag}>".casefold()
+    taken = any(closing in text.casefold() or text.casefold().strip() in closing for text in stop if text.strip())
+    return lambda text: inside_tag(text, tag, open_end=taken)
 
 
 def _json_rule(key: str) -> Extractor:

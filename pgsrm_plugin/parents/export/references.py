@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pgsrm_plugin.errors import DataError, did_you_mean
+from pgsrm_plugin.parents.generation.outcome import as_judged_now
 from pgsrm_plugin.parents.generation.prompts import prompt_id
 from pgsrm_plugin.parents.store.answers import Answer, ParentConfig
 from pgsrm_plugin.types import Prompt
@@ -66,7 +67,7 @@ def settings_in(answers: Iterable[Answer]) -> dict[str, tuple[ParentConfig, Coun
 
 
 def choose(answers: Iterable[Answer], settings: str | None = None) -> dict[str, Answered]:
-    """The answers under one settings, by the id of their prompt.
+    """The answers under one settings, by the id of their prompt, as today's rules judge them.
 
     Args:
         settings: an id of :func:`settings_in`; ``all`` takes every answer; None is for a store that has one settings.
@@ -81,7 +82,7 @@ def choose(answers: Iterable[Answer], settings: str | None = None) -> dict[str, 
         configs.setdefault(own, answer.config)
         if settings in (None, ALL, own):
             found = prompts.setdefault(prompt_id(answer.prompt), Answered(answer.prompt, answer.item))
-            found.answers.append(answer)
+            found.answers.append(as_judged_now(answer))
     if not configs:
         raise DataError("the store has no answers yet; run `pgsrm parent generate`")
     listed = "".join(f"\n  {own}  {describe_settings(config)}" for own, config in configs.items())

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pgsrm_plugin.errors import PgsrmError
-from pgsrm_plugin.parents.engines.base import AsyncEngine, BatchEngine, Completion
+from pgsrm_plugin.parents.engines.base import AsyncEngine, BatchEngine, Completion, Spend, unbounded
 from pgsrm_plugin.parents.store.answers import Request
 
 
-async def complete_one(engine: AsyncEngine, request: Request) -> Completion:
+async def complete_one(engine: AsyncEngine, request: Request, spend: Spend = unbounded) -> Completion:
     """The completion of a request; an unexpected exception becomes its error.
 
     Raises:
         PgsrmError: the engine as a whole is of no use.
     """
     try:
-        return await engine.complete(request)
+        return await engine.complete(request, spend)
     except PgsrmError:
         raise
     except Exception as error:

@@ -16,7 +16,7 @@ from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.parents.engines.base import AnyEngine, BatchEngine, Completion
 from pgsrm_plugin.parents.export.answer_extraction import build_extractor
 from pgsrm_plugin.parents.generation.fault_isolation import complete_batch, complete_one
-from pgsrm_plugin.parents.generation.outcome import extract_again, make_answer
+from pgsrm_plugin.parents.generation.outcome import as_judged_now, extract_again, make_answer
 from pgsrm_plugin.parents.store.answers import Answer, Request
 from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.types import Prompt
@@ -29,7 +29,8 @@ class OnlineCounts:
     """What an online parent has done.
 
     Attributes:
-        calls: answers asked of the parent; never more than the budget.
+        calls: answers asked of the parent, and asked again after an attempt that may have to be paid; never more than
+            the budget.
         attempts: how often that meant a request, retries included.
         hits: answers that were in the store.
         shared: questions that waited for a call already under way.
@@ -56,7 +57,7 @@ class OnlineParent:
     Args:
         store: open for writing; stays open after :meth:`close`.
         engine: the parent.
-        budget: the most calls that this object may make; a hard bound.
+        budget: the most calls that this object may make, those for answers that came to nothing included; a hard bound.
         samples: references wanted of each prompt.
         known: further stores that are only read. Processes that train together each need a store of their own to write
             to, and can share one that was generated beforehand; merge theirs into it afterwards.
@@ -79,7 +80,7 @@ class OnlineParent:
         self._engine = engine
         self._budget = budget
         self._samples = samples
-        self._extract = build_extractor(engine.config.extract)
+        self._extract = build_extractor(engine.config.extract, engine.config.sampling.stop)
         self._under_way: dict[str, Future[Answer]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -155,7 +156,7 @@ class OnlineParent:
 
     def _find(self, request: Request, key: str) -> Answer | None:
         """What the stores have: an ok answer before a failure, and what another extraction rule can still use."""
-        answers = [answer for store in self._known if (answer := store.get(key)) is not None]
+        answers = [as_judged_now(answer) for store in self._known if (answer := store.get(key)) is not None]
         if answers:
             return next((answer for answer in answers if answer.ok), answers[0])
         config = self._engine.config
@@ -200,7 +201,14 @@ class OnlineParent:
         if isinstance(self._engine, BatchEngine):
             # In the loop's own thread: a model takes one call at a time.
             return complete_batch(self._engine, [request])[0]
-        return await complete_one(self._engine, request)
+        return await complete_one(self._engine, request, self._spend_more)
+
+    def _spend_more(self) -> bool:
+        with self._lock:
+            if self.counts.calls >= self._budget:
+                return False
+            self._count(calls=1)
+            return True
 
     def _count(self, **more: int) -> None:
         self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})

@@ -8,12 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.export.answer_extraction import Extractor
+from pgsrm_plugin.parents.export.answer_extraction import Extractor, spoken
+from pgsrm_plugin.parents.generation.finish_reasons import ending_of
 from pgsrm_plugin.parents.store.answers import Answer, ParentConfig, Request, Status, plain_prompt, settings_of
 from pgsrm_plugin.text.clean import has_content
-
-_CUT = "length"
-_FILTERED = "content_filter"
 
 
 def make_answer(
@@ -46,6 +44,7 @@ def make_answer(
         served_model=completion.served_model,
         settings={**settings, **settings_of(config)},
         created=_now(),
+        permanent=completion.permanent,
     )
 
 
@@ -55,6 +54,7 @@ def extract_again(request: Request, config: ParentConfig, earlier: Answer, extra
         text=earlier.text,
         finish_reason=earlier.finish_reason,
         refusal=earlier.error if earlier.status == "refused" else None,
+        blank=earlier.error if earlier.status == "empty" else None,
         prompt_tokens=earlier.prompt_tokens,
         completion_tokens=earlier.completion_tokens,
         served_model=earlier.served_model,
@@ -65,18 +65,34 @@ def extract_again(request: Request, config: ParentConfig, earlier: Answer, extra
     return dataclasses.replace(made, engine=earlier.engine, error=error)
 
 
+def as_judged_now(answer: Answer) -> Answer:
+    """A record of an earlier version by today's rules: a reference without thinking, or none where nothing is left."""
+    if answer.reference is None:
+        return answer
+    said = spoken(answer.reference).strip()
+    completion = Completion(text=answer.text, finish_reason=answer.finish_reason)
+    status, reference, error = _judge(completion, lambda text: said if has_content(said) else None)
+    if reference == answer.reference:
+        return answer
+    return dataclasses.replace(answer, status=status, reference=reference, error=error)
+
+
 def _judge(completion: Completion, extract: Extractor) -> tuple[Status, str | None, str | None]:
     """Status, reference and error."""
     if completion.refusal is not None:
         return "refused", None, f"the parent declined: {completion.refusal}"
     if completion.error is not None:
         return "failed", None, completion.error
-    if completion.finish_reason == _FILTERED:
-        return "refused", None, "the endpoint's content filter stopped the answer"
-    if completion.finish_reason == _CUT:
-        return "truncated", None, f"the answer ran into max_tokens after {len(completion.text)} characters"
-    if not has_content(completion.text):
-        return "empty", None, "the answer is blank"
+    ending, named = ending_of(completion.finish_reason), f"finish reason {completion.finish_reason!r}"
+    if ending == "filtered":
+        return "refused", None, f"the endpoint's content filter stopped the answer ({named})"
+    if ending == "cut":
+        return "truncated", None, f"the answer was cut after {len(completion.text)} characters ({named})"
+    if ending == "broken":
+        return "failed", None, f"the answer was broken off ({named})"
+    if not has_content(spoken(completion.text)):
+        thought = "the answer is nothing but thinking" if has_content(completion.text) else "the answer is blank"
+        return "empty", None, completion.blank or thought
     reference = extract(completion.text)
     if not reference:
         return "unextracted", None, "the extraction rule found nothing in the answer"

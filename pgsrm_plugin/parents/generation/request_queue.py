@@ -35,7 +35,7 @@ class RequestQueue:
         self._store = store
         self._limits = limits
         self._retry = frozenset(retry)
-        self._extract = build_extractor(engine.config.extract)
+        self._extract = build_extractor(engine.config.extract, engine.config.sampling.stop)
         self._under_way: set[str] = set()
         self._failed_in_a_row = 0
         self._started = time.monotonic()
@@ -102,7 +102,10 @@ class RequestQueue:
         counts.completion_tokens += answer.completion_tokens or 0
         self._failed_in_a_row = self._failed_in_a_row + 1 if answer.status == "failed" else 0
         if self._failed_in_a_row >= self._limits.failures_in_a_row:
+            again = "ask them again (`pgsrm parent retry-failed`)"
+            if answer.permanent:
+                again = "generate with other settings; the same requests would fail the same"
             raise ScorerError(
                 f"{self._failed_in_a_row} calls in a row failed, the last with: {answer.error}; the run was stopped. "
-                "They are recorded as failures; mend the cause, then ask them again (`pgsrm parent retry-failed`)"
+                f"They are recorded as failures; mend the cause, then {again}"
             )

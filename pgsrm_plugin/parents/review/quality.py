@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pgsrm_plugin.parents.export.answer_extraction import Extractor
+from pgsrm_plugin.parents.export.answer_extraction import Extractor, spoken
+from pgsrm_plugin.parents.review.refusals import refusal
 from pgsrm_plugin.parents.store.answers import Answer
 from pgsrm_plugin.text.clean import normalise_space, prompt_text
 from pgsrm_plugin.types import Prompt
 
 CHECKS = {
-    "failed": "no answer: the call failed",
+    "failed": "no answer: the call failed, or the answer was broken off",
     "refused": "the endpoint or its content filter declined",
-    "empty": "the answer is blank",
+    "empty": "the answer is blank, or nothing but thinking",
     "truncated": "it ran into max_tokens; raise --max-tokens",
     "unextracted": "the extraction rule found nothing in it",
     "refusal": "it begins like a refusal",
@@ -67,12 +67,13 @@ class Quality:
 
 
 def check_text(prompt: Prompt, reference: str, fits: Extractor | None = None) -> dict[str, str]:
-    """The checks that a reference fails, each with what was seen: refusal, echo, script, format.
+    """The checks that a reference fails, each with what was seen: refusal, echo, script, format; thinking aside.
 
     Args:
         fits: the format that references must have, as an extraction rule; see
             :func:`~pgsrm_plugin.parents.export.answer_extraction.build_extractor`.
     """
+    reference = spoken(reference)
     seen = {"refusal": refusal(reference), "echo": echo(prompt, reference), "script": other_script(prompt, reference)}
     if fits is not None and fits(reference) is None:
         seen["format"] = "nothing in it fits"
@@ -120,37 +121,6 @@ def _flagged(check: str, answer: Answer, detail: str) -> FlaggedAnswer:
 
 def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-_DECLINES = (
-    r"(?:can\ ?not|can't|cant|won't|will\ not|must\ decline|(?:am|are)\ (?:not\ able|unable)"
-    r"|(?:do\ not|don't)\ feel\ comfortable)"
-)
-_SERVICES = (
-    r"help(?!\ \w+ing)|assist|answer|provide|fulfill?|comply|engage|discuss|create|generate|write|support|respond"
-    r"|continue|do\ that"
-)
-_REFUSAL = re.compile(
-    rf"""(?:(?:i'm|i\ am|we're|we\ are)\ (?:very\ |really\ |so\ )?sorry|sorry|i\ apologi[sz]e|apologies|unfortunately)
-        [,.!:;]?\ (?:but\ |that\ )?(?:as\ an?\ [\w\ -]{{0,40}},?\ )?
-        (?:(?:i|we)\ {_DECLINES}|i'm\ (?:not\ able|unable))\b
-      | (?:(?:i|we)\ {_DECLINES}|i'm\ (?:not\ able|unable))\ (?:to\ )?(?:be\ able\ to\ )?(?:{_SERVICES})\b
-      | as\ an?\ (?:ai|artificial|(?:large\ )?language)\b[\w\ -]{{0,40}},?\ (?:i|we)\ (?:{_DECLINES}|don't|do\ not)\b
-      | (?:this|your)\ request\ (?:violates|goes\ against)\b
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-
-
-def refusal(text: str) -> str:
-    """The refusing words that a text begins with, or ""; conservative: "I can't recommend this film enough" is none.
-
-    >>> refusal("I\u2019m sorry, but I can\u2019t help with that."), refusal("Sorry is a board game.")
-    ("I'm sorry, but I can't", '')
-    """
-    start = normalise_space(text[:400]).replace("\u2019", "'").lstrip("*_#>\"' ")
-    found = _REFUSAL.match(start)
-    return found[0] if found else ""
 
 
 def echo(prompt: Prompt, text: str) -> str:

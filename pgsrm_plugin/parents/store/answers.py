@@ -17,7 +17,8 @@ Status: TypeAlias = Literal["ok", "truncated", "unextracted", "empty", "refused"
 """How a call ended.
 
 ``ok``: a whole answer with a reference. ``truncated``: it ran into ``max_tokens``. ``unextracted``: the extraction rule
-found nothing in it. ``empty``: blank text. ``refused``: the model or a content filter declined. ``failed``: no answer.
+found nothing in it. ``empty``: blank, or nothing but thinking. ``refused``: the model or a content filter declined.
+``failed``: no answer, or one that was broken off.
 """
 STATUSES: tuple[Status, ...] = get_args(Status)
 FAILURES: frozenset[str] = frozenset(STATUSES) - {"ok"}
@@ -147,6 +148,7 @@ class Answer:
         served_model: what the endpoint calls the model that answered (often a dated version).
         settings: ``sampling``, ``system``, ``extract`` and what the engine tells of itself (``base_url``, ``dtype``).
         created: UTC, ISO 8601 with microseconds.
+        permanent: of a failure: the same request would end the same.
     """
 
     key: str
@@ -168,6 +170,7 @@ class Answer:
     served_model: str | None
     settings: Mapping[str, Any]
     created: str
+    permanent: bool = False
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -196,19 +199,20 @@ class Answer:
 
     @classmethod
     def from_json(cls, content: bytes) -> Answer:
-        """Fields that a later version added are left out.
+        """Fields that a later version added are left out, those that an earlier one lacked have their defaults.
 
         Raises:
             StoreError: it is not an answer.
         """
         try:
             fields = json.loads(content.decode("utf-8", "surrogatepass"))
-            return cls(**{name: fields[name] for name in _FIELDS})
+            return cls(**{name: fields[name] for name in _FIELDS if name in fields or name not in _DEFAULTED})
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"not an answer ({type(error).__name__}: {error})") from None
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Answer))
+_DEFAULTED = frozenset(field.name for field in dataclasses.fields(Answer) if field.default is not dataclasses.MISSING)
 
 
 def as_messages(prompt: Prompt) -> list[dict[str, str]]:

@@ -89,20 +89,90 @@ def test_a_dry_run_counts_and_asks_nothing(ask, server, tmp_path):
 
 
 def test_what_failed_is_said_and_asked_again_by_the_command_that_is_named(ask, server, pgsrm, tmp_path):
-    prompts = jsonl(tmp_path / "p.jsonl", "a once:400", "b fault:refusal", "c fault:long", "d")
-    status, out, err = ask(prompts)
+    prompts = jsonl(tmp_path / "p.jsonl", "a once:500", "b fault:refusal", "c fault:long", "d")
+    status, out, err = ask(prompts, "--engine-arg", "retries=0")
     store = tmp_path / "store"
     assert (status, "1 of 4 answers have a reference" in out) == (1, True)
     assert f"1 failed: the call failed; ask again with `pgsrm parent retry-failed {store}`" in err
+    assert "1 x answered 500 'server error' (1 attempts)" in err
     assert "1 refused: the parent declined" in err
     assert "1 truncated: cut at max_tokens; generate with a larger --max-tokens" in err
     status, out, _ = pgsrm("parent", "retry-failed", store)
     assert (status, "1 asked in" in out) == (0, True)
-    assert server.seen.calls == {"a once:400": 2, "b fault:refusal": 1, "c fault:long": 1, "d": 1}
+    assert server.seen.calls == {"a once:500": 2, "b fault:refusal": 1, "c fault:long": 1, "d": 1}
     status, _, err = pgsrm("parent", "retry-failed", store, "--status", "truncatd")
     assert (status, "did you mean 'truncated'" in err) == (2, True)
     status, _, err = pgsrm("parent", "retry-failed", store, "--status", "refused")
     assert (status, "1 refused" in err) == (1, True)
+
+
+def test_what_fails_for_good_is_not_said_to_be_asked_again(ask, server, tmp_path):
+    system = tmp_path / "s.txt"
+    system.write_text("Be brief.")
+    prompts = jsonl(tmp_path / "p.jsonl", *(f"{i} fault:no-system" for i in range(3)))
+    status, out, err = ask(prompts, "--system", system)
+    assert (status, "0 of 3 answers have a reference" in out) == (1, True)
+    assert "3 failed for good: asked again, the same call would fail the same" in err
+    assert "3 x answered 400 'System role not supported'; this model takes no system prompt: put its text" in err
+    assert "retry-failed" not in err
+
+
+def test_a_field_that_the_endpoint_does_not_take_can_be_left_out(ask, server, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "a fault:no-seed", "b fault:no-seed")
+    status, _, err = ask(prompts)
+    assert (status, "Extra inputs are not permitted'; leave the field out with --seed none" in err) == (3, True)
+    status, out, _ = ask(prompts, "--seed", "none", "--temperature", "none")
+    assert (status, "2 of 2 answers have a reference" in out) == (0, True)
+    assert server.seen.bodies[-1].keys() == {"model", "messages", "max_tokens"}
+
+
+def test_why_answers_are_empty_is_said(ask, server, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "a fault:reasoning", "b fault:reasoning", "c fault:blank", "d fault:parts")
+    status, out, err = ask(prompts)
+    assert (status, "1 of 4 answers have a reference" in out) == (1, True)
+    assert "3 empty: blank, or nothing but thinking" in err
+    assert "2 x the endpoint put all of the answer into reasoning_content, and content is empty" in err
+    assert "1 x the answer is blank" in err
+    # Four prompts of 2 words and four answers of 2 words, each asked for once.
+    assert "tokens: 8 of prompts, 8 of answers" in out
+    assert set(server.seen.calls.values()) == {1}
+
+
+def test_what_is_no_whole_answer_is_no_reference(ask, pgsrm, tmp_path):
+    reasons = ("stop", "max_tokens", "MAX_TOKENS", "model_length", "abort", "error", "SAFETY", "sensitive")
+    status, out, err = ask(jsonl(tmp_path / "p.jsonl", *(f"finish:{reason}" for reason in reasons)))
+    assert (status, "1 of 8 answers have a reference" in out) == (1, True)
+    for said in ("3 truncated", "2 refused", "2 failed", "broken off (finish reason 'abort')"):
+        assert said in err
+    status, out, _ = pgsrm("parent", "export", tmp_path / "store", "--format", "jsonl", "--out", tmp_path / "o.jsonl")
+    assert (status, "1 rows (rows 1)" in out) == (0, True)
+
+
+def test_thinking_is_neither_reference_nor_ground_truth_and_hides_no_refusal(ask, pgsrm, tmp_path):
+    answers = (
+        "<think>2+2</think>\n\nfour",
+        "<think>no</think>I'm sorry, but I can't help with that.",
+        "<think>x</think>",
+    )
+    status, _, err = ask(jsonl(tmp_path / "p.jsonl", *(f"{'a long question, ' * 20}say:{text}" for text in answers)))
+    assert (status, "1 empty: " in err, "1 x the answer is nothing but thinking" in err) == (1, True, True)
+    status, out, _ = pgsrm("parent", "export", tmp_path / "store", "--out", tmp_path / "o.parquet")
+    assert (status, "left out: 1 dropped as refusal" in out, "left out: 1 empty" in out) == (0, True, True)
+    (row,) = pq.read_table(tmp_path / "o.parquet").to_pylist()
+    assert row["reward_model"] == {"style": "rule", "ground_truth": "four", "references": ["four"]}
+    assert "1  refusal" in pgsrm("parent", "check", tmp_path / "store", "--no-agreement")[1]
+
+
+def test_a_stop_text_that_takes_the_closing_tag_leaves_the_answer(ask, pgsrm, tmp_path):
+    prompts = jsonl(tmp_path / "p.jsonl", "say:<think>hm</think><answer>four")
+    status, _, _ = ask(prompts, "--stop", "</answer>", "--extract", "tag:answer")
+    assert status == 0
+    status, _, err = ask(prompts, "--extract", "tag:answer")
+    assert (status, "1 unextracted" in err) == (1, True)
+    pgsrm(
+        "parent", "export", tmp_path / "store", "--settings", "all", "--format", "jsonl", "--out", tmp_path / "o.jsonl"
+    )
+    assert [json.loads(line)["references"] for line in (tmp_path / "o.jsonl").read_text().splitlines()] == [["four"]]
 
 
 def test_another_extraction_asks_nothing_anew(ask, server, pgsrm, tmp_path):
@@ -138,6 +208,8 @@ def test_the_key_is_written_nowhere(ask, server, tmp_path, monkeypatch):
         (("--n", 4), "with temperature 0 asks for the same answer 4 times; add e.g. --temperature 0.7"),
         (("--extract", "xml:a"), "is no rule"),
         (("--engine-arg", "x"), "is not key=value"),
+        (("--seed", "x"), "is no whole number, and not none"),
+        (("--temperature", "hot"), "is no number, and not none"),
         (("--engine-arg", "retriez=1"), "retriez"),
         (("--system", "nowhere.txt"), "system prompt nowhere.txt cannot be read"),
         (("--engine", "hf"), "--base-url is for --engine openai, not hf"),

@@ -56,6 +56,8 @@ def test_json(answer, reference):
         (r"regex:\d+", "none", None),
         (None, "  all of it \n", "all of it"),
         (None, " \u200b\n", None),
+        (None, "<think>2+2</think>\n\nfour", "four"),
+        (None, "<think>2+2</think>", None),
     ],
 )
 def test_tag_regex_and_none(rule, answer, reference):

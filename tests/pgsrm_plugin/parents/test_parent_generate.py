@@ -63,7 +63,7 @@ def test_two_thousand_prompts_through_faults_within_bounded_memory(store, tmp_pa
         assert counts.by_status == {"ok": 2000}
         assert (counts.seen, counts.reused, counts.asked, counts.stopped) == (2000, 0, 2000, None)
         assert counts.attempts == sum(server.seen.calls.values()) == 2000 + sum(server.seen.faults.values())
-        assert counts.prompt_tokens == 4000
+        assert counts.prompt_tokens == 4000 + 2 * server.seen.faults["empty-choices"]
         assert set(server.seen.faults) == set(faults)
         assert set(server.seen.answers.values()) == {1}
         again = generate(requests(2000), engine_of(server), store)
@@ -128,18 +128,26 @@ def test_failures_are_recorded_and_asked_again_only_on_demand(store, server):
         "fault:long": "truncated",
         "fault:500": "failed",
         "fault:400": "failed",
+        "fault:reasoning": "empty",
+        "fault:only-thinking-parts": "empty",
+        "say:<think>It is easy.</think>": "empty",
+        "say:<think>It is easy.</think>four": "ok",
+        "finish:max_tokens": "truncated",
+        "finish:SAFETY": "refused",
+        "finish:abort": "failed",
     }
     asked = [Request(prompt) for prompt in prompts]
     counts = generate(asked, engine_of(server), store)
     assert {one.prompt: one.status for one in store} == prompts
     assert all((one.reference is None) and one.error for one in store if not one.ok)
-    assert counts.by_status == {"ok": 1, "refused": 2, "empty": 1, "truncated": 1, "failed": 2}
+    assert counts.by_status == {"ok": 2, "refused": 3, "empty": 4, "truncated": 2, "failed": 3}
+    assert {one.prompt for one in store if one.permanent} == {"fault:filter", "fault:400"}
     assert next(one for one in store if one.status == "truncated").text.startswith("answer ")
     before = sum(server.seen.calls.values())
     assert generate(asked, engine_of(server), store).asked == 0
     assert sum(server.seen.calls.values()) == before
-    assert generate(asked, engine_of(server), store, retry={"empty"}).by_status == {"empty": 1}
-    assert generate(asked, engine_of(server), store, retry=FAILURES).asked == 6
+    assert generate(asked, engine_of(server), store, retry={"empty"}).by_status == {"empty": 4}
+    assert generate(asked, engine_of(server), store, retry=FAILURES).asked == 12
 
 
 def test_a_failure_that_is_asked_again_becomes_an_answer(store, server):
@@ -203,7 +211,7 @@ def test_a_useless_parent_stops_the_run_and_keeps_what_was_answered(store, serve
 
 def test_calls_that_all_fail_stop_the_run(store, server):
     asked = (Request(f"fault:400 {i}") for i in range(1000))
-    with pytest.raises(ScorerError, match=r"[78] calls in a row failed, the last with: answered 400 .*retry-failed"):
+    with pytest.raises(ScorerError, match=r"[78] calls in a row failed, the last with: answered 400 .*other settings"):
         generate(asked, engine_of(server, concurrency=2), store, limits=RunLimits(failures_in_a_row=7))
     assert 7 <= store.counts()["failed"] <= 9
 
@@ -520,6 +528,28 @@ def test_an_online_failure_is_an_error_never_an_empty_reference(store, server):
     assert store.counts()["refused"] == 1
     with pytest.raises(ScorerError, match="is closed"):
         parent.references("hello")
+
+
+def test_answers_that_came_to_nothing_are_in_the_online_budget(store, server):
+    # Three attempts that may be paid, of which the budget has two; 500s are free.
+    with OnlineParent(store, engine_of(server, retries=5), budget=2) as parent:
+        with pytest.raises(ScorerError, match="failed, returned no choice; no further attempt is paid"):
+            parent.references("fault:empty-choices")
+        assert (parent.counts.calls, parent.counts.attempts) == (2, 2)
+        assert (parent.counts.prompt_tokens, parent.counts.completion_tokens) == (2, 4)
+    assert server.seen.calls["fault:empty-choices"] == 2
+    with OnlineParent(store, engine_of(server, retries=1), budget=2) as parent:
+        with pytest.raises(ScorerError, match="failed, answered 500"):
+            parent.references("fault:500")
+        assert (parent.counts.calls, parent.counts.attempts) == (1, 2)
+
+
+def test_tokens_of_what_is_no_reference_are_counted_online(store, server):
+    with OnlineParent(store, engine_of(server), budget=3) as parent:
+        for fault in ("refusal", "blank", "reasoning"):
+            with pytest.raises(ScorerError, match="no reference for a prompt"):
+                parent.references(f"fault:{fault}")
+        assert (parent.counts.calls, parent.counts.prompt_tokens, parent.counts.completion_tokens) == (3, 3, 6)
 
 
 def test_an_online_call_that_failed_is_asked_again_later_and_within_the_budget(store, server, monkeypatch):

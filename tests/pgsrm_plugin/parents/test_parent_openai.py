@@ -16,8 +16,9 @@ from pgsrm_plugin.endpoint import Backoff, BadAnswerError
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.engines.base import AsyncEngine, Completion
-from pgsrm_plugin.parents.engines.openai.completion import parse_answer
+from pgsrm_plugin.parents.engines.openai.completion import parse_answer, read_answer
 from pgsrm_plugin.parents.engines.openai.pacing import Gate
+from pgsrm_plugin.parents.engines.openai.refusal import Refusal, unwanted_field, unwanted_role
 from pgsrm_plugin.parents.store.answers import ParentConfig, Request, Sampling
 
 TOKEN = "sk-s3cr3t-t0ken-0123456789"
@@ -108,7 +109,7 @@ def test_connections_are_kept(serve):
 
 
 @pytest.mark.parametrize(
-    "fault", ["429", "429ms", "429date", "500", "503", "garbage", "empty-choices", "no-content", "cut", "cut-early"]
+    "fault", ["429", "429ms", "429date", "500", "503", "garbage", "empty-choices", "cut", "cut-early"]
 )
 def test_a_passing_fault_costs_one_more_attempt(server, fault):
     (completion,) = ask(server, f"once:{fault} ")
@@ -128,7 +129,6 @@ def test_a_slow_body_is_asked_for_again(server, fault):
         ("503", r"answered 503 .*overloaded"),
         ("garbage", r"returned an answer that is not JSON \(3 attempts\)"),
         ("empty-choices", r"returned no choice \(3 attempts\)"),
-        ("no-content", r"returned a message without content"),
         ("cut", r"broke the connection \(RemoteProtocolError"),
         ("cut-early", r"broke the connection \("),
         ("slow", r"did not answer within 0\.2 s \(3 attempts\)"),
@@ -299,7 +299,10 @@ def test_an_unknown_engine():
         (b'{"error": {"message": "busy"}}', "no choice, but the error 'busy'"),
         (b'{"choices": [7]}', "no choice"),
         (b'{"choices": [{}]}', "without a message"),
-        (b'{"choices": [{"message": {}}]}', "without content"),
+        (
+            b'{"choices": [{"error": {"message": "upstream is gone"}}]}',
+            "without a message, but the error 'upstream is gone'",
+        ),
         (b'{"choices": [{"message": {"content": [1]}}]}', "a list, not text"),
     ],
 )
@@ -317,6 +320,146 @@ def test_an_answer_without_an_account_is_an_answer():
 def test_reasoning_that_used_up_the_tokens_is_a_cut_answer():
     content = b'{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}'
     assert parse_answer(content).finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (
+            [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "four"}],
+            "four",
+        ),
+        ([{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "4"}, {"type": "text", "text": "!"}], "4!"),
+        ([{"type": "output_text", "text": "four"}], "four"),
+        ([{"text": "four"}], "four"),
+        (["fo", "ur"], "four"),
+        ([], ""),
+    ],
+)
+def test_content_in_parts_is_joined_without_its_thinking(content, text):
+    assert read_answer({"choices": [{"message": {"content": content}}]}).text == text
+
+
+def test_a_part_that_refuses_is_a_refusal():
+    message = {"content": [{"type": "refusal", "refusal": "I won't."}]}
+    found = read_answer({"choices": [{"message": message}]})
+    assert (found.text, found.refusal) == ("", "I won't.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "text", "why"),
+    [
+        ("reasoning", f"<think>{expected('fault:reasoning', 0)}</think>", "all of the answer into reasoning_content"),
+        ("no-content", "", None),
+        ("blank", " \n", None),
+        ("only-thinking-parts", "", "no part with text, but thinking"),
+        ("tool", "", "called a tool"),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_an_answer_without_text_is_asked_for_once(server, fault, text, why, temperature):
+    config = ParentConfig("openai", "parent", sampling=Sampling(temperature))
+    before = server.seen.calls[f"fault:{fault}"]
+    (found,) = ask(server, f"fault:{fault}", config=config)
+    assert (found.text, found.error, found.attempts) == (text, None, 1)
+    assert (found.prompt_tokens, found.completion_tokens) == (1, 2)
+    assert why is None or why in found.blank
+    assert server.seen.calls[f"fault:{fault}"] - before == 1
+
+
+def test_the_tokens_of_answers_that_came_to_nothing_are_counted(server):
+    # Each of the three answers has 1 + 2 tokens, the one without choices too.
+    (failed,) = ask(server, "fault:empty-choices")
+    (well,) = ask(server, "once:empty-choices again")
+    assert (failed.attempts, failed.prompt_tokens, failed.completion_tokens) == (3, 3, 6)
+    assert (well.attempts, well.prompt_tokens, well.completion_tokens) == (2, 4, 4)
+    assert ask(server, "fault:500")[0].prompt_tokens is None
+
+
+def test_leave_is_asked_for_an_attempt_only_where_the_last_one_may_be_paid(server):
+    asked = engine(server)
+    granted: list[bool] = []
+
+    async def complete(prompt: str, leave: bool) -> Completion:
+        return await asked.complete(Request(prompt), lambda: granted.append(leave) or leave)
+
+    async def run() -> list[Completion]:
+        prompts = [("fault:500", True), ("fault:cut", True), ("fault:garbage", False), ("fault:400", True)]
+        try:
+            return [await complete(*one) for one in prompts]
+        finally:
+            await asked.aclose()
+
+    found = asyncio.run(run())
+    assert [one.attempts for one in found] == [3, 3, 1, 1]
+    assert granted == [True, True, False]
+    assert "no further attempt is paid" in found[2].error
+
+
+def test_a_setting_of_none_is_left_out(server):
+    ask(server, "nothing", config=ParentConfig("openai", "m", sampling=Sampling(extra={"seed": None})))
+    assert server.seen.bodies[-1].keys() == {"model", "messages", "max_tokens", "temperature"}
+
+
+def test_a_field_that_the_endpoint_does_not_take_stops_the_run_with_its_words(server):
+    said = r"answered 422 'body.seed: Extra inputs are not permitted'; leave the field out with --seed none"
+    with pytest.raises(ScorerError, match=said):
+        ask(server, "fault:no-seed")
+    (found,) = ask(server, "fault:no-seed", config=ParentConfig("openai", "m", sampling=Sampling(seed=None)))
+    assert found.error is None
+
+
+def test_a_role_that_the_model_does_not_take_is_the_calls_error_for_good(server):
+    (found,) = ask(server, "fault:no-system", config=ParentConfig("openai", "m", system="Be brief."))
+    assert (found.permanent, found.attempts) == (True, 1)
+    assert found.error.startswith("answered 400 'System role not supported'; this model takes no system prompt: put")
+    assert not ask(server, "fault:500")[0].permanent
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error": {"message": "too long", "code": 7}}', "too long"),
+        ('{"error": "no such model"}', "no such model"),
+        ('{"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}]}', "body.seed: Extra inputs"),
+        ('{"object": "error", "message": {"detail": [{"loc": ["a"], "msg": "b"}]}}', "a: b"),
+        ('{"strange": 1}', '{"strange": 1}'),
+        ("<html>", "<html>"),
+        ("[" * 100_000, "[" * 100_000),
+    ],
+)
+def test_the_words_of_a_server(body, words):
+    assert Refusal(400, {}, body).words == words
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("Unsupported value: 'temperature' does not support 0 with this model.", "--temperature none"),
+        ("Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'.", "max_tokens_field="),
+        ("Unrecognized request argument supplied: seed", "--seed none"),
+        ("max_tokens is too large: 5000 is not supported, the maximum is 4096", ""),
+        ("This model's maximum context length is 512 tokens, max_tokens included", ""),
+        ("the seeds of apples are not supported", ""),
+        ("seed 5 was used", ""),
+    ],
+)
+def test_hints_about_fields(words, hint):
+    assert hint in unwanted_field(words)
+    assert bool(hint) == bool(unwanted_field(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("System role not supported", True),
+        ("Developer instruction is not enabled; role 'system' is not supported", True),
+        ("the system is overloaded and does not support more", False),
+        ("the operating system prompt is nice", False),
+    ],
+)
+def test_hints_about_the_system_role(words, about):
+    assert bool(unwanted_role(words)) == about
 
 
 def test_the_gate_halves_once_a_round_grows_back_fast_and_then_by_one_a_round():

@@ -12,9 +12,9 @@ import httpx
 
 from pgsrm_plugin.endpoint import Backoff, BadAnswerError, Endpoint
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.engines.base import Completion
+from pgsrm_plugin.parents.engines.base import Completion, Spend, unbounded
 from pgsrm_plugin.parents.engines.lines import Lines
-from pgsrm_plugin.parents.engines.openai.completion import parse_answer, request_body
+from pgsrm_plugin.parents.engines.openai.completion import billed, parse_answer, request_body
 from pgsrm_plugin.parents.engines.openai.pacing import Gate
 from pgsrm_plugin.parents.engines.openai.refusal import CallError, Refusal, TransientError, judge
 from pgsrm_plugin.parents.engines.settings import OpenAISettings
@@ -41,9 +41,10 @@ class OpenAIEngine:
     """Asks ``POST {base_url}/chat/completions``, many calls at a time over connections that are kept open.
 
     429 halves the calls in flight, successes raise them again; ``Retry-After`` is waited for, and does not count as a
-    failed attempt. 408, 409, 5xx, timeouts, cut connections and senseless answers are retried with exponential backoff
-    and full jitter. What cannot pass for any request (token, address, model, quota, an endpoint out of reach for
-    ``outage_s``) is a ScorerError; what cannot pass for this one is a completion with an error.
+    failed attempt. 408, 409, 5xx, timeouts, cut connections and what is no answer at all are retried with exponential
+    backoff and full jitter; an answer is taken as it is, be it blank. What cannot pass for any request (token, address,
+    model, quota, a field that the endpoint does not take, an endpoint out of reach for ``outage_s``) is a ScorerError;
+    what cannot pass for this one is a completion with an error.
 
     The token is read from the environment and sent in a header; it is in no message, record or ``repr``, and neither is
     a key that stands in the address.
@@ -72,8 +73,12 @@ class OpenAIEngine:
     def settings(self) -> Mapping[str, Any]:
         return {"url": self._endpoint.shown}
 
-    async def complete(self, request: Request) -> Completion:
-        """The answer to one request, however often it takes to ask, within ``deadline_s``.
+    async def complete(self, request: Request, spend: Spend = unbounded) -> Completion:
+        """The answer to one request, however often it takes to ask, within ``deadline_s``; its tokens are those of all
+        attempts.
+
+        Args:
+            spend: asked before an attempt that follows one that may have to be paid.
 
         Raises:
             ScorerError: the endpoint is of no use to any request.
@@ -82,31 +87,38 @@ class OpenAIEngine:
         content = request_body(request, self.config, self._spec.max_tokens_field)
         until = time.monotonic() + self._spec.deadline_s
         attempts = failures = 0
+        lost: tuple[int | None, int | None] = (None, None)
         while True:
             attempts += 1
             try:
                 waited = time.monotonic()
                 began = await session.gate.enter()
                 until += time.monotonic() - waited
-                completion = parse_answer(await self._post(session, content, began, until))
+                body = await self._post(session, content, began, until)
+                try:
+                    completion = parse_answer(body)
+                except BadAnswerError as error:
+                    lost = _added(lost, billed(body))
+                    raise TransientError(f"returned {self._endpoint.redact(str(error))}", paid=True) from error
                 session.gate.succeeded()
                 self._succeeded = True
-                return replace(completion, attempts=attempts)
+                return _accounted(completion, attempts, lost)
             except CallError as error:
-                return Completion(error=str(error), refusal=error.refusal, attempts=attempts)
-            except BadAnswerError as error:
-                trouble = TransientError(f"returned {self._endpoint.redact(str(error))}")
+                declined = Completion(error=str(error), refusal=error.refusal, permanent=True)
+                return _accounted(declined, attempts, lost)
             except TransientError as error:
                 trouble = error
             failures += trouble.counts
             wait_s = _BACKOFF.wait_s(attempts, trouble.wait_s)
             if failures > self._spec.retries:
-                return Completion(error=f"{trouble} ({attempts} attempts)", attempts=attempts)
+                return _accounted(Completion(error=f"{trouble} ({attempts} attempts)"), attempts, lost)
             if time.monotonic() + wait_s < until:
                 await asyncio.sleep(wait_s)
+                if trouble.paid and not spend():
+                    return _accounted(Completion(error=f"{trouble}; no further attempt is paid"), attempts, lost)
                 if time.monotonic() < until:
                     continue
-            return self._too_late(trouble, attempts)
+            return _accounted(self._too_late(trouble, attempts), attempts, lost)
 
     async def aclose(self) -> None:
         """Closes the connections that are kept open."""
@@ -121,7 +133,7 @@ class OpenAIEngine:
                 f"{self._spec.deadline_s:g}; run again after that time"
             )
         late = f"no time for another attempt within {self._spec.deadline_s:g} s"
-        return Completion(error=f"{trouble} ({attempts} attempts; {late})", attempts=attempts)
+        return Completion(error=f"{trouble} ({attempts} attempts; {late})")
 
     def _here(self) -> _Session:
         """The session of the running event loop."""
@@ -141,12 +153,12 @@ class OpenAIEngine:
             async with session.lines.line() as client:
                 response, body = await asyncio.wait_for(self._send(client, content), allowed)
         except asyncio.TimeoutError:
-            raise TransientError(f"did not answer within {allowed:.1f} s") from None
+            raise TransientError(f"did not answer within {allowed:.1f} s", paid=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._unreachable(session, error) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             reason = self._endpoint.redact(f"{type(error).__name__}: {error}")
-            raise TransientError(f"broke the connection ({reason})") from error
+            raise TransientError(f"broke the connection ({reason})", paid=True) from error
         finally:
             session.gate.leave()
         self._contact = time.monotonic()
@@ -179,3 +191,19 @@ class OpenAIEngine:
                 "the server, then run the same command again: what was answered is kept"
             )
         return TransientError(f"cannot be reached ({reason})", counts=False)
+
+
+def _accounted(completion: Completion, attempts: int, lost: tuple[int | None, int | None]) -> Completion:
+    """The completion with all attempts, and with the tokens of those that came to nothing."""
+    asked, answered = _added((completion.prompt_tokens, completion.completion_tokens), lost)
+    return replace(completion, attempts=attempts, prompt_tokens=asked, completion_tokens=answered)
+
+
+def _added(
+    first: tuple[int | None, int | None], second: tuple[int | None, int | None]
+) -> tuple[int | None, int | None]:
+    """The sums, in which an unknown count adds nothing; None where both are unknown."""
+    asked, answered = (
+        None if a is None and b is None else (a or 0) + (b or 0) for a, b in zip(first, second, strict=True)
+    )
+    return asked, answered

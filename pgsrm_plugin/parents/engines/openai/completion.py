@@ -11,7 +11,7 @@ from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 
 def request_body(request: Request, config: ParentConfig, max_tokens_field: str) -> bytes:
-    """The JSON document that asks for one answer; settings that are None or say nothing are left to the endpoint."""
+    """The JSON document that asks for one answer; settings that are None or say nothing are left out."""
     sampling = config.sampling
     body: dict[str, Any] = {
         "model": config.model,
@@ -27,42 +27,101 @@ def request_body(request: Request, config: ParentConfig, max_tokens_field: str) 
     seed = request.seed(config)
     if seed is not None:
         body["seed"] = seed
-    return json.dumps(body | dict(sampling.extra)).encode()
+    body |= sampling.extra
+    return json.dumps({name: value for name, value in body.items() if value is not None}).encode()
 
 
 def parse_answer(content: bytes) -> Completion:
-    """The first choice of an answer.
+    """The first choice of an answer; see :func:`read_answer`.
 
     Raises:
-        BadAnswerError: it is not JSON, has no choice, or its choice has no text and no reason for that.
+        BadAnswerError: it is not JSON, or no answer.
     """
     try:
         answer: Any = json.loads(content)
     except (ValueError, RecursionError):
         raise BadAnswerError("an answer that is not JSON") from None
+    return read_answer(answer)
+
+
+def read_answer(answer: Any, number: int = 0) -> Completion:
+    """A choice of an answer, whose content may be text, parts or nothing.
+
+    Raises:
+        BadAnswerError: it has no such choice, or its choice no message: whoever answers so is out of order.
+    """
     if not isinstance(answer, dict):
         raise BadAnswerError("JSON that is no object")
     choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    if not isinstance(choices, list) or not isinstance(choice := (choices[number:] or [None])[0], dict):
         raise BadAnswerError(f"no choice{_message(answer)}")
-    choice, usage = choices[0], answer.get("usage")
-    message = choice.get("message")
+    message, (asked, answered) = choice.get("message"), usage(answer)
     if not isinstance(message, dict):
-        raise BadAnswerError("a choice without a message")
-    text, refusal, finish_reason = message.get("content"), message.get("refusal"), _text(choice.get("finish_reason"))
-    if text is not None and not isinstance(text, str):
-        raise BadAnswerError(f"a message whose content is a {type(text).__name__}, not text")
-    if text is None and not refusal and finish_reason not in ("length", "content_filter"):
-        raise BadAnswerError("a message without content")
-    usage = usage if isinstance(usage, dict) else {}
+        raise BadAnswerError(f"a choice without a message{_message(choice)}")
+    content = message.get("content")
+    if content is not None and not isinstance(content, str) and not is_parts(content):
+        raise BadAnswerError(f"a message whose content is a {type(content).__name__}, not text")
+    text, blank = _said(message)
     return Completion(
-        text=text or "",
-        finish_reason=finish_reason,
-        refusal=_text(refusal) or None,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        text=text,
+        finish_reason=_text(choice.get("finish_reason")),
+        refusal=_text(message.get("refusal")) or _of_parts(content, "refusal") or None,
+        prompt_tokens=asked,
+        completion_tokens=answered,
         served_model=_text(answer.get("model")),
+        blank=blank,
     )
+
+
+def usage(answer: Any) -> tuple[int | None, int | None]:
+    """The tokens of the prompt and of the answer, as far as an answer says."""
+    found = answer.get("usage") if isinstance(answer, dict) else None
+    found = found if isinstance(found, dict) else {}
+    return _count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))
+
+
+def billed(content: bytes) -> tuple[int | None, int | None]:
+    """The :func:`usage` of an answer that is of no use otherwise."""
+    try:
+        return usage(json.loads(content))
+    except (ValueError, RecursionError):
+        return None, None
+
+
+def is_parts(content: Any) -> bool:
+    """Whether a content is a list of parts, or of texts."""
+    return isinstance(content, list) and all(isinstance(part, str | dict) for part in content)
+
+
+_SPOKEN = ("text", "output_text", "refusal")
+_REASONING = ("reasoning_content", "reasoning")
+
+
+def _said(message: dict[str, Any]) -> tuple[str, str | None]:
+    """The text of a message, and why there is none; reasoning without an answer is kept as thinking."""
+    content = message["content"] if isinstance(message.get("content"), str) else _of_parts(message.get("content"))
+    if content.strip():
+        return content, None
+    for name in _REASONING:
+        if isinstance(thought := message.get(name), str) and thought.strip():
+            return f"<think>{thought}</think>", (
+                f"the endpoint put all of the answer into {name}, and content is empty: its reasoning parser took it "
+                "for thinking; serve the model with the parser that fits it, or with none"
+            )
+    if message.get("tool_calls"):
+        return content, "the parent called a tool, and content is empty"
+    if isinstance(message.get("content"), list):
+        kinds = {str(part.get("type")) for part in message["content"] if isinstance(part, dict)}
+        return content, f"content has no part with text, but {', '.join(sorted(kinds)) or 'none'}"
+    return content, None
+
+
+def _of_parts(content: Any, key: str = "text") -> str:
+    """The text of the parts; those of thinking have another key, or another type."""
+    parts = content if isinstance(content, list) else []
+    parts = [{"text": part} if isinstance(part, str) else part for part in parts]
+    found = (part.get(key) for part in parts if part.get("type", "text") in _SPOKEN)
+    return "".join(one for one in found if isinstance(one, str))
 
 
 def _message(answer: dict[str, Any]) -> str:
