@@ -59,6 +59,15 @@ def test_a_row_without_ground_truth_has_the_first_reference_as_one():
     assert row["data_source"] == "pgsrm/parent"
 
 
+def test_what_a_store_took_for_a_reference_before_leaves_as_it_is_judged_now():
+    cut = dataclasses.replace(answer("c", "half an"), finish_reason="max_tokens")
+    answers = choose([answer("a", "<think>hm</think> yes"), answer("b", "<think>hm</think>"), cut])
+    exported = build([], answers, Selection())
+    (row,) = exported.sides[""]
+    assert row["reward_model"] == {"style": "rule", "ground_truth": "yes", "references": ["yes"]}
+    assert exported.left_out == {"empty": 1, "truncated": 1}
+
+
 def test_every_row_of_a_prompt_is_exported_and_what_is_left_out_is_counted():
     rows = [
         PromptRow("a"),

@@ -91,6 +91,7 @@ def test_another_rule_keeps_what_was_said_of_an_answer():
         ("tag:answer", ("</answer>",), "<think>hm</think><answer>four", "four"),
         ("tag:answer", ("\n", "</ANSWER>"), "<answer>four", "four"),
         ("tag:answer", ("</",), "<answer>four", "four"),
+        ("tag:answer", ("</answer> ok",), "<answer>four", "four"),
         ("tag:answer", ("</answer>",), "<answer>three</answer> no: <answer>four", "four"),
         ("tag:answer", ("</answer>",), "four", None),
         ("tag:answer", ("\n",), "<answer>four", None),
