@@ -67,10 +67,10 @@ class CachedEncoder:
         if missing:
             computed = _checked(missing, self._encode(missing), identity)
             found |= computed
-            if self._disk is not None:
-                self._disk.add(computed)
         if len({embedded.vector_D.numel() for embedded in found.values()}) > 1:
             raise ScorerError(f"encoder {identity} changed the length of its vectors between two calls")
+        if self._disk is not None and missing:
+            self._disk.add(computed)
         with self._lock:
             for text in distinct:
                 self._keep((identity, text), found[text])

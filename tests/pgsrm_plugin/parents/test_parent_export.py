@@ -185,6 +185,24 @@ def test_no_prompt_nor_item_is_on_two_sides_and_the_order_is_nothing(rows, by):
     assert assign(rows[::-1], HALVES, by) == sides[::-1]
 
 
+def test_the_sides_of_a_fixed_list():
+    # Recorded once: an export made again keeps its sides. The first hex digit of SHA-256 says the side, train below 8:
+    # item:1 144a, item:2 978c, item:4 901a, item:7 5fcc are the least names of their groups. The greatest name of the
+    # last, prompt:pink? b2b7, would say val.
+    rows = {
+        ("red?", "1"): "train",
+        ("blue?", "2"): "val",
+        ("RED? ", "3"): "train",
+        ("green?", "3"): "train",
+        ("pink?", ""): "train",
+        ("grey?", "4"): "val",
+        ("tan?", "5"): "val",
+        ("grey?", "5"): "val",
+        ("pink?", "7"): "train",
+    }
+    assert assign(list(rows), HALVES, "item") == list(rows.values())
+
+
 def test_a_prompt_stays_on_its_side_when_others_come():
     few, many = ([(f"prompt {i}", "") for i in range(count)] for count in (50, 500))
     assert assign(many, HALVES)[:50] == assign(few, HALVES)
