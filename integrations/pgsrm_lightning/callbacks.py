@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from pgsrm_lightning.module import RLModule
 from pgsrm_lightning.rollout.scoring import Answers
+from pgsrm_plugin.data.whole import TEMPORARY
 from pgsrm_plugin.reward import accuracy
 
 
@@ -84,6 +86,8 @@ class RolloutLog(Callback):
 class SaveChild(Callback):
     """Writes the child and its tokenizer at the end of training, as a folder that transformers loads.
 
+    No file there is ever seen half-written.
+
     Args:
         folder: a relative path starts at the trainer's log folder.
     """
@@ -97,7 +101,13 @@ class SaveChild(Callback):
     @rank_zero_only
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, RLModule)
-        module.policy.save_pretrained(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=TEMPORARY) as beside:
+            module.policy.save_pretrained(beside)
+            for file in [path for path in Path(beside).rglob("*") if path.is_file()]:
+                place = self.folder / file.relative_to(beside)
+                place.parent.mkdir(exist_ok=True)
+                file.replace(place)
 
 
 def _log_folder(trainer: Trainer) -> Path:

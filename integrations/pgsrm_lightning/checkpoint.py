@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.policy import Policy
+from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.errors import SpecError
 
 KEY = "pgsrm"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints on a disk take their name, or the one before's place, when all of them is written.
+
+    Lightning's own are copied to where they belong, from another file system at times, and a kill cuts the copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """See :class:`lightning.fabric.plugins.CheckpointIO`."""
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as file:
+            torch.save(checkpoint, file)
 
 
 def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict[str, str | int]:

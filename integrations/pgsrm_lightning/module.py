@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.nn.parallel import DistributedDataParallel
 
 from pgsrm_lightning import checkpoint as ckpt
@@ -36,6 +37,7 @@ from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.rows import Record
+from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.validate import check_samples
 
@@ -93,6 +95,11 @@ class RLModule(LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
             self.policy = Policy(child, revision, lora, value_head=config.uses_values)
+        if self.sampling.max_new_tokens >= self.policy.context:
+            raise SpecError(
+                f"model.sampling.max_new_tokens: {self.sampling.max_new_tokens} leave no room for a prompt in this "
+                f"child's context of {self.policy.context} tokens"
+            )
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.steps_done = 0
         self.episodes = 0
@@ -133,22 +140,29 @@ class RLModule(LightningModule):
 
     def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
         """Greedy answers to the given rows, scored."""
-        rollout = generate(self.policy, records, self.sampling, self.device, seed=None)
+        rollout = generate(self.policy, records, self.sampling, self.device, seed=None, go_on=self._go_on)
         return score(self.reward(split), records, rollout.texts)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
-        """Rollout, reward, update, log."""
+        """Rollout, reward, update, log.
+
+        A SIGTERM ends it between two tokens or micro-batches: from the last checkpoint, the same step is taken again.
+
+        Raises:
+            SIGTERMException: the trainer has heard a SIGTERM.
+        """
         config, meter, clock = self.algorithm.config, Meter(self.device), time.perf_counter
         if batch.step != self.steps_done:
             raise AssertionError(f"the data are of step {batch.step}, but {self.steps_done} steps are done")
         records = [record for record in batch.records for _ in range(config.group_size)]
         times = [clock()]
-        rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0))
+        rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0), self._go_on)
         times.append(clock())
         answers = self.last_answers = score(self.reward("train"), records, rollout.texts, config.group_size)
         times.append(clock())
         chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size)
-        seen = look_back(self.policy, rollout, answers.output.scored_B, self.sampling.temperature, chunks)
+        scored_B, temperature = answers.output.scored_B, self.sampling.temperature
+        seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on)
         seen = self.algorithm.targets(seen, answers.output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
         measure_rollout(rollout, seen, meter)
@@ -157,8 +171,8 @@ class RLModule(LightningModule):
         assert isinstance(optimizer, torch.optim.Optimizer)
         with self._without_ddp_sync():
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward, scaler)
-            updater.run(seen, self.sampling.temperature, self.kl_coef, self._keyed(1), meter)
+            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward, scaler, self._go_on)
+            updater.run(seen, temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
             meter.add(f"time/{name}_s", end - start)
@@ -222,6 +236,10 @@ class RLModule(LightningModule):
 
     def _keyed(self, purpose: int) -> int:
         return keyed_seed(self.seed, self.steps_done, rank(), purpose)
+
+    def _go_on(self) -> None:
+        if self._trainer is not None and self._trainer.received_sigterm:
+            raise SIGTERMException
 
     def _without_ddp_sync(self) -> contextlib.AbstractContextManager[None]:
         model = self.trainer.strategy.model

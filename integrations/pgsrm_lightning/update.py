@@ -16,6 +16,7 @@ from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Experience, split_rows
+from pgsrm_lightning.rollout.generate import always
 from pgsrm_plugin.errors import PgsrmError
 
 SKIPPED = "train/skipped_updates"
@@ -70,6 +71,7 @@ class Updater:
     Args:
         backward: called with each micro-batch's loss, which it multiplies by the scale of ``scaler``.
         scaler: of the trainer's fp16 precision; None without one.
+        go_on: called before each micro-batch; raises where the work is to end.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Updater:
         optimizer: Optimizer,
         backward: Callable[[Tensor], None],
         scaler: GradScaler | None = None,
+        go_on: Callable[[], None] = always,
     ) -> None:
         self._policy, self._algorithm, self._optimizer, self._backward = policy, algorithm, optimizer, backward
+        self._go_on = go_on
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
 
     def run(self, experience: Experience, temperature: float, kl_coef: float, seed: int, meter: Meter) -> None:
@@ -103,6 +107,7 @@ class Updater:
             return
         self._optimizer.zero_grad(set_to_none=True)
         for part in parts:
+            self._go_on()
             now = self._policy.evaluate(part.tokens_BS, part.attention_BS, part.width, temperature)
             loss_BT = self._algorithm.loss(now, part, kl_coef, meter)
             self._backward(masked_sum(loss_BT, part.mask_BT) / tokens)

@@ -121,6 +121,16 @@ def test_a_run_logs_writes_rollouts_and_resumes(config_file, tmp_path):
             [],
             "there is no setting 'trainer.callbacks.evry'; did you mean 'trainer.callbacks.every'?",
         ),
+        ({}, ["--model.chil", "x"], "there is no setting 'model.chil'; did you mean 'model.child'?"),
+        ({}, ["--data.step=1"], "there is no setting 'data.step'; did you mean 'data.steps'?"),
+        ({}, ["--model.ppo.lr_acto=1"], "no setting 'model.ppo.lr_acto'; did you mean 'model.ppo.lr_actor'?"),
+        ({}, ["--trainer.strategy=nonsense"], "trainer: You selected an invalid strategy name"),
+        ({"trainer__val_check_interval": 100}, [], "trainer: `val_check_interval` (100) must be less than or equal"),
+        (
+            {"model__sampling": {"max_new_tokens": 40}},
+            [],
+            "model.sampling.max_new_tokens: 40 leave no room for a prompt in this child's context of 32 tokens",
+        ),
         ({"data__steps": "many"}, [], "data.steps: expected int or null, not 'many'"),
         ({}, ["--model.algorithm=pop"], "model.algorithm: expected one of 'ppo', 'grpo', 'reinforce', not 'pop'"),
         ({"model__ppo": {"clip": -1}}, [], "PPOConfig.clip must be above 0, not -1"),
@@ -135,6 +145,24 @@ def test_a_mistake_gets_one_sentence(changes, arguments, message, config_file):
         trainer.main(["--config", config_file(**changes), *arguments])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_that_is_not_lightnings_keeps_its_trace():
+    with pytest.raises(ValueError, match="a fault of ours") as caught, trainer.in_one_sentence(ValueError):
+        raise ValueError("a fault of ours")
+    assert not isinstance(caught.value, SpecError)
+
+
+def test_a_template_that_refuses_a_role_names_the_row(config_file, make_child, jsonl):
+    child = make_child(chat=True)
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}x"
+    (Path(child) / "chat_template.jinja").write_text(template)
+    prompt = [{"role": "system", "content": "mix"}, {"role": "user", "content": "red"}]
+    rows = [{"prompt": prompt[first:], "reference": "red"} for first in (1, 0)]
+    with pytest.raises(
+        DataError, match=r"rows\.jsonl:2: .* refuses field 'prompt' \(roles: system, user\): System role"
+    ):
+        trainer.main(["--config", config_file(model__child=child, data__train=jsonl("rows.jsonl", rows))])
 
 
 def test_missing_data_is_said(config_file):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import signal
+import traceback
 import warnings
 import zipfile
 from argparse import ArgumentError
@@ -12,19 +14,29 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import typer
 import yaml
 from jsonargparse import dict_to_namespace
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pgsrm_lightning.algorithms import ALGORITHMS, AlgorithmConfig
+from pgsrm_lightning.checkpoint import WholeFiles
 from pgsrm_lightning.checks import check_precision, check_strategy
 from pgsrm_lightning.cli.messages import PROGRAM, explain, known_keys
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
 from pgsrm_plugin.errors import PgsrmError, SpecError
+from pgsrm_plugin.stopping import Stopped
+
+LIGHTNING = ("lightning.", "lightning_utilities.")
+"""How the names of Lightning's modules begin."""
+FROM_FIT = (MisconfigurationException, ValueError, TypeError, ImportError)
+"""What Lightning raises about settings once it has model and data."""
 
 
 def with_sections(function: Callable[..., RLModule]) -> Callable[..., RLModule]:
@@ -107,19 +119,42 @@ class TrainCLI(LightningCLI):
             raise SpecError(f"ckpt_path: {resume} is not a checkpoint, or is cut short")
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
-        with in_one_sentence(MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError):
-            return super().instantiate_trainer(**kwargs)
+        with in_one_sentence(*FROM_FIT, RuntimeError, anyones=True):
+            trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeFiles()
+        return trainer
 
 
 @contextlib.contextmanager
-def in_one_sentence(*kinds: type[Exception]) -> Iterator[None]:
-    """Lightning's errors of the given kinds about the trainer become a :class:`SpecError` of one line."""
+def in_one_sentence(*kinds: type[Exception], anyones: bool = False) -> Iterator[None]:
+    """Errors of the given kinds that Lightning raises become a :class:`SpecError` of one line.
+
+    Args:
+        anyones: also those that others raise; without it they pass as they are.
+    """
     try:
         yield
     except PgsrmError:
         raise
     except kinds as error:
+        raisers = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not (anyones or raisers[-1].startswith(LIGHTNING)):
+            raise
         raise SpecError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def saying_where_it_goes_on(trainer: Trainer, resumed: str | None) -> Iterator[None]:
+    """When a signal ends the training, says which checkpoint the same run goes on from, if there is one."""
+    try:
+        yield
+    except (Stopped, SIGTERMException) as stopped:
+        written = getattr(trainer.checkpoint_callback, "last_model_path", "")
+        last = written or getattr(trainer.checkpoint_callback, "best_model_path", "") or resumed
+        if last and trainer.is_global_zero:
+            typer.echo(f"pgsrm: the step under way is dropped; `--ckpt_path {last}` goes on from there", err=True)
+        raise stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGTERM) from None
 
 
 def main(args: Sequence[str]) -> None:
@@ -139,11 +174,11 @@ def main(args: Sequence[str]) -> None:
         run=False,
         seed_everything_default=False,
         auto_configure_optimizers=False,
-        parser_kwargs={"exit_on_error": False, "prog": PROGRAM},
+        parser_kwargs={"exit_on_error": False, "prog": PROGRAM, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},
         trainer_defaults={"devices": 1, "log_every_n_steps": 1, "max_epochs": 1},
     )
-    with in_one_sentence(MisconfigurationException):
+    with saying_where_it_goes_on(cli.trainer, cli.config.ckpt_path), in_one_sentence(*FROM_FIT):
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
 
 

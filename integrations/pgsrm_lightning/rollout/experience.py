@@ -5,13 +5,14 @@ Shape suffixes: ``B`` rows, ``S`` tokens of prompt and response, ``T`` response 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout.generate import Rollout
+from pgsrm_lightning.rollout.generate import Rollout, always
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,24 @@ def split_rows(order: Tensor, minibatches: int, micro_batch_size: int | None) ->
 
 @torch.no_grad()
 def look_back(
-    policy: Policy, rollout: Rollout, scored_B: Tensor, temperature: float, chunks: list[list[Tensor]]
+    policy: Policy,
+    rollout: Rollout,
+    scored_B: Tensor,
+    temperature: float,
+    chunks: list[list[Tensor]],
+    go_on: Callable[[], None] = always,
 ) -> Experience:
     """Evaluates the rollout, once under the policy and once under the reference.
 
     It goes in the very micro-batches in which the first epoch will go, so the first minibatch's ratio is exactly 1.
+
+    Args:
+        go_on: called before each micro-batch; raises where the work is to end.
     """
     width = rollout.mask_BT.shape[1]
     parts: list[list[Tensor]] = []
     for index in (index for minibatch in chunks for index in minibatch):
+        go_on()
         tokens_bS, attention_bS = rollout.tokens_BS[index], rollout.attention_BS[index]
         seen = policy.evaluate(tokens_bS, attention_bS, width, temperature)
         reference_bT = policy.reference_logprobs(tokens_bS, attention_bS, width, temperature)

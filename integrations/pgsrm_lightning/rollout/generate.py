@@ -5,12 +5,14 @@ Shape suffixes: ``B`` rows, ``P`` prompt tokens (left-padded), ``T`` response to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
+from transformers import StoppingCriteriaList
 
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.policy import Policy
@@ -46,7 +48,8 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
     """The prompt's token ids: text as it is, chat messages (or text, with ``chat``) through the chat template.
 
     Raises:
-        DataError: the tokenizer has no chat template, or the prompt is empty or too long; the message names the row.
+        DataError: the tokenizer has no chat template, or it refuses the prompt, or that is empty or too long; the
+            message names the row.
     """
     tokenizer, prompt = policy.tokenizer, record.prompt
     if isinstance(prompt, str) and not sampling.chat:
@@ -58,7 +61,14 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
                 f"{record.label}: the prompt is a chat, but this child's tokenizer has no chat template; "
                 "give the prompt as text with `chat: false`, or take an instruction-tuned child"
             )
-        ids = list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        try:
+            ids = list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        except TemplateError as error:
+            roles = ", ".join(str(message.get("role")) for message in messages)
+            raise DataError(
+                f"{record.label}: the chat template of this child's tokenizer refuses field 'prompt' "
+                f"(roles: {roles}): {' '.join(str(error).split())}"
+            ) from None
     if not ids:
         raise DataError(f"{record.label}: field 'prompt' has no tokens")
     room = policy.context - sampling.max_new_tokens
@@ -72,13 +82,25 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
     return ids
 
 
+def always() -> None:
+    """Nothing asks for the end."""
+
+
 @torch.no_grad()
 def generate(
-    policy: Policy, records: Sequence[Record], sampling: SamplingConfig, device: torch.device, seed: int | None
+    policy: Policy,
+    records: Sequence[Record],
+    sampling: SamplingConfig,
+    device: torch.device,
+    seed: int | None,
+    go_on: Callable[[], None] = always,
 ) -> Rollout:
     """One response to each record; greedy where ``seed`` is None.
 
     The random numbers depend on ``seed`` alone, and the process's own generators are left as they were.
+
+    Args:
+        go_on: called at each token; raises where the work is to end.
     """
     prompt_BP, attention_BP = _left_padded([encode_prompt(r, policy, sampling) for r in records], policy.pad_id, device)
     limits = (
@@ -91,10 +113,19 @@ def generate(
             "top_k": sampling.top_k,
         }
     )
+
+    def ask(tokens_BS: Tensor, *args: object, **kwargs: object) -> Tensor:
+        go_on()
+        return torch.zeros(len(tokens_BS), dtype=torch.bool, device=tokens_BS.device)  # stops no row by itself
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0 if seed is None else seed)
         tokens_BS = policy.lm.generate(
-            input_ids=prompt_BP, attention_mask=attention_BP, max_new_tokens=sampling.max_new_tokens, **limits
+            input_ids=prompt_BP,
+            attention_mask=attention_BP,
+            max_new_tokens=sampling.max_new_tokens,
+            stopping_criteria=StoppingCriteriaList([ask]),
+            **limits,
         )
     response_BT = tokens_BS[:, prompt_BP.shape[1] :]
     mask_BT, truncated_B = response_mask(response_BT, policy.eos_ids)
