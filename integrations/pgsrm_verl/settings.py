@@ -41,10 +41,10 @@ class ParentSettings(Section):
     revision: str | None = None
     budget: int = Field(ge=0, description="the most calls of a run; 0: the store alone")
     samples: int = Field(1, ge=1, description="references of a prompt")
-    temperature: float = Field(0.0, ge=0)
+    temperature: float | None = Field(0.0, ge=0, description="null: not sent")
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(256, ge=1)
-    seed: int = 0
+    seed: int | None = Field(0, description="sample k has seed + k; null: not sent")
     system: str | None = Field(None, description="a file with the system prompt")
     extract: str | None = Field(None, description="json:KEY, tag:NAME or regex:PATTERN")
     base_url: str | None = Field(None, description="openai: the endpoint, e.g. http://127.0.0.1:8000/v1")

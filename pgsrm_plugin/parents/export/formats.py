@@ -20,12 +20,12 @@ Sides: TypeAlias = "Mapping[str, Sequence[dict[str, Any]]]"
 
 
 def verl_row(row: PromptRow, reference: Reference, number: int, side: str, weight: bool) -> dict[str, Any]:
-    """A row of verl's RL parquet."""
+    """A row of verl's RL parquet, with the row's other columns."""
     extra_info = {name: value for name, value in row.extra_info.items() if name not in ("reference", "references")}
     extra_info = {"index": number, **extra_info, **_measured(reference, weight)}
     extra_info |= {"split": side} if side else {}
     extra_info |= {"item": row.item} if row.item else {}
-    return {
+    made = {
         "data_source": row.data_source or DATA_SOURCE,
         "prompt": [{"role": turn["role"], "content": turn["content"]} for turn in as_messages(row.prompt)],
         "ability": row.ability,
@@ -36,15 +36,17 @@ def verl_row(row: PromptRow, reference: Reference, number: int, side: str, weigh
         },
         "extra_info": {**extra_info, "parent": dict(reference.parent)},
     }
+    return {**row.columns, **made}
 
 
 def record_row(row: PromptRow, reference: Reference, number: int, side: str, weight: bool) -> dict[str, Any]:
-    """A row of :mod:`pgsrm_plugin.data.rows`."""
+    """A row of :mod:`pgsrm_plugin.data.rows`, with the row's other columns."""
     made: dict[str, Any] = {"prompt": row.prompt, "references": list(reference.texts)}
     optional = {"ground_truth": row.ground_truth, "data_source": row.data_source, "item": row.item, "split": side}
     made |= {name: value for name, value in optional.items() if value}
     made |= {"extra_info": dict(row.extra_info)} if row.extra_info else {}
-    return {**made, **_measured(reference, weight), "parent": dict(reference.parent)}
+    made |= {**_measured(reference, weight), "parent": dict(reference.parent)}
+    return {**row.columns, **made}
 
 
 def _measured(reference: Reference, weight: bool) -> dict[str, float | int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections import Counter
@@ -15,7 +16,9 @@ from pgsrm_plugin.errors import StoreError
 from pgsrm_plugin.parents.generation.prompts import PromptRow
 
 NAME = "prompts.jsonl"
-_FIELDS = tuple(field.name for field in fields(PromptRow) if field.name != "label")
+_FIELDS = tuple(field.name for field in fields(PromptRow) if field.name not in ("label", "columns"))
+_BYTES = "$bytes"
+"""The one key of an object that stands for bytes, in base64."""
 
 
 def keep_rows(folder: Path, rows: Iterable[PromptRow]) -> int:
@@ -53,16 +56,25 @@ def kept_rows(folder: Path) -> Iterator[PromptRow]:
         StoreError: the file is damaged.
     """
     for number, entry in enumerate(_entries(folder / NAME), 1):
-        yield PromptRow(**{name: entry[name] for name in _FIELDS}, label=f"{NAME}:{number}")
+        columns = entry.get("columns", {})
+        yield PromptRow(**{name: entry[name] for name in _FIELDS}, columns=columns, label=f"{NAME}:{number}")
 
 
 def _encode(row: PromptRow, seen: Counter[bytes]) -> tuple[bytes, bytes]:
-    columns = {name: getattr(row, name) for name in _FIELDS}
-    canonical = json.dumps(columns, sort_keys=True, default=str)
+    columns = {name: getattr(row, name) for name in _FIELDS} | ({"columns": row.columns} if row.columns else {})
+    canonical = json.dumps(columns, sort_keys=True, default=_plain)
     first = hashlib.sha256(canonical.encode()).digest()
     seen[first] += 1
     digest = hashlib.sha256(first + str(seen[first]).encode()).digest()[:16]
-    return (json.dumps({"id": digest.hex(), **columns}, default=str) + "\n").encode(), digest
+    return (json.dumps({"id": digest.hex(), **columns}, default=_plain) + "\n").encode(), digest
+
+
+def _plain(value: Any) -> Any:
+    return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes) else str(value)
+
+
+def _revived(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value[_BYTES]) if value.keys() == {_BYTES} else value
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -71,7 +83,7 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                entry = json.loads(line)
+                entry = json.loads(line, object_hook=_revived)
                 missing = {"id", *_FIELDS} - entry.keys()
             except (ValueError, AttributeError):
                 missing = {"id"}

@@ -130,6 +130,8 @@ class OnlineParent:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _ask(self, prompt: Prompt) -> list[Future[Answer]]:
+        if not _is_text(prompt):
+            raise ScorerError("a prompt has parts that are no text (images?), and the online parent is asked text")
         return [self._submit(Request(prompt, sample)) for sample in range(self._samples)]
 
     def _submit(self, request: Request) -> Future[Answer]:
@@ -212,6 +214,12 @@ class OnlineParent:
 
     def _count(self, **more: int) -> None:
         self.counts = replace(self.counts, **{name: getattr(self.counts, name) + n for name, n in more.items()})
+
+
+def _is_text(prompt: Prompt) -> bool:
+    contents: list[Any] = [] if isinstance(prompt, str) else [turn["content"] for turn in prompt]
+    parts = [part for content in contents if not isinstance(content, str) for part in content]
+    return all(part.get("type") == "text" for part in parts)
 
 
 def _forgiven(answer: Answer) -> bool:

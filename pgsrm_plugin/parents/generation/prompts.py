@@ -2,13 +2,15 @@
 
 A row has ``prompt`` (text or chat messages) and optionally ``item`` (or ``extra_info.item``: what the prompt is about,
 so that no item ends up on both sides of a split), ``ground_truth`` (or ``reward_model.ground_truth``), ``data_source``,
-``ability`` and ``extra_info``, all of which the export gives back. References that it has are not looked at.
+``ability`` and ``extra_info``, all of which the export gives back, as it does other columns. References that it has are
+not looked at.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -50,6 +52,7 @@ class PromptRow:
         ground_truth: the short correct answer, where the row has one; or several.
         extra_info: the row's own, passed through to the export.
         label: how messages call the row.
+        columns: the row's others, passed through likewise.
     """
 
     prompt: Prompt
@@ -59,6 +62,7 @@ class PromptRow:
     ability: str = ""
     extra_info: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def prompt_id(self) -> str:
@@ -71,8 +75,11 @@ def prompt_id(prompt: Prompt) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def read_prompts(source: str | Path) -> Iterator[PromptRow]:
+def read_prompts(source: str | Path, seen: bool = False) -> Iterator[PromptRow]:
     """The rows of a file, one at a time, or of a task.
+
+    Args:
+        seen: whether whoever answers sees what stands beside the text; a parent that is asked text does not.
 
     Raises:
         DataError: it is neither a file nor a task, or a row is wrong; the message names file, line and field.
@@ -86,7 +93,10 @@ def read_prompts(source: str | Path) -> Iterator[PromptRow]:
         nearest = did_you_mean(name, tasks)
         raise DataError(f"{name} is neither a .jsonl or .parquet file nor a task{nearest} (tasks: {', '.join(tasks)})")
     for label, row in stream_rows(name):
-        yield prompt_row(row, label)
+        made = prompt_row(row, label)
+        if not seen:
+            _check_sight(made)
+        yield made
 
 
 def read_system(path: str | Path | None) -> str | None:
@@ -146,10 +156,41 @@ def prompt_row(row: Mapping[str, Any], label: str) -> PromptRow:
         _named(columns.get("ability"), "ability", label),
         extra_info,
         label,
+        _others(columns),
     )
 
 
-_UNUSED = ("reference", "references", "response", "responses", "group")
+_ANSWERS = frozenset({"reference", "references", "response", "responses"})
+_UNUSED = _ANSWERS | {"group"}
+_READ = frozenset({"prompt", "item", "ground_truth", "data_source", "ability", "extra_info", "reward_model"})
+_EXPORTED = frozenset({"samples", "agreement", "weight", "parent"})
+"""What an export says of a parent; of the parent that answered before, where a row was exported already."""
+
+
+def _others(columns: Mapping[str, Any]) -> dict[str, Any]:
+    left_out = _READ | _ANSWERS | (_EXPORTED if isinstance(columns.get("parent"), Mapping) else frozenset())
+    return {name: value for name, value in columns.items() if name not in left_out}
+
+
+_PLACEHOLDER = re.compile(r"<(image|video|audio)[ _]?\d{0,3}>")
+
+
+def _check_sight(row: PromptRow) -> None:
+    """Refuses a prompt with a placeholder for what stands in a column of its own.
+
+    Raises:
+        DataError: naming both.
+    """
+    held = {**row.extra_info, **row.columns}
+    for placeholder in _PLACEHOLDER.finditer(prompt_text(row.prompt)):
+        own = re.compile(rf"{placeholder[1]}s?(?:[ _]?\d{{1,3}})?")
+        column = next((name for name, value in held.items() if value and own.fullmatch(name)), None)
+        if column is not None:
+            raise DataError(
+                f"{row.label}: the prompt has {placeholder[0]}, and what it stands for is in the column {column!r}; a "
+                "parent is asked text, and would answer without it: leave such rows out, or take over the answers of a "
+                "model that sees with `pgsrm parent import`"
+            )
 
 
 def _check_prompt(prompt: Prompt, label: str) -> None:

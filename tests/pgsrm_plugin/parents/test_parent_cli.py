@@ -222,6 +222,16 @@ def test_a_mistake_is_said_before_any_call(ask, server, tmp_path, options, said)
     assert not server.seen.calls
 
 
+def test_a_picture_that_the_parent_does_not_see_is_said_before_any_call(ask, server, tmp_path):
+    row = {"prompt": [{"role": "user", "content": "<image>Find x."}], "images": [{"bytes": b"PNG"}]}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
+    for options in ((), ("--dry-run",)):
+        status, _, err = ask(tmp_path / "p.parquet", *options)
+        assert (status, "in the column 'images'; a parent is asked text" in err) == (2, True)
+    assert not server.seen.calls
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_bad_row_is_said_before_any_call(ask, server, tmp_path):
     status, _, err = ask(jsonl(tmp_path / "p.jsonl", "a", {"text": "b"}))
     assert (status, "p.jsonl:2: field 'prompt' is missing" in err) == (2, True)

@@ -52,6 +52,18 @@ def test_a_verl_row_by_hand():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("form", "name"), [("verl", "o.parquet"), ("jsonl", "o.jsonl")])
+def test_columns_of_others_leave_with_their_row_and_never_in_the_place_of_ours(tmp_path, form, name):
+    rows = [PromptRow("a", columns={"agent_name": "x", "weight": 9, "split": "s", "parent": 1}), PromptRow("b")]
+    exported = build(rows, choose([answer("a", "yes"), answer("b", "no")]), Selection(weight=True), form)
+    write(exported.sides, tmp_path / name, form)
+    first, second = (record.row for record in read_records(tmp_path / name, responses=False))
+    assert first["agent_name"] == "x"
+    assert second.get("agent_name") is None
+    own = first if form == "jsonl" else first["extra_info"]
+    assert (own["weight"], own["parent"]["model"]) == (1.0, "parent-1")
+
+
 def test_a_row_without_ground_truth_has_the_first_reference_as_one():
     (row,) = build([], choose([answer("q", "yes"), answer("q", "no", sample=1)]), Selection()).sides[""]
     assert row["reward_model"]["ground_truth"] == "yes"

@@ -544,6 +544,14 @@ def test_answers_that_came_to_nothing_are_in_the_online_budget(store, server):
         assert (parent.counts.calls, parent.counts.attempts) == (1, 2)
 
 
+def test_an_online_parent_is_not_asked_about_pictures(store, server):
+    text = {"type": "text", "text": "What is it?"}
+    with OnlineParent(store, engine_of(server), budget=3) as parent:
+        with pytest.raises(ScorerError, match="parts that are no text"):
+            parent.references([{"role": "user", "content": [{"type": "image"}, text]}])
+        assert parent.counts.calls == 0
+
+
 def test_tokens_of_what_is_no_reference_are_counted_online(store, server):
     with OnlineParent(store, engine_of(server), budget=3) as parent:
         for fault in ("refusal", "blank", "reasoning"):

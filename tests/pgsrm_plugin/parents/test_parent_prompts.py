@@ -99,6 +99,73 @@ def test_rows_are_kept_as_often_as_they_stand_there_and_the_same_source_again_ad
     assert [row.prompt for row in kept_rows(tmp_path)] == ["a", "a", "a", "\ud800", "b"]
 
 
+SEEN = {"prompt": [{"role": "user", "content": "<image>What is the angle?"}], "images": [{"bytes": b"PNG"}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        (SEEN, "images"),
+        ({"prompt": "Look: <image> What?", "image": "a.png"}, "image"),
+        ({"prompt": "<image 1> or <image 2>?", "image_1": {"bytes": b"x"}}, "image_1"),
+        ({"prompt": "<video>", "videos": ["a.mp4"]}, "videos"),
+        ({"prompt": "<audio> says?", "extra_info": {"audios": ["a.wav"]}}, "audios"),
+    ],
+)
+def test_a_picture_that_a_parent_does_not_see_is_said(tmp_path, row, column):
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
+    with pytest.raises(DataError, match=rf"p.parquet: row 1: the prompt has <.*in the column '{column}'; a parent is"):
+        list(read_prompts(tmp_path / "p.parquet"))
+    assert len(list(read_prompts(tmp_path / "p.parquet", seen=True))) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What does the tag <image> do?"},
+        {"prompt": "What does the tag <image> do?", "images": []},
+        {"prompt": "What does the tag <image> do?", "images": None, "videos": ["a.mp4"]},
+        {"prompt": "What is it?", "images": ["a.png"]},
+        {"prompt": "<image> or not", "imagery": ["a"]},
+    ],
+)
+def test_what_is_no_picture(tmp_path, row):
+    assert len(list(read_prompts(jsonl(tmp_path / "a.jsonl", row)))) == 1
+
+
+def test_columns_of_others_are_kept_in_the_store(tmp_path):
+    row = {
+        **VERL,
+        "agent_name": "tool_agent",
+        "group": 3,
+        "reference": "x",
+        "images": [{"bytes": b"\xffPNG", "path": None}],
+    }
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "train.parquet")
+    (read,) = read_prompts(tmp_path / "train.parquet")
+    others = {"agent_name": "tool_agent", "group": 3, "images": [{"bytes": b"\xffPNG", "path": None}]}
+    assert read.columns == others
+    assert keep_rows(tmp_path, [read]) == 1
+    assert keep_rows(tmp_path, [read]) == 0
+    (kept,) = kept_rows(tmp_path)
+    assert (kept.columns, kept.extra_info) == (others, VERL["extra_info"])
+
+
+def test_what_an_export_said_of_another_parent_is_no_column_of_others(tmp_path):
+    measured = {"samples": 3, "agreement": 0.5, "weight": 0.5}
+    path = jsonl(
+        tmp_path / "a.jsonl", {"prompt": "a", **measured, "parent": {"model": "m"}}, {"prompt": "b", **measured}
+    )
+    assert [dict(row.columns) for row in read_prompts(path)] == [{}, measured]
+
+
+def test_rows_of_a_store_of_an_earlier_version_are_the_same_rows(tmp_path):
+    keep_rows(tmp_path, [PromptRow("a", item="1")])
+    assert "columns" not in (tmp_path / NAME).read_text()
+    (row,) = kept_rows(tmp_path)
+    assert row == PromptRow("a", item="1", label=f"{NAME}:1")
+
+
 def test_a_bad_row_keeps_none(tmp_path):
     keep_rows(tmp_path, [PromptRow("a")])
     with pytest.raises(DataError):
