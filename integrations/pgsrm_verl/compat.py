@@ -147,21 +147,37 @@ def __getattr__(name: str) -> Any:
 def load(symbol: str) -> Any:
     """The object behind ``module:name`` or ``module``.
 
+    What else goes wrong while verl's module is imported is no lack of a name, and is raised as it is.
+
     Raises:
-        CompatError: verl does not have it.
+        CompatError: verl does not have it, or its module is only half imported, in a circle of imports.
     """
     check_version()
     module, _, name = symbol.partition(":")
     try:
         found = importlib.import_module(module)
-        return getattr(found, name) if name else found
-    except (ModuleNotFoundError, AttributeError) as error:
-        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("verl"):
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("verl"):
             raise
-        raise CompatError(
-            f"verl {version('verl')} has no {symbol.replace(':', '.')}, although pgsrm-plugin supports verl "
-            f"{SUPPORTED}; please report this"
-        ) from error
+        raise _lacking(symbol) from error
+    if not name:
+        return found
+    try:
+        return getattr(found, name)
+    except AttributeError as error:
+        if getattr(found.__spec__, "_initializing", False):
+            raise CompatError(
+                f"{module} is still being imported and has no {name} yet: the imports go in a circle; "
+                f"import {module.partition('.')[0]} first, or report this with the traceback"
+            ) from error
+        raise _lacking(symbol) from error
+
+
+def _lacking(symbol: str) -> CompatError:
+    return CompatError(
+        f"verl {version('verl')} has no {symbol.replace(':', '.')}, although pgsrm-plugin supports verl "
+        f"{SUPPORTED}; please report this"
+    )
 
 
 def check_version() -> None:

@@ -20,18 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 def register_managers() -> None:
-    """Registers the reward managers."""
-    from pgsrm_verl.streaming import manager
-
-    compat.register_reward_manager("pgsrm")(manager.PgsrmRewardManager)
-    compat.register_reward_manager("semantic")(manager.SemanticRewardManager)
+    """Registers the reward managers: their module does, at its end, also where it is what imported verl."""
+    importlib.import_module("pgsrm_verl.streaming.manager")
 
 
 def register_trainers() -> None:
-    """Registers the trainer mode."""
-    from pgsrm_verl.colocated.trainer import PgsrmSyncTrainer
-
-    compat.register_trainer("pgsrm_sync")(PgsrmSyncTrainer)
+    """Registers the trainer mode, likewise."""
+    importlib.import_module("pgsrm_verl.colocated.trainer")
 
 
 def check_runs() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.integrations import add_integration_commands
@@ -52,13 +53,7 @@ def _print_any_text() -> None:
 
 def build_app() -> typer.Typer:
     """The command with its own commands and those of the installed integrations."""
-    app = typer.Typer(
-        help="Semantic rewards for LLM reinforcement learning.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = new_app("Semantic rewards for LLM reinforcement learning.")
     app.callback()(_options)
     app.command()(score)
     app.add_typer(spec_app, name="spec")

@@ -34,6 +34,8 @@ def _show(findings: list[Finding], works: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from pgsrm_plugin.cli.tables import show_table
+
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -41,7 +43,7 @@ def _show(findings: list[Finding], works: bool) -> None:
     for finding in findings:
         table.add_row(_MARKS[finding.status], finding.name, escape(finding.detail))
     console = Console(highlight=False)
-    console.print(table)
+    show_table(table, console)
     for finding in findings:
         if finding.remedy:
             console.print(f"{finding.name}: {finding.remedy}", markup=False, soft_wrap=True)

@@ -62,8 +62,10 @@ def score(
 
     from rich.console import Console
 
+    from pgsrm_plugin.cli.tables import show_table
+
     console = Console()
-    console.print(summary_table(scores, list(reward_spec.terms)))
+    show_table(summary_table(scores, list(reward_spec.terms)), console)
     console.print(_sentence(scores, out), markup=False, highlight=False, soft_wrap=True)
 
 

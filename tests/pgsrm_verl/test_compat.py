@@ -313,3 +313,42 @@ def test_a_listed_name_that_verl_lost_says_so(monkeypatch):
     monkeypatch.setitem(compat.SYMBOLS, "Gone", "verl.protocol:Gone")
     with pytest.raises(compat.CompatError, match=r"verl 0\.9\.\d+ has no verl\.protocol\.Gone, although"):
         _ = compat.Gone
+
+
+FAILURES = {
+    "verl_half.py": "from pgsrm_verl import compat\ncompat.load('verl_half:Late')\nLate = 1\n",
+    "verl_broken.py": "import os\nos.no_such_name\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "error", "message"),
+    [
+        ("verl_half:Late", compat.CompatError, "verl_half is still being imported and has no Late yet: .* in a circle"),
+        ("verl_broken:Name", AttributeError, "module 'os' has no attribute 'no_such_name'"),
+        ("verl_absent:Name", compat.CompatError, r"has no verl_absent\.Name, although"),
+        ("json:absent", compat.CompatError, r"has no json\.absent, although"),
+    ],
+)
+def test_what_is_wrong_with_an_import_is_said_and_nothing_else(symbol, error, message, tmp_path, monkeypatch):
+    for name, text in FAILURES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(compat, "version", lambda name: "0.9.1")
+    with pytest.raises(error, match=message) as caught:
+        compat.load(symbol)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("first", ["streaming.manager", "colocated.trainer", "streaming.preflight", "plugin"])
+def test_our_modules_can_be_imported_before_verls_registries(first):
+    pytest.importorskip("verl")
+    code = (
+        f"import pgsrm_verl.{first}; from verl.experimental.reward_loop.reward_manager import registry; "
+        "from verl.trainer.ppo.v1 import trainer_base; "
+        "print(sorted({'pgsrm', 'semantic'} & registry.REWARD_MANAGER.keys()), "
+        "any('pgsrm_sync' in str(value) for value in vars(trainer_base).values()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "['pgsrm', 'semantic'] True"

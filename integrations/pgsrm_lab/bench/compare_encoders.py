@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pgsrm_plugin.cli.apps import run_alone
 from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -28,13 +29,7 @@ class Dtype(str, Enum):
 
 def main(arguments: list[str]) -> None:
     """Runs the command with the given arguments."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.command(name="bench")(bench)
-    app(arguments, prog_name="pgsrm bench")
+    run_alone(bench, arguments, "bench")
 
 
 def bench(

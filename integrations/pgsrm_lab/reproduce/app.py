@@ -16,6 +16,7 @@ from pgsrm_lab.reproduce.arms import Update
 from pgsrm_lab.reproduce.grid import TINY, Protocol, plan
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
+from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.errors import PgsrmError
 
 DEFAULT_OUT = Path("runs/reproduce/pgsrm")
@@ -30,13 +31,7 @@ class UpdateRule(str, Enum):
 
 def build_app() -> typer.Typer:
     """The command with its subcommands."""
-    app = typer.Typer(
-        add_completion=False,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        help="Run a paper's experiments, with seeds and intervals, and write what came out.",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
+    app = new_app("Run a paper's experiments, with seeds and intervals, and write what came out.")
     app.command()(pgsrm)
     app.command()(page)
     return app

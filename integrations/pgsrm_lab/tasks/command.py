@@ -8,13 +8,9 @@ from typing import Annotated
 
 import typer
 
-tasks_app = typer.Typer(
-    help="The five tasks of the PGSRM paper: list, show, export, measure.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from pgsrm_plugin.cli.apps import new_app
+
+tasks_app = new_app("The five tasks of the PGSRM paper: list, show, export, measure.")
 
 Name = Annotated[str, typer.Argument(help="A task of `pgsrm tasks list`.")]
 

@@ -21,6 +21,7 @@ _POLL_SECONDS = 0.25
 """Between looks for finished responses; verl's 2 s are longer than a small step takes."""
 
 
+@compat.register_trainer("pgsrm_sync")
 class PgsrmSyncTrainer(compat.PPOTrainerSync):
     """Scores a whole step's responses at once while the rollout sleeps, in training and in validation.
 

@@ -10,14 +10,13 @@ from typing import Annotated
 
 import typer
 
+from pgsrm_plugin.cli.apps import run_alone
 from pgsrm_plugin.errors import PgsrmError
 
 
 def main(arguments: list[str]) -> None:
     """Runs the command with the given arguments."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name="rehearse")(rehearse)
-    app(arguments, prog_name="pgsrm rehearse")
+    run_alone(rehearse, arguments, "rehearse")
 
 
 def rehearse(

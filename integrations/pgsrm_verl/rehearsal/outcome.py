@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pgsrm_plugin.cli.tables import show_table
 from pgsrm_verl.rehearsal.scaling import Change
 
 _TIMINGS = ("step", "gen", "reward", "old_log_prob", "ref", "values", "adv", "update_critic", "update_actor")
@@ -89,7 +90,8 @@ def read_outcome(
 
 def show(outcome: Outcome, console: Console) -> None:
     """Prints the outcome."""
-    console.print(Group(_swapped(outcome), _terms(outcome), _rollouts(outcome), _steps(outcome)))
+    for table in (_swapped(outcome), _terms(outcome), _rollouts(outcome), _steps(outcome)):
+        show_table(table, console)
     saved = f"checkpoint {outcome.checkpoints[-1]}" if outcome.checkpoints else "[red]no checkpoint[/]"
     console.print(
         f"{len(outcome.metrics)} steps, {len(outcome.validation)} validation responses, {saved}; "

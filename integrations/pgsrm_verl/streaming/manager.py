@@ -18,7 +18,7 @@ from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder, RewardSample
 from pgsrm_plugin.validate import check_samples
 from pgsrm_verl.columns import row_numbers
-from pgsrm_verl.compat import RewardManagerBase
+from pgsrm_verl.compat import RewardManagerBase, register_reward_manager
 from pgsrm_verl.rows import Convention, prompt_key
 from pgsrm_verl.settings import Settings
 from pgsrm_verl.streaming.batcher import MicroBatcher, Scored
@@ -36,6 +36,7 @@ class _Question(NamedTuple):
 _Numbers = dict[str, float]
 
 
+@register_reward_manager("pgsrm")
 class PgsrmRewardManager(RewardManagerBase):
     """References are the parent's answers; where they stand in a row says :mod:`pgsrm_verl.rows`.
 
@@ -131,6 +132,7 @@ class PgsrmRewardManager(RewardManagerBase):
         return numbers
 
 
+@register_reward_manager("semantic")
 class SemanticRewardManager(PgsrmRewardManager):
     """References are experts' explanations: without others, ``reward_model.ground_truth`` is the explanation."""
 

@@ -20,6 +20,7 @@ def status(store: Store) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pgsrm_plugin.cli.tables import show_table
     from pgsrm_plugin.parents.export.prompt_rows import kept_rows
     from pgsrm_plugin.parents.export.references import describe_settings, settings_in
     from pgsrm_plugin.parents.store.answers import STATUSES
@@ -48,7 +49,7 @@ def status(store: Store) -> None:
     table.add_column("parent", overflow="fold")
     for own, (config, counts) in found.items():
         table.add_row(own, *(str(counts[one]) for one in used), f"{config.engine} {describe_settings(config)}")
-    Console(highlight=False, markup=False).print(table)
+    show_table(table, Console(highlight=False, markup=False))
 
 
 def show(

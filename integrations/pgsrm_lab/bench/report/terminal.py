@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pgsrm_lab.bench.report.facts import facts
 from pgsrm_lab.bench.report.rows import HEADINGS, cells, runs_of
+from pgsrm_plugin.cli.tables import show_table
 
 
 def show(result: dict[str, Any], console: Console) -> None:
@@ -20,7 +21,7 @@ def show(result: dict[str, Any], console: Console) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         for name in run["pairs_per_s"]:
             table.add_row(name, *cells(run, name))
-        console.print(table)
+        show_table(table, console)
         for text in facts(run):
             console.print(text, markup=False, highlight=False, soft_wrap=True)
         console.print()

@@ -19,15 +19,15 @@ from pgsrm_lab.demo.lightning.reward_runs import LABELS, RewardRun, RewardsPlan,
 from pgsrm_lab.demo.lightning.two_rewards import outcome_table, write_page
 from pgsrm_lab.pool import ProgressMessage, configure_process, received, workers
 from pgsrm_lab.tasks import colour_mixing
+from pgsrm_plugin.cli.apps import run_alone
+from pgsrm_plugin.cli.tables import show_table
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import Run, read_run
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the demo with the given arguments (default: those of the command line)."""
-    app = typer.Typer(add_completion=False)
-    app.command(name="demo")(demo)
-    app(argv, prog_name="pgsrm demo")
+    run_alone(demo, argv, "demo")
 
 
 def demo(
@@ -48,7 +48,7 @@ def demo(
     except PgsrmError as error:
         Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False)
         raise typer.Exit(1) from None
-    console.print(outcome_table(runs))
+    show_table(outcome_table(runs), console)
     console.print(f"{time.perf_counter() - started:.0f} s in all. The page: [bold]{page}[/]", highlight=False)
 
 

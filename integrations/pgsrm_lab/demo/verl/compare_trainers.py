@@ -17,14 +17,14 @@ from pgsrm_lab.demo.verl.trainer_settings import LIGHTNING, VERL, TrainersPlan
 from pgsrm_lab.demo.verl.two_trainers import outcome_table, write_page
 from pgsrm_lab.pool import configure_process
 from pgsrm_lab.tasks import Task, colour_mixing
+from pgsrm_plugin.cli.apps import run_alone
+from pgsrm_plugin.cli.tables import show_table
 from pgsrm_plugin.report import Run
 
 
 def main(arguments: list[str]) -> None:
     """Runs the command with the given arguments."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name="demo-verl")(demo)
-    app(arguments, prog_name="pgsrm demo-verl")
+    run_alone(demo, arguments, "demo-verl")
 
 
 def demo(
@@ -45,7 +45,7 @@ def demo(
     task = colour_mixing()
     runs = run_demo(plan, task, console)
     write_page(plan, task, runs)
-    console.print(outcome_table(runs))
+    show_table(outcome_table(runs), console)
     took = time.perf_counter() - started
     console.print(f"{took:.0f} s in all. The page: [bold]{out / 'report.html'}[/]", highlight=False)
 
