@@ -22,6 +22,7 @@ SUPPORTED = ">=0.9.0,<0.10"
 SYMBOLS = {
     "DataProto": "verl.protocol:DataProto",
     "RewardManagerBase": "verl.experimental.reward_loop.reward_manager.base:RewardManagerBase",
+    "AgentLoopWorker": "verl.experimental.agent_loop.agent_loop:AgentLoopWorker",
     "RewardLoopManager": "verl.experimental.reward_loop.reward_loop:RewardLoopManager",
     "register_reward_manager": "verl.experimental.reward_loop.reward_manager.registry:register",
     "register_trainer": "verl.trainer.ppo.v1.trainer_base:register_trainer",
@@ -56,6 +57,7 @@ MEMBERS = (
     "verl.experimental.reward_loop.reward_loop:RewardLoopManager.__init__",
     "verl.experimental.reward_loop.reward_loop:RewardLoopManager.reward_loop_workers",
     "verl.experimental.agent_loop.agent_loop:AgentLoopWorker._compute_score",
+    "verl.experimental.agent_loop.agent_loop:AgentLoopWorker.config",
     "verl.single_controller.ray.base:RayResourcePool.get_placement_groups",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._build_replay_buffer",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_reward_colocate",
@@ -73,6 +75,8 @@ MEMBERS = (
 
 MANAGER_PACKAGE = "verl.experimental.reward_loop.reward_manager"
 """Where verl looks a reward manager up."""
+AGENT_LOOP_MODULE = "verl.experimental.agent_loop.agent_loop"
+"""Where verl samples responses, and asks for their rewards."""
 REWARD_LOOP_MODULE = "verl.experimental.reward_loop.reward_loop"
 """Where verl makes its reward workers."""
 TRAINER_PACKAGE = "verl.trainer.ppo.v1"

@@ -37,10 +37,19 @@ def check_runs() -> None:
     compat.RewardLoopManager.__init__ = checked(compat.RewardLoopManager.__init__)
 
 
+def hand_over_masks() -> None:
+    """Lets verl's agent loop tell our reward managers which tokens the policy wrote."""
+    from pgsrm_verl.streaming.handover import handing_over
+
+    # The class itself is changed: verl's own workers derive from it.
+    compat.AgentLoopWorker._compute_score = handing_over(compat.AgentLoopWorker._compute_score)
+
+
 REGISTRATIONS: dict[str, Callable[[], None]] = {
     compat.MANAGER_PACKAGE: register_managers,
     compat.TRAINER_PACKAGE: register_trainers,
     compat.REWARD_LOOP_MODULE: check_runs,
+    compat.AGENT_LOOP_MODULE: hand_over_masks,
 }
 """What is done when verl first imports which of its modules."""
 

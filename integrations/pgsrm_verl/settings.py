@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from pgsrm_plugin.errors import SpecError, did_you_mean
 from pgsrm_plugin.section import Section
 
+Turns = Literal["own", "last", "all"]
 HOW_TO_START = "add `+pgsrm.spec=reward.yaml` (a file, or the name of a shipped reward such as pgsrm)"
 
 
@@ -65,6 +66,7 @@ class Settings(Section):
     references: str | None = Field(None, description="a .jsonl or .parquet file of prompts with their references")
     reference_field: str | None = Field(None, description="where rows keep references, e.g. extra_info.answer")
     ground_truth_field: str | None = Field(None, description="where rows keep the answer, e.g. extra_info.answer")
+    turns: Turns = Field("own", description="what is scored where tools answer: own words, the last turn, or all")
     micro_batch: MicroBatchSettings = MicroBatchSettings()
     encoder: EncoderSettings = EncoderSettings()
     parent: ParentSettings | None = Field(None, description="asked for missing references while training (streaming)")

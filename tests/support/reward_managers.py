@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
 from verl import DataProto
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, AgentLoopWorker
 from verl.trainer.ppo.reward import load_reward_manager
 
 HASHING = "encoder: {kind: hashing}\nterms: {semantic: {}}\n"
@@ -74,6 +76,32 @@ class Run:
         }
         columns = {"raw_prompt": row["prompt"], **{name: row[name] for name in row if name != "prompt"}}
         return DataProto.from_dict(tensors, {name: np.array([value]) for name, value in columns.items()})
+
+    def session(self, row: dict, outputs: list[tuple], manager=None) -> dict:
+        """What verl's own agent loop gets for outputs of one session: (prompt's length, response, response mask)."""
+        manager = manager or self.manager()
+
+        class Worker(SimpleNamespace):
+            def _compute_multi_modal_inputs(self, output, input_ids) -> dict:
+                return {}
+
+            def _compute_position_ids(self, input_ids, attention_mask, multi_modal_inputs, mm_processor_kwargs):
+                return torch.zeros_like(input_ids)
+
+            def _get_mm_processor_kwargs(self, audios) -> dict:
+                return {}
+
+        handle = SimpleNamespace(compute_score=SimpleNamespace(remote=manager.run_single))
+        worker = Worker(config=self.config, reward_loop_worker_handles=[handle])
+        made = [
+            AgentLoopOutput(
+                prompt_ids=[1] * length, response_ids=self.tokenizer.encode(said), response_mask=own, metrics={}
+            )
+            for length, said, own in outputs
+        ]
+        columns = {"raw_prompt": row["prompt"], **{name: row[name] for name in row if name != "prompt"}}
+        asyncio.run(AgentLoopWorker._compute_score(worker, made, columns))
+        return {"reward_score": made[-1].reward_score, **made[-1].extra_fields}
 
     def answer(self, pairs, manager=None) -> list[dict]:
         manager = manager or self.manager()

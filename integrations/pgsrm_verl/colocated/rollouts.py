@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,10 @@ from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.types import RewardOutput, RewardSample
 from pgsrm_verl import compat
 from pgsrm_verl.rows import RowReader
+from pgsrm_verl.settings import Turns
+from pgsrm_verl.turns import response_text
 
+_KEY = re.compile(r"(.+_[^_]+)_([0-9]+)", re.DOTALL)
 _COLUMNS = ("raw_prompt", "reward_model", "extra_info", "data_source", "uid")
 
 
@@ -31,20 +35,24 @@ class Rollouts:
         return f"response {row} of the step (group {self.samples[row].group})"
 
 
-def fetch(batch: Any, reader: RowReader, tokenizer: Any) -> Rollouts:
+def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own") -> Rollouts:
     """Reads what the reward needs; verl's own colocated path leaves the references behind.
 
     Where an agent loop put several outputs into a session, the last one is scored for all of them.
 
+    Args:
+        turns: what is scored of a response in which tools wrote, too; see :func:`~pgsrm_verl.turns.response_text`.
+
     Raises:
         DataError: the rows carry no raw_prompt, or a column is of a wrong type.
     """
-    data = _get(batch, ["responses", *_COLUMNS])
+    data = _get(batch, ["responses", "response_mask", *_COLUMNS])
     columns = {name: _column(data, name, len(batch.keys)) for name in _COLUMNS}
     if any(prompt is None for prompt in columns["raw_prompt"]):
         raise DataError("the rows have no raw_prompt; pgsrm needs verl's data set to return it")
     ids = list(data["responses"].unbind())
-    texts: list[str] = [tokenizer.decode(row, skip_special_tokens=True) for row in ids]
+    masks = [mask.tolist() for mask in data["response_mask"].unbind()]
+    texts = [response_text(tokenizer, row, own, turns) for row, own in zip(ids, masks, strict=True)]
     samples = []
     for row, last in enumerate(last_outputs(batch.keys)):
         found = {name: values[row] for name, values in columns.items()}
@@ -54,17 +62,23 @@ def fetch(batch: Any, reader: RowReader, tokenizer: Any) -> Rollouts:
 
 
 def last_outputs(keys: Sequence[str]) -> list[int]:
-    """For each row the row of its session's last output; keys are ``{uid}_{session}_{index}``.
+    """For each row the row of its session's last output. verl's keys are ``{uid}_{session}_{index}``; a row of another
+    key is a session of its own.
 
-    >>> last_outputs(["a_0_0", "a_1_0", "a_0_1"])
-    [2, 1, 2]
+    >>> last_outputs(["a_0_0", "a_1_0", "a_0_1", "mine"])
+    [2, 1, 2, 3]
     """
-    sessions, indices = zip(*(key.rsplit("_", 1) for key in keys), strict=True) if keys else ((), ())
-    last: dict[str, int] = {}
-    for row, session in enumerate(sessions):
-        if session not in last or int(indices[row]) > int(indices[last[session]]):
-            last[session] = row
-    return [last[session] for session in sessions]
+    places = [_place(key) for key in keys]
+    last: dict[str, tuple[int, int]] = {}
+    for row, (session, index) in enumerate(places):
+        last[session] = max(last.get(session, (index, row)), (index, row))
+    return [last[session][1] for session, _ in places]
+
+
+def _place(key: str) -> tuple[str, int]:
+    """The session of a key, and the index in it."""
+    found = _KEY.fullmatch(key)
+    return (found[1], int(found[2])) if found else (key, 0)
 
 
 def store(batch: Any, rollouts: Rollouts, output: RewardOutput) -> None:

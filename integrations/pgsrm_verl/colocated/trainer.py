@@ -65,7 +65,7 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
         if not batch.keys:
             return batch
         partition = batch.partition_id
-        rollouts = fetch(batch, self._rewards.reader, self.tokenizer)
+        rollouts = fetch(batch, self._rewards.reader, self.tokenizer, self._rewards.settings.turns)
         output, found = self._rewards.score(rollouts, partition)
         store(batch, rollouts, output)
         if partition == "val":  # rows' numbers are read in validation only, and only training has a loss

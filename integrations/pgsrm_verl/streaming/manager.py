@@ -22,8 +22,10 @@ from pgsrm_verl.compat import RewardManagerBase, register_reward_manager
 from pgsrm_verl.rows import Convention, prompt_key
 from pgsrm_verl.settings import Settings
 from pgsrm_verl.streaming.batcher import MicroBatcher, Scored
+from pgsrm_verl.streaming.handover import handed_mask
 from pgsrm_verl.streaming.online import open_parent
 from pgsrm_verl.streaming.preflight import Plan, make_plan
+from pgsrm_verl.turns import response_text
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class PgsrmRewardManager(RewardManagerBase):
 
     def _set_up(self, config: Mapping[str, Any]) -> None:
         plan = make_plan(config, self.convention)
+        self._turns, self._warned = plan.settings.turns, False
         self._reader, self._validation_prompts = plan.reader, plan.validation_prompts
         self._rewards = RewardPair.build(plan.spec, plan.val_spec, partial(place_encoder, plan))
         self._parent = None if plan.settings.parent is None else open_parent(plan.settings.parent)
@@ -92,7 +95,7 @@ class PgsrmRewardManager(RewardManagerBase):
         prompt = plain(columns["raw_prompt"])
         label = f"the response to {prompt_text(prompt)[:60]!r}"
         # In a thread, as every other response of this worker waits for the event loop.
-        response = await asyncio.get_running_loop().run_in_executor(None, self._decode, item.batch)
+        response = await asyncio.get_running_loop().run_in_executor(None, self._decode, item)
         sample = self._reader.sample(columns, prompt, response, label)
         if self._parent is not None:
             sample = await self._parent.with_references(sample)
@@ -112,11 +115,15 @@ class PgsrmRewardManager(RewardManagerBase):
         rm_scores_BT[torch.arange(len(last_B), device=last_B.device), last_B] = rm_scores_BT.new_tensor(scores)
         return rm_scores_BT
 
-    def _decode(self, batch: Mapping[str, torch.Tensor]) -> str:
-        ids = batch["responses"]
-        length = int(batch["attention_mask"][-ids.shape[-1] :].sum()) if ids.shape[-1] else 0
-        text: str = self.tokenizer.decode(ids[:length], skip_special_tokens=True)
-        return text
+    def _decode(self, item: Any) -> str:
+        own = handed_mask(item.non_tensor_batch)
+        if own is None and self._turns != "all" and not self._warned and _answered_by_others(item.non_tensor_batch):
+            self._warned = True
+            logger.warning(
+                "verl handed over no response_mask, so what tools wrote in a response is scored as the policy's words"
+            )
+        ids = response_ids(item.batch, item.non_tensor_batch)
+        return response_text(self.tokenizer, ids, own, self._turns)
 
     def _reward_of(self, question: _Question) -> SemanticReward:
         return self._rewards.of(question.validation)
@@ -137,6 +144,23 @@ class SemanticRewardManager(PgsrmRewardManager):
     """References are experts' explanations: without others, ``reward_model.ground_truth`` is the explanation."""
 
     convention: ClassVar[Convention] = "semantic"
+
+
+def response_ids(batch: Mapping[str, torch.Tensor], columns: Mapping[str, Any]) -> torch.Tensor:
+    """The tokens of a row's response without padding.
+
+    verl says how many there are, since it pads prompt and response at the end where a session has several outputs: the
+    mask would not tell the one from the other. Where it does not say, all prompts are of one length.
+    """
+    length = columns.get("response_len")
+    if length is None:
+        length = batch["attention_mask"][batch["prompts"].shape[-1] :].sum()
+    return batch["responses"][: int(length)]
+
+
+def _answered_by_others(columns: Mapping[str, Any]) -> bool:
+    """Whether a session has more turns than a question and its answer."""
+    return int(columns.get("__num_turns__") or 0) > 2
 
 
 def place_encoder(plan: Plan, section: EncoderSection) -> Encoder:

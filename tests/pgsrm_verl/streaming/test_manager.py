@@ -110,6 +110,35 @@ def test_only_the_last_of_several_sequences_is_scored(tmp_path):
     assert result["reward_score"] == run.answer([(run.rows[0], "blue")])[0]["reward_score"]
 
 
+EXACT = "terms: {exact_match: {}}\n"
+TRUTH = "red and blue make purple"
+
+
+@pytest.mark.parametrize("outputs", [((10, 2), (4, 5)), ((4, 6), (6, 5)), ((1, 1), (10, 5)), ((3, 5),)])
+def test_the_last_output_is_scored_whatever_the_lengths_of_all(tmp_path, outputs):
+    run = Run(tmp_path, EXACT)
+    said = [" ".join(["no"] * length) for _, length in outputs[:-1]] + [TRUTH]
+    made = [(prompt, text, [1] * length) for (prompt, length), text in zip(outputs, said, strict=True)]
+    found = run.session(run.rows[0], made)
+    assert found["reward_score"] == 1.0
+    assert found["reward_extra_info"]["pgsrm/response_chars"] == len(TRUTH)
+
+
+@pytest.mark.parametrize(("turns", "reward", "chars"), [(None, 1.0, 24), ("last", 0.0, 11), ("all", 0.0, 34)])
+def test_what_a_tool_wrote_is_not_the_policys(tmp_path, turns, reward, chars):
+    run = Run(tmp_path, EXACT, pgsrm={} if turns is None else {"turns": turns})
+    one = (3, "red and blue TOOL SAYS make purple", [1, 1, 1, 0, 0, 1, 1])
+    found = run.session(run.rows[0], [one])
+    assert (found["reward_score"], found["reward_extra_info"]["pgsrm/response_chars"]) == (reward, chars)
+
+
+@pytest.mark.parametrize(("turns", "warnings"), [((2, 2), 0), ((2, 4, 4), 1)])
+def test_a_session_with_tools_and_without_a_mask_is_warned_of_once(tmp_path, caplog, turns, warnings):
+    run = Run(tmp_path, EXACT)
+    run.answer([({**run.rows[0], "__num_turns__": number}, "a") for number in turns])
+    assert caplog.text.count("verl handed over no response_mask") == warnings
+
+
 def test_an_empty_response_does_not_put_its_score_on_the_padding(tmp_path):
     run = Run(tmp_path)
     data = DataProto.concat([run.proto(run.rows[0], "red and", 2), run.proto(run.rows[0], "", 4)])
