@@ -51,7 +51,7 @@ def takes(schema: type[Options]) -> Callable[[Callable[[Options], None]], Callab
             default=inspect.Parameter.empty if field.default is MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in fields(schema)  # type: ignore[arg-type]
+        for field in sorted(fields(schema), key=lambda field: field.default is not MISSING)  # type: ignore[arg-type]
     ]
 
     def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
@@ -81,16 +81,11 @@ def integer_or_none(value: str | int) -> int | None:
         raise typer.BadParameter(f"{value!r} is no whole number, and not none") from None
 
 
-@dataclass(frozen=True)
-class GenerateOptions:
-    """The options of ``generate``."""
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How a parent is asked, or was."""
 
-    prompts: Annotated[str, typer.Argument(help="A .jsonl or .parquet file (verl's too), or a task's name.")]
-    engine: Annotated[str, typer.Option(help="hf (transformers), vllm (offline) or openai (any compatible endpoint).")]
-    model: Annotated[str, typer.Option(help="A folder, a hub id, or the endpoint's name for the model.")]
-    out: Annotated[Path, typer.Option(metavar="STORE", help="The store: a folder; what it has is not asked again.")]
     revision: Annotated[str | None, typer.Option(help="The model's commit or tag on the hub.")] = None
-    n: Annotated[int, typer.Option("--n", min=1, help="Answers a prompt (multi-reference).")] = 1
     temperature: Annotated[
         float | None, typer.Option(parser=number_or_none, metavar="FLOAT|none", help="0 is greedy; none: not sent.")
     ] = 0.0
@@ -109,6 +104,38 @@ class GenerateOptions:
     extract: Annotated[
         str | None, typer.Option(help="json:KEY, tag:NAME or regex:PATTERN: the reference in an answer.")
     ] = None
+
+    def parent(self, engine: str, model: str) -> ParentConfig:
+        """The parent, checked as far as it can be without asking it.
+
+        Raises:
+            SpecError: an option is wrong.
+            DataError: the system prompt cannot be read.
+        """
+        from pgsrm_plugin.errors import did_you_mean
+        from pgsrm_plugin.parents.engines import ENGINES
+        from pgsrm_plugin.parents.export.answer_extraction import build_extractor
+        from pgsrm_plugin.parents.generation.prompts import read_system
+        from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
+
+        if engine not in ENGINES:
+            nearest = did_you_mean(engine, ENGINES)
+            raise SpecError(f"--engine {engine} is unknown{nearest} (known: {', '.join(ENGINES)})")
+        build_extractor(self.extract)
+        extra = key_values(self.sampling_arg or (), "--sampling-arg")
+        sampling = Sampling(self.temperature, self.top_p, self.max_tokens, self.seed, tuple(self.stop or ()), extra)
+        return ParentConfig(engine, model, self.revision, sampling, read_system(self.system), self.extract)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(SamplingOptions):
+    """The options of ``generate``."""
+
+    prompts: Annotated[str, typer.Argument(help="A .jsonl or .parquet file (verl's too), or a task's name.")]
+    engine: Annotated[str, typer.Option(help="hf (transformers), vllm (offline) or openai (any compatible endpoint).")]
+    model: Annotated[str, typer.Option(help="A folder, a hub id, or the endpoint's name for the model.")]
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The store: a folder; what it has is not asked again.")]
+    n: Annotated[int, typer.Option("--n", min=1, help="Answers a prompt (multi-reference).")] = 1
     base_url: BaseUrl = None
     api_key_env: ApiKeyEnv = None
     concurrency: Concurrency = None
@@ -131,35 +158,36 @@ class GenerateOptions:
         return self.price_in, self.price_out
 
     def config(self) -> ParentConfig:
-        """The parent, checked as far as it can be without asking it.
-
-        Raises:
-            SpecError: an option is wrong.
-            DataError: the system prompt cannot be read.
-        """
-        from pgsrm_plugin.errors import did_you_mean
-        from pgsrm_plugin.parents.engines import ENGINES
-        from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-        from pgsrm_plugin.parents.generation.prompts import read_system
-        from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
-
-        engine, n = self.engine, self.n
-        if engine not in ENGINES:
-            nearest = did_you_mean(engine, ENGINES)
-            raise SpecError(f"--engine {engine} is unknown{nearest} (known: {', '.join(ENGINES)})")
-        if n > 1 and self.temperature == 0:
+        """As :meth:`parent`, of the engine and the model that were given."""
+        config = self.parent(self.engine, self.model)
+        if self.n > 1 and self.temperature == 0:
             raise SpecError(
-                f"--n {n} with temperature 0 asks for the same answer {n} times; add e.g. --temperature 0.7"
+                f"--n {self.n} with temperature 0 asks for the same answer {self.n} times; add e.g. --temperature 0.7"
             )
-        build_extractor(self.extract)
-        extra = key_values(self.sampling_arg or (), "--sampling-arg")
-        sampling = Sampling(self.temperature, self.top_p, self.max_tokens, self.seed, tuple(self.stop or ()), extra)
-        return ParentConfig(engine, self.model, self.revision, sampling, read_system(self.system), self.extract)
+        return config
 
     def engine_settings(self) -> dict[str, Any]:
         """Fields of the engine's settings; see :meth:`EngineOptions.settings`."""
         given = EngineOptions(self.base_url, self.api_key_env, self.concurrency, tuple(self.engine_arg or ()))
         return given.settings(self.engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(SamplingOptions):
+    """The options of ``import``; those of sampling say how the answers were asked for."""
+
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder; made if there is none.")]
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A batch's output (OpenAI, vLLM run_batch), or rows: prompt, answer.")
+    ]
+    prompts: Annotated[
+        str | None, typer.Option(help="The prompts: a .jsonl or .parquet file, a task, or the batch's input.")
+    ] = None
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", help="The prompts' column with the answers' custom_id.")
+    ] = None
+    model: Annotated[str | None, typer.Option(help="The parent's name; without it, the one in the file.")] = None
+    engine: Annotated[str, typer.Option(help="What could be asked again: openai, vllm or hf.")] = "openai"
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,17 @@ class Fates:
         self.counts[status] += 1
 
 
+def tell(folder: Path, fates: Fates) -> bool:
+    """Says what failed and what to do, on standard error; returns whether every answer that was had is a reference."""
+    store, counts = shlex.quote(str(folder)), fates.counts
+    for status, remedy in REMEDIES.items():
+        if counts[status]:
+            typer.echo(f"{counts[status]} {status}: {remedy.format(store=store)}", err=True)
+            for words, count in fates.words.get(status, Counter()).most_common(_WORDS):
+                typer.echo(f"  {count} x {words}", err=True)
+    return not any(counts[status] for status in REMEDIES)
+
+
 def finish(folder: Path, fates: Fates, stopped: str | None) -> None:
     """Ends the command: status 0 where every answer wanted has a reference, else 1 with what happened and what to do.
 
@@ -136,15 +147,10 @@ def finish(folder: Path, fates: Fates, stopped: str | None) -> None:
         typer.Exit: always, but after a signal.
         Stopped: after a signal.
     """
-    store, counts = shlex.quote(str(folder)), fates.counts
-    for status, remedy in REMEDIES.items():
-        if counts[status]:
-            typer.echo(f"{counts[status]} {status}: {remedy.format(store=store)}", err=True)
-            for words, count in fates.words.get(status, Counter()).most_common(_WORDS):
-                typer.echo(f"  {count} x {words}", err=True)
-    if counts["missing"]:
+    well, missing = tell(folder, fates), fates.counts["missing"]
+    if missing:
         why = {"interrupted": "interrupted", "deadline": "the deadline passed"}.get(stopped or "", "stopped")
-        typer.echo(f"{counts['missing']} not asked yet ({why}); the same command goes on where it was", err=True)
+        typer.echo(f"{missing} not asked yet ({why}); the same command goes on where it was", err=True)
     if stopped == "interrupted" and (number := heard()) is not None:
         raise Stopped(number)
-    raise typer.Exit(1 if any(counts[status] for status in ("missing", *REMEDIES)) else 0)
+    raise typer.Exit(0 if well and not missing else 1)

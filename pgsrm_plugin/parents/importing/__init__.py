@@ -1,0 +1,1 @@
+"""Answers that were had elsewhere, taken over into a store."""
