@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
+from pgsrm_plugin.errors import did_you_mean
 from pgsrm_plugin.section import Section
 
 S = TypeVar("S", bound=Section)
@@ -45,6 +46,12 @@ class Kinds(Mapping[str, "type[S]"], Generic[S]):
         """Why an installed kind cannot be used, as the end of a sentence; empty for a kind that is not installed."""
         found = [f"; {name} is installed but cannot be used: {why}" for name, why in self.broken.items()]
         return "".join(one for one in found if one.startswith(f"; {kind} ("))
+
+    def instead_of(self, name: str) -> str:
+        """The kind that is meant by a name that is none, as the end of a sentence; empty where nothing is near."""
+        plain = name.lower().replace("-", "_")
+        known = [kind for kind, section in self.items() if plain in (kind, *section.others_say)]
+        return f"; here that is `kind: {known[0]}`" if known else did_you_mean(name, self)
 
     def __getitem__(self, kind: str) -> type[S]:
         return self._found.sections[kind]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -15,6 +16,11 @@ TagName = Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
 
 class Section(BaseModel):
     """A frozen section; an unknown key is an error."""
+
+    also_known_as: ClassVar[Mapping[str, str]] = {}
+    """Keys that users of other libraries write, each with what to do here; a subclass has those of its bases too."""
+    others_say: ClassVar[tuple[str, ...]] = ()
+    """Other names of this kind, where it is one; upper case and hyphens are as lower case and underscores."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -36,6 +36,16 @@ class EncoderSection(Section, ABC):
     Its module must be quick to import: what computes is imported by :meth:`build`.
     """
 
+    also_known_as: ClassVar = {
+        "trust_remote_code": "remote code never runs: take a model that transformers knows without it, or serve this "
+        "one and ask the endpoint",
+        "type": "write `kind`",
+        "backend": "write `kind`",
+        "normalize": "leave it out: texts are compared by cosine, whatever the length of their vectors",
+        "normalize_embeddings": "leave it out: texts are compared by cosine, whatever the length of their vectors",
+        "cache_folder": "leave it out: models are cached where HF_HOME says, embeddings by `disk_cache` of the spec",
+        "token": "leave it out: set the environment variable HF_TOKEN",
+    }
     kind: str
     gives: ClassVar[Gives] = Gives()
     called: ClassVar[str] = "this encoder"

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pgsrm_plugin import encoders, terms
-from pgsrm_plugin.errors import SpecError, did_you_mean
+from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.spec.elsewhere import SHAPES, instead_of_key, instead_of_shape
 from pgsrm_plugin.spec.schema import RewardSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
 
@@ -101,19 +102,21 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     shown = repr(_without_key(detail["input"]) if path[-1:] == ["base_url"] else detail["input"])
     shown = shown if len(shown) <= 80 or kind.startswith("path") else shown[:77] + "..."
     if kind == "extra_forbidden":
-        keys = _model_at(detail["loc"][:-1]).model_fields
-        return f"{where}: unknown key{did_you_mean(path[-1], keys)} (known: {', '.join(keys)})"
+        model = _model_at(detail["loc"][:-1])
+        return f"{where}: unknown key{instead_of_key(path[-1], model)} (known: {', '.join(model.model_fields)})"
     if kind == "missing":
         return f"{where}: required key is missing"
     if kind == "union_tag_invalid":
         kinds = encoders.KINDS if path[0] == "encoder" else terms.KINDS
         tag = str(context.get("tag", ""))
         known = f"(known: {', '.join(kinds)}){kinds.why_broken(tag)}"
-        return f"{where}: there is no kind {tag!r}{did_you_mean(tag, kinds)} {known}"
+        return f"{where}: there is no kind {tag!r}{kinds.instead_of(tag)} {known}"
     if kind == "union_tag_not_found":
         return f"{where}: required key `kind` is missing (one of {', '.join(encoders.KINDS)})"
     if kind in ("value_error", "problem_at"):
         return f"{where}: {message}"
+    if kind in SHAPES:
+        return f"{where}: {instead_of_shape(path, detail['input'], SHAPES[kind])}"
     return f"{where}: {message[0].lower()}{message[1:]}, not {shown}"
 
 

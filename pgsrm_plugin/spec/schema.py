@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -32,6 +32,12 @@ Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 class GateSpec(Section):
     """A condition on one term's raw value. A row that fails gets the worst value of every term not in ``keep``."""
 
+    also_known_as: ClassVar = {
+        "name": "write `term`",
+        "min": "write `at_least`",
+        "threshold": "write `at_least`",
+        "max": "write `at_most`",
+    }
     term: str
     at_least: float | None = None
     at_most: float | None = None
@@ -50,6 +56,16 @@ class RewardSpec(Section):
     See docs/guides/spec.md for every key, and ``pgsrm spec schema`` for the JSON Schema.
     """
 
+    also_known_as: ClassVar = {
+        "embedder": "write `encoder`",
+        "embedding": "write `encoder`",
+        "model": "write `encoder: {kind: ..., model: ...}`",
+        "rewards": "write `terms`",
+        "reward_funcs": "write `terms`, a mapping from names to settings",
+        "components": "write `terms`",
+        "reward_weights": "write `weights`, a mapping from terms to numbers",
+        "coefficients": "write `weights`",
+    }
     name: str = Field("", description="shown in logs and reports")
     description: str = ""
     encoder: AnyEncoder | None = Field(None, description="needed where a term embeds texts or counts their tokens")
@@ -81,7 +97,7 @@ class RewardSpec(Section):
                 if name not in terms.KINDS:
                     raise problem_at(
                         ("terms", str(name)),
-                        f"{name!r} is no kind of term{did_you_mean(str(name), terms.KINDS)}; "
+                        f"{name!r} is no kind of term{terms.KINDS.instead_of(str(name))}; "
                         f"to use a name of your own add `kind:` (one of {', '.join(terms.KINDS)})"
                         f"{terms.KINDS.why_broken(str(name))}",
                     )

@@ -52,6 +52,13 @@ class Term(Section, ABC):
 
     model_config = ConfigDict(json_schema_extra=lambda schema, term: schema.update(description=summary(term)))
 
+    also_known_as: ClassVar = {
+        "weight": "write its weight under `weights` of the spec",
+        "coef": "write its weight under `weights` of the spec",
+        "scale": "write its weight under `weights` of the spec",
+        "name": "leave it out: a term's name is its key under `terms`",
+        "type": "write `kind`",
+    }
     kind: str
     is_fault: ClassVar[bool] = False
     """True when it measures a fault (repetition), so that 0 is best: its weight must not be positive."""

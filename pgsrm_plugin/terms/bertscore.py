@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class BertScore(Term):
     """
 
     kind: Literal["bertscore"] = "bertscore"
+    others_say: ClassVar = ("bert_score",)
     baseline: float = Field(0.0, ge=0.0, lt=1.0, description="score of unrelated text; rescaled to 0")
     quantise: Grid = Field(None, description=QUANTISE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.text.words import spaced
@@ -23,6 +23,7 @@ class Bleu(Term):
     """
 
     kind: Literal["bleu"] = "bleu"
+    others_say: ClassVar = ("sacrebleu",)
     lowercase: bool = False
 
     def needs(self) -> Needs:

@@ -35,6 +35,7 @@ class Correctness(Term):
     """
 
     kind: Literal["correctness"] = "correctness"
+    others_say: ClassVar = ("correct", "math", "math_verify", "answer", "verifiable", "gsm8k")
     extract: Annotated[
         tuple[Step, ...], BeforeValidator(one_or_more, json_schema_input_type=Step | tuple[Step, ...])
     ] = Field(

@@ -21,6 +21,7 @@ class ExactMatch(Term):
     """
 
     kind: Literal["exact_match"] = "exact_match"
+    others_say: ClassVar = ("em", "exact", "accuracy", "string_match")
     against: Literal["references", "ground_truth"] = "references"
     casefold: bool = Field(True, description="compare lower-case; surrounding white space never counts")
     verdict: ClassVar = 1

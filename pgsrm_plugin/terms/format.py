@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -25,6 +25,7 @@ class Format(Term):
     """
 
     kind: Literal["format"] = "format"
+    others_say: ClassVar = ("tags", "tag", "xml")
     tags: tuple[TagName, ...] = Field(
         (), description="each exactly once, in this order, non-empty, nothing outside them"
     )

@@ -25,6 +25,7 @@ class Length(Term):
     """
 
     kind: Literal["length"] = "length"
+    others_say: ClassVar = ("len", "overlong", "brevity", "length_penalty")
     mode: Literal["absolute", "relative"] = Field(
         description="absolute: 1 within [min, max]; relative: exp(-|ln(length / reference length)|)"
     )

@@ -22,6 +22,7 @@ class Repetition(Term):
     """
 
     kind: Literal["repetition"] = "repetition"
+    others_say: ClassVar = ("repetition_penalty", "repeat", "ngram", "distinct")
     ngram: int = Field(3, ge=1, le=16)
     is_fault: ClassVar = True
 

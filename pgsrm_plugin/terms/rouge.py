@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class Rouge(Term):
     """
 
     kind: Literal["rouge"] = "rouge"
+    others_say: ClassVar = ("rougel", "rouge_l", "rouge1", "rouge_1", "rouge2", "rouge_2")
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     max_words: int = Field(512, ge=1, description="words read of each text; the time of rougeL is quadratic in them")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -36,6 +36,7 @@ class Semantic(Term):
     """
 
     kind: Literal["semantic"] = "semantic"
+    others_say: ClassVar = ("cosine", "cosine_similarity", "similarity", "embedding", "sentence_similarity")
     transform: Literal["clipped", "affine", "euclidean", "calibrated"] = Field(
         "clipped",
         description="clipped: max(0, cos)^alpha (the PGSRM paper); affine: ((cos+1)/2)^alpha (its code); "

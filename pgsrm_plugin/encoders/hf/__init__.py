@@ -16,6 +16,34 @@ class HfEncoderSpec(EncoderSection):
     """A sentence-transformers model: a folder or a hub id. Pooling, prompts and normalisation are as its files say."""
 
     kind: Literal["hf"] = "hf"
+    others_say: ClassVar = (
+        "sentence_transformers",
+        "sentence_transformer",
+        "sbert",
+        "transformers",
+        "huggingface",
+        "local",
+    )
+    also_known_as: ClassVar = {
+        "model_name": "write `model`",
+        "model_name_or_path": "write `model`",
+        "model_id": "write `model`",
+        "prompt_name": "write the text itself as `prompt`, e.g. prompt: 'query: '",
+        "default_prompt_name": "write the text itself as `prompt`, e.g. prompt: 'query: '",
+        "prompts": "write the text itself as `prompt`",
+        "instruction": "write `prompt`",
+        "max_seq_length": "write `max_tokens`",
+        "max_length": "write `max_tokens`",
+        "batch_size": "write `batch_tokens`, the tokens of one pass",
+        "torch_dtype": "write `dtype`",
+        "precision": "write `dtype`",
+        "device_map": "write `device`",
+        "num_threads": "write `threads`",
+        "truncate_dim": "leave it out: vectors are whole; take a model of fewer dimensions",
+        "pooling": "leave it out: pooling is as the model's files say",
+        "pooling_mode": "leave it out: pooling is as the model's files say",
+        "attn_implementation": "leave it out: this package's own engines run the model",
+    }
     gives: ClassVar = Gives(token_states=True, sharded=True)
     model: str = Field(description="folder (starting with '/', './' or '~', or existing) or hub id")
     revision: str | None = Field(None, description="commit of the hub repository; pin it, rewards depend on it")

@@ -17,6 +17,24 @@ class HttpEncoderSpec(EncoderSection):
     """An OpenAI-compatible ``POST {base_url}/embeddings`` endpoint."""
 
     kind: Literal["http"] = "http"
+    others_say: ClassVar = ("openai", "openai_compatible", "api", "endpoint", "remote", "tei", "litellm")
+    also_known_as: ClassVar = {
+        "url": "write `base_url`, without /embeddings",
+        "api_base": "write `base_url`",
+        "endpoint": "write `base_url`",
+        "api_key": "a key stands in no spec: name the environment variable that holds it, as `api_key_env`",
+        "model_name": "write `model`",
+        "model_name_or_path": "write `model`",
+        "model_id": "write `model`",
+        "prompt_name": "write the text itself as `prompt`, e.g. prompt: 'query: '",
+        "prompts": "write the text itself as `prompt`",
+        "max_length": "write `max_chars`",
+        "max_tokens": "write `max_chars`, or `truncate_prompt_tokens` for vLLM",
+        "max_seq_length": "write `max_chars`, or `truncate_prompt_tokens` for vLLM",
+        "batch_size": "write `batch_texts`",
+        "timeout": "write `timeout_s`, seconds",
+        "max_retries": "write `retries`",
+    }
     gives: ClassVar = Gives(tokens=False)
     called: ClassVar = "an endpoint"
     base_url: str = Field(pattern=r"^https?://[^\s]+$", repr=False, description="e.g. http://127.0.0.1:8000/v1")

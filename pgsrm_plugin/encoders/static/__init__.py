@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, FilePath, field_validator
 
@@ -17,6 +17,12 @@ class StaticEncoderSpec(EncoderSection):
     """Static word vectors (word2vec text, GloVe, Numberbatch; plain or .gz): mean of the words' vectors."""
 
     kind: Literal["static"] = "static"
+    others_say: ClassVar = ("word2vec", "glove", "fasttext", "numberbatch", "vectors", "gensim")
+    also_known_as: ClassVar = {
+        "model": "write `path`, a file of vectors",
+        "file": "write `path`",
+        "lower": "write `lowercase`",
+    }
     path: FilePath = Field(description="the vectors; a relative path starts at the spec's folder")
     lowercase: bool = True
     oov: Literal["skip", "unscorable", "raise"] = Field(

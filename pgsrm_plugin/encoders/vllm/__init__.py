@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,6 +16,24 @@ class VllmEncoderSpec(EncoderSection):
     """A sentence-transformers model run by vLLM's pooling runner; tokenised, and truncated, as `hf` does it."""
 
     kind: Literal["vllm"] = "vllm"
+    also_known_as: ClassVar = {
+        "model_name": "write `model`",
+        "model_name_or_path": "write `model`",
+        "model_id": "write `model`",
+        "prompt_name": "write the text itself as `prompt`, e.g. prompt: 'query: '",
+        "default_prompt_name": "write the text itself as `prompt`, e.g. prompt: 'query: '",
+        "prompts": "write the text itself as `prompt`",
+        "instruction": "write `prompt`",
+        "max_seq_length": "write `max_tokens`",
+        "max_length": "write `max_tokens`",
+        "batch_size": "write `batch_tokens`, the tokens of one pass",
+        "torch_dtype": "write `dtype`",
+        "max_model_len": "write `max_tokens`",
+        "max_num_batched_tokens": "write `batch_tokens`",
+        "tensor_parallel_size": "write `tensor_parallel`",
+        "gpu_memory_utilization": "write `gpu_memory`",
+        "enforce_eager": "write `eager`",
+    }
     model: str = Field(description="folder (starting with '/', './' or '~', or existing) or hub id")
     revision: str | None = Field(None, description="commit of the hub repository; pin it, rewards depend on it")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the weights")
