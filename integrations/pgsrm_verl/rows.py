@@ -16,9 +16,11 @@ answer is then ``extra_info.answer``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +28,12 @@ from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.data.layouts import SEMANTIC, VERL, Layout, read_targets
 from pgsrm_plugin.data.rows import labelled, prompt_and_source, read_records
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Prompt, RewardSample
 from pgsrm_verl.settings import Settings
 
 Convention = Literal["pgsrm", "semantic"]
 _LAYOUTS: Mapping[Convention, Layout] = {"pgsrm": VERL, "semantic": SEMANTIC}
+_MEDIA = re.compile("<(?:image|video|audio)>")
 _OBJECTS = ("reward_model", "extra_info")
 
 
@@ -42,6 +44,8 @@ class RowReader:
     Attributes:
         references: by the prompt's text; see :func:`read_references`.
         online: an online parent will be asked for the references of samples that have none.
+        known: the keys of all prompts of the data files, where it matters that a prompt is recognised; else None.
+        judged: whether any term looks at the ground truth; where none does, one that cannot be read is no error.
     """
 
     convention: Convention = "pgsrm"
@@ -49,6 +53,8 @@ class RowReader:
     ground_truth_field: str | None = None
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     online: bool = False
+    known: frozenset[str] | None = None
+    judged: bool = True
 
     @classmethod
     def from_settings(cls, settings: Settings, convention: Convention = "pgsrm") -> RowReader:
@@ -76,14 +82,17 @@ class RowReader:
             label: how messages call the row.
 
         Raises:
-            DataError: a column is of a wrong type. Missing references are for
+            DataError: a column is of a wrong type, or the prompt is none of the known. Missing references are for
                 :func:`pgsrm_plugin.validate.check_samples` to refuse, which knows what the spec's terms need.
         """
         with labelled(label):
             columns = plain({name: _column(row, name) for name in sorted(self.layout.columns)})
             asked, source = prompt_and_source(plain({"prompt": prompt, "data_source": row.get("data_source")}))
-            found = self.references.get(prompt_key(asked), ()) if self.references else ()
-            references, truth, _ = read_targets(columns, self.layout, found, self.online)
+            key = prompt_key(asked) if self.references or self.known is not None else ""
+            if self.known is not None and key not in self.known:
+                raise DataError(_unknown(row))
+            found = self.references.get(key, ())
+            references, truth, _ = read_targets(columns, self.layout, found, self.online, self.judged)
         return RewardSample(asked, response, references, truth, data_source=source)
 
 
@@ -103,8 +112,31 @@ def read_references(path: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def prompt_key(prompt: Prompt) -> str:
-    """What identifies a prompt between a data file and a rollout."""
-    return prompt_text(prompt)
+    """What identifies a prompt between a data file and a rollout: a digest of its words.
+
+    verl's data set makes parts of a text with ``<image>``, ``<video>`` or ``<audio>``: so the text of a message is that
+    of its parts together, and the marks are left out.
+    """
+    texts = [prompt] if isinstance(prompt, str) else [_message_text(message) for message in prompt]
+    words = _MEDIA.sub("", "\n".join(texts))
+    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _message_text(message: Mapping[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+
+
+def _unknown(row: Mapping[str, Any]) -> str:
+    index = plain((row.get("extra_info") or {}).get("index"))
+    return (
+        f"the prompt of the row with data_source {plain(row.get('data_source'))!r} and extra_info.index {index!r} is, "
+        "as verl hands it over, in none of data.train_files and data.val_files, so neither its entry in "
+        "pgsrm.references nor whether pgsrm.val_spec is for it can be known; does a data set class of your own "
+        "(data.custom_cls) change prompts?"
+    )
 
 
 def _column(row: Mapping[str, Any], name: str) -> Any:

@@ -70,6 +70,7 @@ class Settings(Section):
     micro_batch: MicroBatchSettings = MicroBatchSettings()
     encoder: EncoderSettings = EncoderSettings()
     parent: ParentSettings | None = Field(None, description="asked for missing references while training (streaming)")
+    checked: str | None = Field(None, description="set by the plugin itself: what it saw in the data files")
     placement: Literal["shard", "replicate", "cpu"] = "shard"
     offload: bool = Field(False, description="keep the encoder's weights off the GPU between reward phases")
     memory_budget_gb: float | None = Field(None, gt=0, description="GPU memory the encoder may take on each rank")

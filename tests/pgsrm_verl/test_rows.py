@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,9 @@ import pytest
 
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.spec import parse_spec
-from pgsrm_verl.datafiles import check_data
-from pgsrm_verl.rows import RowReader, read_references
+from pgsrm_verl import datafiles
+from pgsrm_verl.datafiles import Seen, check_data, look_through
+from pgsrm_verl.rows import RowReader, prompt_key, read_references
 from pgsrm_verl.settings import Settings
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 3?"}]
@@ -183,10 +186,107 @@ def test_a_file_of_another_machine_is_left_to_the_run(tmp_path, caplog):
 def test_a_reward_of_its_own_for_validation_knows_its_prompts(files):
     train, val = table("a", "b"), table("c")
     val[0]["prompt"][0]["content"] = "only here"
-    assert check_data(files(train, val), RowReader(), SEMANTIC, SEMANTIC) == {"only here"}
+    assert check_data(files(train, val), RowReader(), SEMANTIC, SEMANTIC) == {prompt_key("only here")}
     val[0]["prompt"][0]["content"] = "question 1"
     with pytest.raises(SpecError, match=r"val\.parquet: row 1 has the same prompt as .*train\.parquet: row 2"):
         check_data(files(train, val), RowReader(), SEMANTIC, SEMANTIC)
     val[0]["prompt"][0]["content"] = "only here"
     with pytest.raises(DataError, match=r"val\.parquet: row 1: field 'ground_truth' is missing"):
         check_data(files(train, val), RowReader("semantic"), SEMANTIC, WITH_TRUTH)
+
+
+def test_equal_rows_are_checked_once(files, monkeypatch):
+    checked = []
+    check = datafiles.check_samples
+    monkeypatch.setattr(datafiles, "check_samples", lambda samples, *more, **named: checked.append(samples[0].group))
+    train = [{**row, "extra_info": {"index": f"id-{i}"}} for i, row in enumerate(table("a", "b") * 50)]
+    val = [*table("a"), {**table("a")[0], "reward_model": {"style": "rule", "ground_truth": "other"}}]
+    config = files(train, val)
+    check_data(config, RowReader(), SEMANTIC)
+    assert [label.rsplit("/", 1)[-1] for label in checked] == [
+        *("train.parquet: row 1", "train.parquet: row 2"),
+        *("val.parquet: row 1", "val.parquet: row 2"),
+    ]
+    monkeypatch.setattr(datafiles, "check_samples", check)
+    train[70]["reward_model"] = {"style": "rule", "ground_truth": " "}
+    with pytest.raises(DataError, match=r"train\.parquet: row 71: field 'reference': number 1"):
+        check_data(files(train, val), RowReader(), SEMANTIC)
+
+
+def test_of_objects_only_what_the_reward_reads_is_read(tmp_path):
+    row = table("a")[0] | {"images": [{"bytes": b"x"}], "extra_info": {"index": 0, "answer": {"text": "long", "n": 1}}}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "d.parquet")
+    (tmp_path / "d.jsonl").write_text(json.dumps(row | {"images": []}) + "\n")
+    wanted = datafiles._wanted("prompt", RowReader(reference_field="extra_info.answer.text").layout)
+    expected = {name: row[name] for name in ("prompt", "data_source")}
+    expected |= {"reward_model": {"ground_truth": "a"}, "extra_info": {"answer": {"text": "long", "n": 1}}}
+    for name in ("d.parquet", "d.jsonl"):
+        ((_, found),) = datafiles.read_data(str(tmp_path / name), wanted)
+        assert found == expected
+
+
+def test_a_ground_truth_that_nobody_asks_for_is_not_read(files):
+    train = table("a")
+    train[0]["reward_model"]["ground_truth"] = {"lower": [1.5], "upper": {"x": 1}}
+    train[0]["extra_info"]["answer"] = "<answer>a</answer>"
+    config, reader = files(train, train), RowReader(reference_field="extra_info.answer")
+    assert look_through(config, reader, SEMANTIC) == Seen()
+    with pytest.raises(DataError, match=r"train\.parquet: row 1: field 'reward_model.ground_truth"):
+        look_through(config, reader, WITH_TRUTH)
+    with pytest.raises(DataError, match=r"train\.parquet: row 1: field 'reward_model.ground_truth"):
+        look_through(config, RowReader(), SEMANTIC)
+
+
+# --- prompts that verl rewrites ----------------------------------------------------------------------------------
+
+
+def rolled_out(content: str, images: int) -> list[dict]:
+    """A prompt as verl's data set hands it to the rollout."""
+    rl_dataset = pytest.importorskip("verl.utils.dataset.rl_dataset")
+    keys = SimpleNamespace(image_key="images", video_key="videos", audio_key="audios", processor=object())
+    row = {"prompt": [{"role": "user", "content": content}], "images": ["a.png"] * images}
+    return rl_dataset.RLHFDataset._build_messages(keys, row, "prompt")
+
+
+@pytest.mark.parametrize(
+    "content", ["<image>Find x.", "Of <image> and\n<image>\nwhich is x?", "<image>", "Find x.", "<video> or <audio>?"]
+)
+def test_a_prompt_of_parts_has_the_key_of_its_text(content):
+    parts = rolled_out(content, content.count("<image>"))
+    assert ("<image>" in content) == isinstance(parts[0]["content"], list)
+    assert prompt_key(parts) == prompt_key([{"role": "user", "content": content}]) == prompt_key(content)
+
+
+def test_other_words_have_another_key():
+    keys = {prompt_key(text) for text in ("Find x.", "Find  x.", "Find y.", "<image>Find x", "")}
+    assert len(keys) == 5
+
+
+def test_references_and_validation_of_image_prompts_are_found_in_a_rollout(files, caplog):
+    train, val = table("4"), table("7")
+    train[0]["prompt"][0]["content"], val[0]["prompt"][0]["content"] = "<image>Find x.", "<image>Find y."
+    reader = RowReader(references={prompt_key("<image>Find x."): ("By the angle sum, x is 4.",)})
+    seen = look_through(files(train, val), reader, SEMANTIC, SEMANTIC)
+    assert "1 prompts are not in pgsrm.references" in caplog.text
+    assert "val.parquet: row 1" in caplog.text
+    assert prompt_key(rolled_out("<image>Find y.", 1)) in seen.validation
+    assert prompt_key(rolled_out("<image>Find x.", 1)) not in seen.validation
+    reader = replace(reader, known=Seen.from_text(seen.as_text()).known)
+    sample = reader.sample(train[0], rolled_out("<image>Find x.", 1), "4")
+    assert sample.references == ("By the angle sum, x is 4.",)
+    assert reader.sample(val[0], rolled_out("<image>Find y.", 1), "7").references == ("7",)
+
+
+def test_a_prompt_that_no_file_has_is_an_error_where_it_must_be_recognised(files, caplog):
+    config = files(table("a", "b"), table("c", "d"))
+    seen = look_through(config, RowReader(), SEMANTIC)
+    assert (seen, caplog.text) == (Seen(), "")  # references stand in the rows: nothing to recognise
+    reader = RowReader(references={prompt_key("question 0"): ("zero",), prompt_key("question 1"): ("one",)})
+    seen = look_through(config, reader, SEMANTIC)
+    assert seen == Seen(known=frozenset({prompt_key("question 0"), prompt_key("question 1")}))
+    assert caplog.text == ""
+    reader, row = replace(reader, known=seen.known), {**table("a")[0], "extra_info": {"index": np.int64(17)}}
+    assert reader.sample(row, "question 1", "r").references == ("one",)
+    said = r"here: the prompt of the row with data_source 'd' and extra_info\.index 17 is, as verl hands it over, in "
+    with pytest.raises(DataError, match=said):
+        reader.sample(row, "Question 1", "r", "here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pgsrm_plugin.encoders import EncoderSection
@@ -11,6 +12,7 @@ from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.types import Encoder, RewardOutput
+from pgsrm_plugin.validate import judges_truth
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
 from pgsrm_verl.colocated.checks import check_config, check_training_spec
@@ -18,7 +20,7 @@ from pgsrm_verl.colocated.counting import CountingEncoder, counting
 from pgsrm_verl.colocated.group import WorkerGroupEncoder
 from pgsrm_verl.colocated.metrics import GIB, reward_metrics
 from pgsrm_verl.colocated.rollouts import Rollouts
-from pgsrm_verl.datafiles import check_data
+from pgsrm_verl.datafiles import look_through
 from pgsrm_verl.rows import RowReader
 from pgsrm_verl.settings import read_settings
 
@@ -47,7 +49,9 @@ class ColocatedRewards:
         self.specs = {"train": load_spec(self.settings.spec)}
         check_training_spec(self.specs["train"], config, self.settings.spec)
         self.specs["val"] = load_spec(self.settings.val_spec) if self.settings.val_spec else self.specs["train"]
-        _check_rows(config, self.reader, self.specs)
+        known = _check_rows(config, self.reader, self.specs)
+        judged = any(judges_truth(spec) for spec in self.specs.values())
+        self.reader = replace(self.reader, known=known, judged=judged)
         self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])
         self._device_name = config["trainer"]["device"]
         self._workers: Any = None
@@ -136,12 +140,13 @@ class ColocatedRewards:
         memory.check_memory(plan, device, spec, settings.placement)
 
 
-def _check_rows(config: Mapping[str, Any], reader: RowReader, specs: Mapping[str, RewardSpec]) -> None:
-    """Training and validation rows each against their own spec."""
-    data = config["data"]
+def _check_rows(config: Mapping[str, Any], reader: RowReader, specs: Mapping[str, RewardSpec]) -> frozenset[str] | None:
+    """Training and validation rows each against their own spec; the prompts of both, where they must be recognised."""
+    data, known = config["data"], []
     for partition, spec in specs.items():
         files = {"prompt_key": data.get("prompt_key"), f"{partition}_files": data.get(f"{partition}_files")}
-        check_data({"data": files}, reader, spec)
+        known.append(look_through({"data": files}, reader, spec).known)
+    return frozenset().union(*known) if None not in known else None  # type: ignore[arg-type]
 
 
 def _rollout_share(rollout: Mapping[str, Any]) -> float:

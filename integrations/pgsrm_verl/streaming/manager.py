@@ -75,7 +75,7 @@ class PgsrmRewardManager(RewardManagerBase):
     def _set_up(self, config: Mapping[str, Any]) -> None:
         plan = make_plan(config, self.convention)
         self._turns, self._warned = plan.settings.turns, False
-        self._reader, self._validation_prompts = plan.reader, plan.validation_prompts
+        self._reader, self._validation_prompts = plan.reader, plan.seen.validation
         self._rewards = RewardPair.build(plan.spec, plan.val_spec, partial(place_encoder, plan))
         self._parent = None if plan.settings.parent is None else open_parent(plan.settings.parent)
         self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, plan.settings.micro_batch)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.validate import judges_truth
 from pgsrm_verl.colocated.checks import refuse_colocated_settings
-from pgsrm_verl.datafiles import check_data
+from pgsrm_verl.datafiles import Seen, look_through
 from pgsrm_verl.rows import Convention, RowReader
 from pgsrm_verl.settings import Settings, read_settings
 from pgsrm_verl.streaming.online import check_parent
@@ -28,18 +30,18 @@ class Plan:
     """The parts of a streaming run.
 
     Attributes:
-        validation_prompts: the keys of the prompts that ``val_spec`` is for; empty without one.
+        seen: what the data files showed.
     """
 
     settings: Settings
     spec: RewardSpec
     val_spec: RewardSpec | None
     reader: RowReader
-    validation_prompts: frozenset[str]
+    seen: Seen
 
 
 def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
-    """Reads settings, specs, references and data files; builds no encoder.
+    """Reads settings, specs and references, and looks through the data files unless that was done; builds no encoder.
 
     Raises:
         SpecError: a setting or a spec is wrong, or asks for what cannot be done response by response.
@@ -53,15 +55,18 @@ def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
     spec = streaming_spec(settings.spec)
     val_spec = streaming_spec(settings.val_spec) if settings.val_spec is not None else None
     reader = RowReader.from_settings(settings, convention)
-    return Plan(settings, spec, val_spec, reader, check_data(config, reader, spec, val_spec))
+    seen = Seen.from_text(settings.checked) if settings.checked else look_through(config, reader, spec, val_spec)
+    judged = any(judges_truth(one) for one in (spec, val_spec) if one is not None)
+    return Plan(settings, spec, val_spec, replace(reader, known=seen.known, judged=judged), seen)
 
 
 def checked(initialise: Callable[..., None]) -> Callable[..., None]:
     """The constructor of verl's ``RewardLoopManager``, made to fail when a reward manager of ours cannot work.
 
     Without it verl does not wait for its reward workers: what stops one would appear only in the log while the rollout
-    goes on, and the asynchronous modes would ask the dead for ever. So the plan is made here first, and after the
-    workers are made, they are waited for: they load the encoder, which the first reward would wait for anyway.
+    goes on, and the asynchronous modes would ask the dead for ever. So the plan is made here first; the workers are
+    told what the data files showed and do not look again; and after they are made, they are waited for: they load the
+    encoder, which the first reward would wait for anyway.
     """
 
     @functools.wraps(initialise)
@@ -69,12 +74,21 @@ def checked(initialise: Callable[..., None]) -> Callable[..., None]:
         manager = config["reward"]["reward_manager"]
         ours = manager.get("source", "register") == "register" and manager["name"] in CONVENTIONS
         if ours:
-            make_plan(config, manager["name"])
+            config = told(config, make_plan(config, manager["name"]).seen)
         initialise(self, config, *args, **kwargs)
         if ours:
             _wait_for(self.reward_loop_workers)
 
     return check
+
+
+def told(config: Mapping[str, Any], seen: Seen) -> Mapping[str, Any]:
+    """A copy of the config that says what the data files showed."""
+    from omegaconf import OmegaConf
+
+    config = copy.deepcopy(config)
+    OmegaConf.update(config, "pgsrm.checked", seen.as_text(), force_add=True)  # type: ignore[arg-type]
+    return config
 
 
 def _wait_for(workers: Sequence[Any]) -> None:

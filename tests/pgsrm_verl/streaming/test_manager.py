@@ -114,6 +114,50 @@ EXACT = "terms: {exact_match: {}}\n"
 TRUTH = "red and blue make purple"
 
 
+def test_image_prompts_have_their_references_and_their_own_reward(tmp_path):
+    train, val = table(2)
+    train["prompt"][0]["content"], val["prompt"][0]["content"] = "<image>Find x.", "<image>Find y."
+    (tmp_path / "refs.jsonl").write_text(json.dumps({"prompt": "<image>Find x.", "reference": "by sums"}) + "\n")
+    (tmp_path / "val.yaml").write_text("terms: {exact_match: {}}\nweights: {exact_match: 5}\n")
+    settings = {"references": str(tmp_path / "refs.jsonl"), "val_spec": str(tmp_path / "val.yaml")}
+    run = Run(tmp_path, "terms: {exact_match: {against: references}}", [train], pgsrm=settings)
+    (tmp_path / "val.jsonl").write_text(json.dumps(val) + "\n")
+
+    def in_rollout(row: dict, words: str) -> dict:
+        parts = [{"type": "image", "image": "a.png"}, {"type": "text", "text": words}]
+        return {**row, "prompt": [{"role": "user", "content": parts}]}
+
+    asked = [(in_rollout(train, "Find x."), "by sums"), (in_rollout(train, "Find x."), TRUTH)]
+    got = run.answer([*asked, (in_rollout(val, "Find y."), TRUTH)])
+    assert [one["reward_score"] for one in got] == [1.0, 0.0, 5.0]
+    with pytest.raises(DataError, match=r"extra_info\.index 0 is, as verl hands it over, in none of data\.train_files"):
+        run.answer([(in_rollout(train, "Find the x."), "by sums")])
+
+
+def test_reward_workers_do_not_look_through_the_files_again(tmp_path):
+    told = []
+
+    class Loop:
+        def __init__(self, config) -> None:
+            told.append(config)
+            self.reward_loop_workers = []
+
+    (tmp_path / "val.yaml").write_text("terms: {exact_match: {}}\nweights: {exact_match: 5}\n")
+    run = Run(tmp_path, EXACT, pgsrm={"val_spec": str(tmp_path / "val.yaml")})
+    val = {**table(1)[0], "prompt": [{"role": "user", "content": "only in validation"}]}
+    (tmp_path / "val.jsonl").write_text(json.dumps(val) + "\n")
+    Loop.__init__ = preflight.checked(Loop.__init__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preflight, "_wait_for", lambda workers: None)
+        Loop(run.config)
+    assert "checked" not in run.config.pgsrm
+    (tmp_path / "train.jsonl").unlink()
+    (tmp_path / "val.jsonl").unlink()
+    run.config = told[0]
+    got = run.answer([(run.rows[0], TRUTH), (val, TRUTH)])
+    assert [one["reward_score"] for one in got] == [1.0, 5.0]
+
+
 @pytest.mark.parametrize("outputs", [((10, 2), (4, 5)), ((4, 6), (6, 5)), ((1, 1), (10, 5)), ((3, 5),)])
 def test_the_last_output_is_scored_whatever_the_lengths_of_all(tmp_path, outputs):
     run = Run(tmp_path, EXACT)
