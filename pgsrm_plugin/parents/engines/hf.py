@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.parents.engines.base import Completion
+from pgsrm_plugin.parents.engines.openai.refusal import unwanted_role
 from pgsrm_plugin.parents.engines.render import cut_at, joined
 from pgsrm_plugin.parents.engines.sampling import SeededSampling
 from pgsrm_plugin.parents.engines.settings import HfSettings
@@ -83,7 +84,8 @@ class HfEngine:
             else:
                 ids = self._tokenizer(joined(messages))["input_ids"]
         except Exception as error:  # whatever a model's template raises
-            return f"the prompt cannot be rendered: {type(error).__name__}: {error}"
+            hint = unwanted_role(str(error))
+            return f"the prompt cannot be rendered: {type(error).__name__}: {error}" + (f"; {hint}" if hint else "")
         wanted, limit = self.config.sampling.max_tokens, _positions(self._model)
         if limit is not None and len(ids) + wanted > limit:
             return f"{len(ids)} prompt tokens and max_tokens {wanted} are more than the model's {limit} positions"

@@ -418,6 +418,17 @@ def test_the_chat_template_is_used_where_there_is_one(taught, tmp_path):
     )
     assert fine.text.strip() == "purple"
     assert "no tools here" in refused.error
+    assert refused.permanent
+    assert not fine.permanent
+
+
+def test_a_template_without_a_system_role_says_what_to_do(taught):
+    engine = hf(taught)
+    engine._tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    (refused,) = engine.complete_batch([Request("mix red")])
+    assert refused.error.endswith(
+        "System role not supported; this model takes no system prompt: put its text at the beginning of the prompts"
+    )
 
 
 def test_what_the_model_cannot_read_is_the_requests_error(taught):

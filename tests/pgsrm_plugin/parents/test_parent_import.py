@@ -139,6 +139,15 @@ def test_a_retry_in_the_same_file_takes_the_place_of_a_failure(take, tmp_path):
     assert stored(tmp_path) == {"What is 0+0?": ("ok", "zero")}
 
 
+def test_a_second_failure_is_a_second_answer(take, tmp_path):
+    status, out, err = take([line("q-0", {"error": "busy"}, 500)] * 2, QUESTIONS[:1], "--model", "m")
+    assert (status, "1 answers taken over" in out, "1 answers are to what was answered before" in err) == (
+        1,
+        True,
+        True,
+    )
+
+
 def test_choices_are_samples_and_their_account_is_counted_once(take, tmp_path):
     body = chat("one")
     body["choices"].append({"index": 1, "message": {"content": "two"}, "finish_reason": "stop"})
