@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -16,6 +18,8 @@ PATIENCE_S = 4.0
 
 _heard: int | None = None
 _active = False
+_left: int | None = None
+"""The signal that the block was left by."""
 
 
 class Stopped(SystemExit):
@@ -56,11 +60,12 @@ def stopping_on_signals() -> Iterator[None]:
 
     Outside the main thread, where Python hears no signals, it does nothing.
     """
-    global _heard, _active
+    global _heard, _active, _left
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _heard, _active = None, True
+    atexit.register(_leave)  # before any library does, so that it comes after them
     ear, voice = socket.socketpair()
     voice.setblocking(False)
     handlers = {number: signal.signal(number, _raise) for number in SIGNALS}
@@ -69,7 +74,7 @@ def stopping_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        _active = False
+        _active, _left = False, _heard
         signal.set_wakeup_fd(wakeup)
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -89,6 +94,18 @@ def _end_in_time(ear: socket.socket) -> None:
                 threading.Event().wait(PATIENCE_S)
                 os.write(2, f"pgsrm: {Stopped(number[0])}, in the middle of its work\n".encode())
                 os._exit(128 + number[0])
+
+
+def _leave() -> None:
+    """Ends the process where Python has done all that the program asked for, and begins to take libraries apart.
+
+    Taking a process group or a model apart takes many seconds, in which no other thread runs that could end it.
+    """
+    if _left is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(128 + _left)
 
 
 def _forget() -> None:

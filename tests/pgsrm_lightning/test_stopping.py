@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -101,6 +102,26 @@ def test_a_signal_in_a_step_of_minutes(config, number, tmp_path):
     straight = run(config("straight", 1, max_epochs=2))
     assert straight.wait(120) == 0, straight.stdout.read()
     assert last_numbers(tmp_path / "again") == last_numbers(tmp_path / "straight")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_to_the_first_of_two_processes(config, number, tmp_path):
+    process = run(config("pair", 100_000, devices=2, strategy="ddp"))
+    sign, deadline = tmp_path / "pair.sign", time.monotonic() + 120
+    while not sign.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1.0)
+    others = psutil.Process(process.pid).children(recursive=True)
+    assert others
+    started = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(60) == 128 + number
+    _, alive = psutil.wait_procs(others, timeout=10)
+    assert alive == []
+    assert time.monotonic() - started < 12  # each has 5 s, one after the other
 
 
 # --- a module under a trainer of one's own -------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def stop(command: list[str], number: int, sign: Path | threading.Event, quiet_s:
 
 
 WORK = """
-import os, sys, threading, time, zlib
+import json, os, sys, threading, time, zlib
 from pathlib import Path
 from pgsrm_plugin.data.whole import replacing
 from pgsrm_plugin.stopping import stopping_on_signals
@@ -67,6 +67,15 @@ def a_library_that_does_not_listen():
 
 def an_exception_that_is_lost():
     Swallows()
+    time.sleep(60)
+
+class TakenApart:
+    def __del__(self):
+        for _ in range(60):
+            time.sleep(1)
+
+def a_library_that_is_taken_apart():
+    sys.modules["json"].kept = TakenApart()
     time.sleep(60)
 
 def a_thread_that_is_waited_for():
@@ -93,6 +102,7 @@ with stopping_on_signals():
         "loop",
         "a_library_that_does_not_listen",
         "an_exception_that_is_lost",
+        "a_library_that_is_taken_apart",
         "a_thread_that_is_waited_for",
         "a_file_half_written",
     ],

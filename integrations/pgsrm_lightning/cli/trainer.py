@@ -146,7 +146,10 @@ def in_one_sentence(*kinds: type[Exception], anyones: bool = False) -> Iterator[
 
 @contextlib.contextmanager
 def saying_where_it_goes_on(trainer: Trainer, resumed: str | None) -> Iterator[None]:
-    """When a signal ends the training, says which checkpoint the same run goes on from, if there is one."""
+    """When a signal ends the training, says which checkpoint the same run goes on from, if there is one.
+
+    It ends the other processes of this machine as well, which Ctrl-C reaches only in a terminal.
+    """
     try:
         yield
     except (Stopped, SIGTERMException) as stopped:
@@ -154,6 +157,8 @@ def saying_where_it_goes_on(trainer: Trainer, resumed: str | None) -> Iterator[N
         last = written or getattr(trainer.checkpoint_callback, "best_model_path", "") or resumed
         if last and trainer.is_global_zero:
             typer.echo(f"pgsrm: the step under way is dropped; `--ckpt_path {last}` goes on from there", err=True)
+        if trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(signal.SIGTERM)
         raise stopped if isinstance(stopped, Stopped) else Stopped(signal.SIGTERM) from None
 
 
