@@ -107,24 +107,16 @@ class Quantity:
         """Whether both say the same number.
 
         12 % is 0.12, and is 12 where only one of the two has the sign, as graders accept it. Units count where both
-        have one that is known: 5 km is 5000 m and not 5 m, $5 is not €5; "5 apples" is 5.
+        have one that is known: 5 km is 5000 m and not 5 m, 20 °C is 68 °F, $5 is not €5; "5 apples" is 5.
         """
-        if not self._units_fit(other):
+        fits = self.unit == other.unit or not (self.unit and other.unit)
+        value = self.value if fits else _converted(self.value, self.unit, other.unit)
+        if value is None:
             return False
         if self.percent != other.percent:
-            percent, plain = (self, other) if self.percent else (other, self)
-            return plain.value in (percent.value, percent.value / 100)
-        if self.unit == other.unit or not (self.unit and other.unit):
-            return self.value == other.value
-        return self.value * _scale(self.unit, other.unit) == other.value
-
-    def _units_fit(self, other: Quantity) -> bool:
-        units = {self.unit, other.unit} - {""}
-        if len(units) < 2:
-            return True
-        if any(unit in _CURRENCY for unit in units):
-            return False
-        return _scale(self.unit, other.unit) != 0
+            percent, plain = (value, other.value) if self.percent else (other.value, value)
+            return plain in (percent, percent / 100)
+        return value == other.value
 
 
 def parse_quantity(text: str) -> Quantity | None:
@@ -289,15 +281,15 @@ def _is_unit(word: str) -> bool:
     return bool(word) and word.lower() not in _NO_UNITS and _pint_unit(word) is not None
 
 
-def _scale(unit: str, other: str) -> Fraction:
-    """How many of the other are one of this; 0 where they measure different things."""
+def _converted(value: Fraction, unit: str, other: str) -> Fraction | None:
+    """So many of one unit in the other; None where they measure different things."""
     a, b = _pint_unit(unit), _pint_unit(other)
     if a is None or b is None or not a.is_compatible_with(b):
-        return Fraction(0)
+        return None
     try:
-        return Fraction(_registry().Quantity(Fraction(1), a).to(b).magnitude)
-    except Exception:  # offsets (temperatures) are not scales
-        return Fraction(0)
+        return Fraction(_registry().Quantity(value, a).to(b).magnitude)
+    except Exception:  # decibels and their like have no exact value
+        return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from pgsrm_plugin import RewardOutput
 COEF = KLConfig().coef
 
 
-def advantages(rewards, values, log_ratios=(0.1, -0.1), scored=(True, True)):
+def targets(rewards, values, log_ratios=(0.1, -0.1), scored=(True, True)):
     """Of responses of one token, whose KL penalties are the coefficient times the log-ratios to the reference."""
     ids, zeros = torch.zeros(len(rewards), 2, dtype=torch.long), torch.zeros(len(rewards), 1)
     logp = torch.full_like(zeros, -1.0)
@@ -23,7 +23,15 @@ def advantages(rewards, values, log_ratios=(0.1, -0.1), scored=(True, True)):
     mask = tensor(scored).unsqueeze(-1)
     e = Experience(ids, ids, mask, logp, ref, zeros, tensor(values).unsqueeze(-1), zeros, zeros)
     output = RewardOutput(tensor(rewards, dtype=torch.float64), {}, {}, tensor(scored), {})
-    return PPO(PPOConfig()).targets(e, output, [*range(len(rewards))], COEF).advantages_BT.flatten()
+    return PPO(PPOConfig()).targets(e, output, [*range(len(rewards))], COEF)
+
+
+def advantages(*args):
+    return targets(*args).advantages_BT.flatten()
+
+
+def test_the_return_of_a_single_token_is_its_reward_less_the_kl_penalty():
+    assert_close(targets([0.0, 1.0], [0.5, 0.25]).returns_BT, tensor([[-5e-6], [1 + 5e-6]]), atol=1e-7, rtol=0.0)
 
 
 def test_where_rewards_vary_the_advantages_are_whitened():

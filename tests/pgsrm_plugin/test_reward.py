@@ -17,7 +17,7 @@ from pgsrm_plugin import (
     UnscorableError,
     parse_spec,
 )
-from pgsrm_plugin.reward import RewardPair
+from pgsrm_plugin.reward import RewardPair, accuracy
 
 SPEC = """
 encoder: {kind: hashing, dimensions: 32}
@@ -405,3 +405,52 @@ def test_validation_scores_with_the_sum(own):
     assert pair.of(validation=True).score(rows).total_B.tolist() == [1.0] * 4
     assert pair.of(validation=False).score(rows).total_B.tolist() == [0.0] * 4
     assert pair.val.encoder is pair.train.encoder
+
+
+@pytest.mark.parametrize(
+    ("terms", "response", "truth", "expected"),
+    [
+        # the extracted answer goes before the exact match, whatever their order
+        ("{match: {kind: exact_match}, answer: {kind: correctness}}", "<answer>4</answer>", "4", 1),
+        ("{answer: {kind: correctness}, match: {kind: exact_match}}", "blue", "4", 0),
+        ("{length: {mode: absolute, unit: chars, max: 1}, match: {kind: exact_match}}", "blue", None, 1),
+        # no term judges: the ground truth, else any reference
+        ("{length: {mode: absolute, unit: chars, max: 1}}", " BLUE\n", None, 1),
+        ("{length: {mode: absolute, unit: chars, max: 1}}", "light  red", None, 1),
+        ("{length: {mode: absolute, unit: chars, max: 1}}", "red", None, 0),
+        ("{length: {mode: absolute, unit: chars, max: 1}}", "blue", "4", 0),
+        ("{length: {mode: absolute, unit: chars, max: 1}}", "<think>5</think> 4", "4", 1),
+    ],
+)
+def test_whether_a_response_is_right(terms, response, truth, expected):
+    spec = parse_spec(f"terms: {terms}")
+    sample = RewardSample("p", response, ("blue", "Light red"), truth)
+    right = accuracy(SemanticReward(spec).score([sample]), [sample], spec)
+    assert (right.tolist(), right.dtype) == ([expected], torch.float64)
+
+
+def test_a_file_is_its_spec(tmp_path):
+    (tmp_path / "spec.yaml").write_text("terms: {exact_match: {}}")
+    assert SemanticReward.from_file(tmp_path / "spec.yaml").spec == parse_spec("terms: {exact_match: {}}")
+
+
+def test_a_pair_asks_for_each_encoder_once():
+    asked = []
+
+    def build(section):
+        asked.append(section.dimensions)
+        return section.build()
+
+    body = "terms: {{semantic: {{}}}}\nencoder: {{kind: hashing, dimensions: {}}}"
+    small, large = (parse_spec(body.format(dimensions)) for dimensions in (8, 16))
+    plain = parse_spec("terms: {exact_match: {}}")
+    alone = RewardPair.build(small, encoder=build)
+    assert (asked, alone.of(validation=True)) == ([8], alone.of(validation=False))
+    same = RewardPair.build(small, small.model_copy(update={"cache_mb": 1}), build)
+    assert asked == [8, 8]
+    assert same.val.encoder is same.train.encoder
+    other = RewardPair.build(small, large, build)
+    assert asked == [8, 8, 8, 16]
+    assert [reward.encoder.identity for reward in (other.train, other.val)] == ["hashing:n3-d8", "hashing:n3-d16"]
+    none = RewardPair.build(plain, plain, build)
+    assert (asked[4:], none.train.encoder) == ([], None)

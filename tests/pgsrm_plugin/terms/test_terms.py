@@ -8,6 +8,7 @@ import torch
 
 from pgsrm_plugin import DataError, Embeddings, RewardSample, ScorerError, SemanticReward, SpecError, parse_spec
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
+from pgsrm_plugin.terms.base import Needs
 
 
 class VectorEncoder:
@@ -41,6 +42,7 @@ SPACE = VectorEncoder(
         "east north": [1.0, 1.0],
         "cut": [1.0, 1.0],
         "unknown": [0.0, 0.0],
+        "low": [7.0, 24.0],
     }
 )
 
@@ -128,11 +130,19 @@ def test_exact_match_against_ground_truth():
         ("{extract: [tag, boxed]}", "<answer>\\boxed{\\frac12}</answer>", "0.5", 1),
         ("{extract: boxed}", "\\boxed{\\text{Tuesday}}", "Tuesday", 1),
         ("{extract: boxed}", "\\boxed{(x+1)^2}", "x^2+2x+1", 1),
+        ("{extract: boxed}", "\\boxed{x+1}", "x+2", 0),
+        ("{extract: boxed}", "\\boxed{2(x+1)}", "2x+2", 1),
+        ("{extract: boxed}", "\\boxed{TUESDAY}", "Tuesday", 1),
         ("{extract: boxed, compare: text}", "\\boxed{0.50}", "0.5", 0),
+        ("{extract: boxed, compare: number}", "\\boxed{\\sqrt{4}}", "2", 1),
+        ("{extract: boxed, compare: number}", "\\boxed{2^2}", "4", 1),
+        ("{extract: boxed, compare: number}", "\\boxed{3+1}", "4", 0),
         ("{extract: number}", "#### 1,000 in 3 years", "1000", 1),
         ("{extract: [regex, number], pattern: '(####[^\\n]*)'}", "3\n#### -$5 each of 4", "-5", 1),
         ("{extract: regex, pattern: '#### (\\d+)', compare: number}", "#### 5/2", "5", 0),
         ("{extract: regex, pattern: '#### (\\d+,?)', compare: number}", "#### 72, which", "72", 1),
+        ("{extract: regex, pattern: '#### (\\d+)'}", "#### 5/2", "5", 1),
+        ("{tag: final}", "<answer>red</answer><final>blue</final>", "blue", 1),
         ("{extract: json}", '{"answer": "blue"}', "blue", 1),
         ("{extract: json, key: colour, compare: number}", '{"colour": 7}', "7.0", 1),
         ("{unclosed: true}", "<answer>blue", "blue", 1),
@@ -141,6 +151,11 @@ def test_exact_match_against_ground_truth():
 )
 def test_correctness(body, response, truth, expected):
     assert values(f"correctness {body}", response, encoder=None, ground_truth=truth) == expected
+
+
+def test_a_pattern_must_be_a_regular_expression():
+    with pytest.raises(SpecError, match="not a regular expression: missing"):
+        parse_spec("terms: {format: {pattern: '('}}")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +168,7 @@ def test_correctness(body, response, truth, expected):
         ("{tags: [think, answer]}", "<think>a</think><answer> </answer>", 0),
         ("{tags: [think, answer]}", "<think>a</think><answer>b</answer><answer>c</answer>", 0),
         ("{tags: [answer]}", "<answer>a</answer></answer>", 0),
+        ("{tags: [answer]}", "<answer><answer>a</answer>", 0),
         ("{tags: [answer]}", "<think>a</think><answer>b</answer>", 1),
         ("{tags: [answer]}", "<Answer>b</ANSWER>", 1),
         ("{tags: [answer]}", "</answer><answer>", 0),
@@ -234,6 +250,19 @@ def test_bertscore_by_hand():
     assert values("bertscore", "east north", ["east"]) == pytest.approx(2 / 3)
     assert values("bertscore {baseline: 0.5}", "east north", ["east"]) == pytest.approx(1 / 3)
     assert values("bertscore {baseline: 0.7}", "east north", ["east"]) == 0
+    # 2/3 lies between 0.65 and 0.7, nearer to the first
+    assert values("bertscore {quantise: 0.05}", "east north", ["east"]) == pytest.approx(0.65)
+    # one word each: cos = 7/25, precision and recall are the same
+    assert values("bertscore", "low", ["east"]) == pytest.approx(0.28)
+    assert values("bertscore", "east", ["north"]) == 0
+
+
+def test_bertscore_of_a_text_without_tokens_is_0():
+    spec = parse_spec("encoder: {kind: hf, model: unused}\nterms: {bertscore: {}}")
+    encoder = VectorEncoder(SPACE.vectors)
+    encoder.token_states = lambda texts: [torch.ones(0 if text == "cut" else 1, 2) for text in texts]
+    rows = [RewardSample("p", response, ("east",)) for response in ("cut", "east", "north")]
+    assert SemanticReward(spec, encoder).score(rows).total_B.tolist() == pytest.approx([0, 1, 1])
 
 
 def test_bertscore_needs_finite_token_states():
@@ -245,6 +274,30 @@ def test_bertscore_needs_finite_token_states():
         SemanticReward(spec, broken).score([row])
     with pytest.raises(ScorerError, match="has no token states; bertscore needs kind: hf"):
         SemanticReward(spec, HashingEncoderSpec().build()).score([row])
+
+
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        ("{kind: bertscore}", Needs(references=True, vectors=True, token_states=True)),
+        ("{kind: bleu}", Needs(references=True)),
+        ("{kind: contrast, others: [a, b]}", Needs(references=True, vectors=True, texts=("a", "b"))),
+        ("{kind: correctness}", Needs(ground_truth=True)),
+        ("{kind: exact_match}", Needs(references=True)),
+        ("{kind: exact_match, against: ground_truth}", Needs(ground_truth=True)),
+        ("{kind: format, tags: [answer]}", Needs()),
+        ("{kind: length, mode: absolute, unit: words, max: 9}", Needs()),
+        ("{kind: length, mode: relative, unit: tokens}", Needs(references=True, tokens=True)),
+        ("{kind: prompt_copy, ngram: 2}", Needs()),
+        ("{kind: repetition, ngram: 2}", Needs()),
+        ("{kind: rouge}", Needs(references=True)),
+        ("{kind: semantic}", Needs(references=True, vectors=True)),
+    ],
+)
+def test_what_a_term_needs(body, needs):
+    header = "encoder: {kind: hf, model: unused}\nweights: {semantic: 1, one: 0}\n"
+    spec = parse_spec(f"{header}terms: {{semantic: {{}}, one: {body}}}")
+    assert spec.terms["one"].needs() == needs
 
 
 def test_the_encoder_is_asked_once_with_distinct_texts():

@@ -91,6 +91,8 @@ SENTENCES = [
     ("B\n\nA is too small", FIVE, "B"),
     ("We compare them all.\n\nB", FIVE, "B"),
     ("Both masses fall alike.\n(C)", FIVE, "C"),
+    ("A and C are gases.\n(B)", FIVE, "B"),
+    ("B. Iron, as C and D are gases", FIVE, "B"),
     ("C) The mitochondrion", FIVE, "C"),
     ("(D) 42", FIVE, "D"),
     ("A. Paris", FIVE, "A"),
@@ -109,6 +111,7 @@ SENTENCES = [
     ("Clearly B, since a stone sinks.", FIVE, "B"),
     ("A stone sinks, so C.", FIVE, "C"),
     ("It's not A; it's D.", FIVE, "D"),
+    ("Not A. B fits", FIVE, "B"),
     ("Vitamin C-rich food and B12 are no choices; E is", FIVE, "E"),
     # open, or nothing at all
     ("A B C D E", FIVE, None),

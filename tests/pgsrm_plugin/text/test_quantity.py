@@ -6,7 +6,7 @@ import pytest
 
 from pgsrm_plugin.text.formula import same_formula
 from pgsrm_plugin.text.picks import final_number, inside_box, json_value
-from pgsrm_plugin.text.quantity import find_quantities, parse_quantity
+from pgsrm_plugin.text.quantity import find_quantities, fold, number_end, parse_quantity
 
 HALF = Fraction(1, 2)
 
@@ -37,6 +37,8 @@ HALF = Fraction(1, 2)
         ("1'000", 1000),
         ("1.234.567", 1_234_567),
         ("1.234.567,89", Fraction("1234567.89")),
+        ("1.234,5", Fraction("1234.5")),
+        ("1 000,5", Fraction("1000.5")),
         ("1{,}000", 1000),
         ("1\\,000", 1000),
         (".5", HALF),
@@ -113,6 +115,13 @@ def test_the_value_of_a_text(text, value):
         ("5 apples", "5", True),
         ("20 °C", "20 °C", True),
         ("20 °C", "20 °F", False),
+        ("20 °C", "68 °F", True),
+        ("20 °C", "676 °F", False),
+        ("0 °C", "273.15 K", True),
+        ("3 dB", "3 neper", False),
+        ("0 l", "0 kg", False),
+        ("$0", "€0", False),
+        ("5 l", "5 dm^3", True),
         ("5/2", "5", False),
         ("2.5", "5/2", True),
         ("0.3333", "1/3", False),
@@ -134,11 +143,27 @@ def test_equal_quantities(answer, truth, same):
         ("区3个苹果", ["3"]),
         ("2,000,000.", ["2,000,000"]),
         ("3,4", ["3,4"]),
+        ("about 3,4 of it", ["3,4"]),
         ("no digits", []),
     ],
 )
 def test_the_numbers_in_a_text(text, numbers):
     assert find_quantities(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [("-\\dfrac12", "-1/2"), ("x = \\frac{1}{2}", "x = 1/2"), ("(1\\frac12)", "(1 1/2)")],
+)
+def test_a_fraction_stands_apart_from_the_digits_before_it(text, folded):
+    assert fold(text) == folded
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "found"), [("5/2 = 2.5", 0, 1, 3), ("72, which", 0, 3, 3), ("no 5", 0, 2, 2)]
+)
+def test_where_a_number_ends(text, start, end, found):
+    assert number_end(text, start, end) == found
 
 
 @pytest.mark.parametrize(
@@ -194,6 +219,8 @@ def test_inside_the_last_box(text, inside):
         ('{"answer": 1} {"answer": 2}', "2"),
         ('{"answer": true}', "true"),
         ('{"answer": null}', None),
+        ('{"answer": "a\nb"}', "a\nb"),
+        ('{a {b {c {"answer": 2}', "2"),
         ('{"answer": [1]}', None),
         ('{"other": 1}', None),
         ("{" * 1000, None),

@@ -168,3 +168,15 @@ def test_prompt_text():
     assert prompt_text("a") == "a"
     assert prompt_text([{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]) == "s\nu"
     assert prompt_text([{"role": "user", "content": [{"type": "text", "text": "t"}, {"type": "image"}]}]) == "t\n"
+    assert prompt_text([{"role": "user", "content": None}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("t1", True), ("seed:think", True), ("a-b_c.d", True), ("1think", False), ("th ink", False)]
+)
+def test_what_a_thinking_tag_may_be_called(name, fits):
+    if fits:
+        assert TextSpec(thinking_tags=[name]).thinking_tags == (name,)
+    else:
+        with pytest.raises(ValueError, match="is no tag's name"):
+            TextSpec(thinking_tags=[name])
