@@ -7,9 +7,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet -c constraints.txt
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 DEMO_ARGS ?=
 BENCH_ARGS ?= --dtype both
+MUTANTS ?=
+MUTANT_FILES := pgsrm_plugin integrations/pgsrm_lightning tests recipes pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl test check test-slow test-vllm bench bench-docs docs format clean
+.PHONY: help demo demo-verl test check test-slow test-vllm mutants bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -35,6 +37,13 @@ test-slow: $(VENV)/.installed-dev ## the tests that take minutes; with vLLM: mak
 test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
 	$(VENV)-vllm/bin/python -m pytest -m slow -k vllm
 
+# mutmut takes a module's name from its path, so each package gets a name at the top of a folder of its own.
+mutants: $(VENV)/.installed-dev ## change the reward's code in each place and see a test fail; an hour, resumes where it stopped
+	@mkdir -p .mutants
+	@for each in $(MUTANT_FILES); do ln -sfn ../$$each .mutants/; done
+	cd .mutants && OMP_NUM_THREADS=1 ../$(BIN)/mutmut run $(MUTANTS)
+	@cd .mutants && ../$(BIN)/mutmut results
+
 bench: $(VENV)/.installed-demo ## the encoder against sentence-transformers on this machine; minutes
 	$(BIN)/pgsrm bench $(BENCH_ARGS)
 
@@ -49,7 +58,7 @@ format: $(VENV)/.installed-dev ## format and sort imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, caches and what was built
-	rm -rf $(VENV) $(VENV)-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site
+	rm -rf $(VENV) $(VENV)-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants build dist site
 
 $(VENV)/.made:
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \

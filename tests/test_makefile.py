@@ -117,7 +117,7 @@ def test_help_is_the_default_and_lists_every_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["demo", "demo-verl", "test", "check", "test-slow", "bench", "bench-docs", "docs", "format"]
+    "target", ["demo", "demo-verl", "test", "check", "test-slow", "mutants", "bench", "bench-docs", "docs", "format"]
 )
 def test_every_target_says_what_is_missing(tmp_path: Path, target: str) -> None:
     checkout = bare_checkout(tmp_path)
@@ -132,7 +132,7 @@ def test_each_extra_is_installed_once_and_again_when_the_pins_change(tmp_path: P
     tools = checkout / ".venv" / "bin"
     tools.mkdir(parents=True)
     log = tmp_path / "log"
-    for tool in ("python", "ruff", "mypy", "mkdocs"):
+    for tool in ("python", "ruff", "mypy", "mkdocs", "mutmut"):
         (tools / tool).write_text(f'#!{SHELL}\necho {tool} "$@" >> "{log}"\n')
         (tools / tool).chmod(0o755)
 
@@ -146,6 +146,9 @@ def test_each_extra_is_installed_once_and_again_when_the_pins_change(tmp_path: P
     assert lines("check") == ["python -m pip --version", install("dev"), *checks]
     assert lines("test") == [*checks, "python -m pytest -n 2 --dist loadgroup"]
     assert lines("test-slow") == ["python -m pytest -m slow"]
+    assert lines("mutants", "MUTANTS=a* b*") == ["mutmut run a* b*", "mutmut results"]
+    links = {path.name: os.readlink(path) for path in (checkout / ".mutants").iterdir()}
+    assert links["pgsrm_lightning"] == "../integrations/pgsrm_lightning"
     assert lines("docs") == [install("docs"), "mkdocs build --strict"]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 10
     os.utime(checkout / "constraints.txt", (later, later))

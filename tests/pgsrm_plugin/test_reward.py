@@ -452,5 +452,6 @@ def test_a_pair_asks_for_each_encoder_once():
     other = RewardPair.build(small, large, build)
     assert asked == [8, 8, 8, 16]
     assert [reward.encoder.identity for reward in (other.train, other.val)] == ["hashing:n3-d8", "hashing:n3-d16"]
+    assert other.train.with_spec(plain, build).encoder is None
     none = RewardPair.build(plain, plain, build)
     assert (asked[4:], none.train.encoder) == ([], None)
