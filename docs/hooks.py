@@ -17,6 +17,7 @@ from pgsrm_lab.tasks.command import tasks_app
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
+from pgsrm_plugin.guards import KINDS as GUARD_KINDS
 from pgsrm_plugin.section import summary
 from pgsrm_plugin.spec.schema import GateSpec, RewardSpec
 from pgsrm_plugin.terms import KINDS as TERM_KINDS
@@ -50,9 +51,10 @@ def _mathml(tex: str, display: bool) -> str:
 def _spec_tables() -> str:
     encoders = {f"`encoder` of kind `{kind}`": section for kind, section in ENCODER_KINDS.items()}
     terms = {f"`terms`: `{kind}`": model for kind, model in TERM_KINDS.items()}
+    guards = {f"`guards`: `{kind}`": model for kind, model in GUARD_KINDS.items()}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
-    sections = top | encoders | terms | floor
+    sections = top | encoders | terms | guards | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 

@@ -18,6 +18,7 @@ from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.guards.apply import guarded, look, shares_of
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
@@ -64,10 +65,11 @@ class SemanticReward:
         _check_encoder(spec, encoder)
         _check_gates(spec)
         self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
-        needs = {name: term.needs() for name, term in spec.terms.items()}
-        self._embeds = any(need.encoder for need in needs.values())
+        needs = [(name, term.needs()) for name, term in spec.terms.items()]
+        needs += [(name, guard.needs()) for name, guard in spec.guards.items()]
+        self._embeds = any(need.encoder for _, need in needs)
         self._said: set[str] = set()
-        self._texts = {text: name for name, need in needs.items() for text in need.texts}
+        self._texts = {text: name for name, need in needs for text in need.texts}
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -109,10 +111,11 @@ class SemanticReward:
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples, label)
 
-        values = self._term_values(batch.rows, unscorable, embedder)
+        values, violations = self._term_values(batch.rows, unscorable, embedder)
         terms = {name: value[batch.index_B] for name, value in values.items()}
         diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
         diagnostics["unscorable"] = unscorable_B.double()
+        diagnostics |= {f"guard/{name}": value[batch.index_B] for name, value in violations.items()}
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
             diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
@@ -168,14 +171,23 @@ class SemanticReward:
 
     def _term_values(
         self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
-    ) -> dict[str, torch.Tensor]:
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        """Each term's value, and what each guard found, of each row."""
         scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
+        guards = self.spec.guards
+        violations = {name: torch.zeros(len(rows), dtype=torch.float64) for name in guards}
+        if guards and scorable:
+            found = look(scorable, guards, embedder)
+            scorable = guarded(scorable, found, guards)
+            shares = [shares_of(row, found) for row in scorable]
+            for name, column in violations.items():
+                column[~unscorable] = _checked(name, [share[name] for share in shares], len(scorable), (0.0, 1.0))
         values = {}
         for name, term in self.spec.terms.items():
             value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
             value[~unscorable] = _checked(name, term.score(scorable, embedder), len(scorable), term.bounds)
             values[name] = value
-        return values
+        return values, violations
 
     def _apply_gates(self, terms: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         effective = dict(terms)

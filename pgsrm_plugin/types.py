@@ -180,6 +180,7 @@ class Row:
         response: the scored part: visible, and inside the answer tag if the spec has one.
         references: in the form in which the response is scored.
         ground_truths: the correct answers, any of which is right; empty where the row has none.
+        factors: what the spec's guards leave of the likeness to each reference, in [0, 1]; empty: all of it.
     """
 
     prompt: str
@@ -188,11 +189,18 @@ class Row:
     response: ScoredText
     references: tuple[ScoredText, ...]
     ground_truths: tuple[str, ...]
+    factors: tuple[float, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The texts of the references."""
         return tuple(reference.text for reference in self.references)
+
+    def guarded(self, values: Sequence[float], low: float) -> list[float]:
+        """The values for each reference, what they are above ``low`` times the reference's factor."""
+        if not self.factors:
+            return list(values)
+        return [low + (value - low) * factor for value, factor in zip(values, self.factors, strict=True)]
 
 
 class Embedder(Protocol):

@@ -27,11 +27,11 @@ LAYERS = (
     {"errors", "types", "functional", "section", "kinds", "stopping"},
     {"text", "data", "endpoint"},
     {"encoders", "terms"},
+    {"guards"},
     {"spec"},
     {"validate", "crosscheck"},
     {"reward"},
     {"parents", "report"},
-    {"audit"},
     {"cli"},
 )
 """The core's modules and packages, lowest first: each imports only its own layer and those before it."""

@@ -14,14 +14,19 @@ from typing import Literal
 
 import pytest
 
-from pgsrm_plugin import encoders, kinds, parse_spec, terms
+from pgsrm_plugin import encoders, guards, kinds, parse_spec, terms
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.kinds import Kinds, kind_of
 from pgsrm_plugin.terms import Term
 from pgsrm_plugin.terms.repetition import Repetition
 
 ROOT = Path(__file__).parents[1]
-HOMES = ("pgsrm_plugin/terms", "pgsrm_plugin/encoders", "integrations/pgsrm_lightning/algorithms")
+HOMES = (
+    "pgsrm_plugin/terms",
+    "pgsrm_plugin/guards",
+    "pgsrm_plugin/encoders",
+    "integrations/pgsrm_lightning/algorithms",
+)
 """Folders of parts: a part is a module, or a folder, called as its kind."""
 HOMONYMS = {
     ("pgsrm_plugin/parents", "length"): "a finish reason",
@@ -40,7 +45,12 @@ HOMONYMS = {
 
 def all_kinds() -> set[str]:
     parts = {path.stem for home in HOMES for path in (ROOT / home).iterdir()}
-    return {*map(kind_of, terms.TERMS), *map(kind_of, encoders.ENCODERS), *({"ppo", "grpo", "reinforce"} & parts)}
+    return {
+        *map(kind_of, terms.TERMS),
+        *map(kind_of, guards.GUARDS),
+        *map(kind_of, encoders.ENCODERS),
+        *({"ppo", "grpo", "reinforce"} & parts),
+    }
 
 
 def strays(root: Path, names: set[str]) -> Iterator[str]:
@@ -76,7 +86,7 @@ def test_a_kind_named_elsewhere_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_part_stands_in_the_file_of_its_name() -> None:
-    for home, parts in (("terms", terms.TERMS), ("encoders", encoders.ENCODERS)):
+    for home, parts in (("terms", terms.TERMS), ("guards", guards.GUARDS), ("encoders", encoders.ENCODERS)):
         for part in parts:
             assert part.__module__ == f"pgsrm_plugin.{home}.{kind_of(part)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgsrm_plugin import terms
+from pgsrm_plugin import guards, terms
 from pgsrm_plugin.spec.schema import RewardSpec
 
 
@@ -19,9 +19,12 @@ def json_schema() -> dict[str, Any]:
     encoders = [ref["$ref"].rsplit("/", 1)[1] for ref in _encoder_choices(schema)]
     definitions["EncoderOfAnyKind"] = {"oneOf": [_with_kind(name) for name in encoders]}
     _encoder_choices(schema, replacement={"$ref": "#/$defs/EncoderOfAnyKind"})
-    named = schema["properties"]["terms"]
-    named["properties"] = {name: _kind_from_name(model.__name__) for name, model in terms.KINDS.items()}
-    named["additionalProperties"] = {"$ref": "#/$defs/TermOfAnyKind"}
+    definitions["GuardOfAnyKind"] = {"oneOf": [_with_kind(model.__name__) for model in guards.KINDS.values()]}
+    for field, kinds in (("Term", terms.KINDS), ("Guard", guards.KINDS)):
+        named = schema["properties"][f"{field.lower()}s"]
+        any_kind = f"#/$defs/{field}OfAnyKind"
+        named["properties"] = {name: _kind_from_name(model.__name__, any_kind) for name, model in kinds.items()}
+        named["additionalProperties"] = {"$ref": any_kind}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -39,9 +42,9 @@ def _with_kind(model: str) -> dict[str, Any]:
     return {"allOf": [{"$ref": f"#/$defs/{model}"}, {"required": ["kind"]}]}
 
 
-def _kind_from_name(model: str) -> dict[str, Any]:
+def _kind_from_name(model: str, any_kind: str) -> dict[str, Any]:
     return {
         "if": {"type": "object", "required": ["kind"]},
-        "then": {"$ref": "#/$defs/TermOfAnyKind"},
+        "then": {"$ref": any_kind},
         "else": {"anyOf": [{"$ref": f"#/$defs/{model}"}, {"type": "null"}]},
     }

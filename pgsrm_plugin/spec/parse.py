@@ -10,11 +10,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pgsrm_plugin import encoders, terms
+from pgsrm_plugin import encoders, guards, terms
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.spec.elsewhere import SHAPES, instead_of_key, instead_of_shape
 from pgsrm_plugin.spec.schema import RewardSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
+
+_KINDS: dict[str, Kinds[Any]] = {"encoder": encoders.KINDS, "terms": terms.KINDS, "guards": guards.KINDS}
 
 
 def load_spec(path: str | Path) -> RewardSpec:
@@ -88,7 +91,7 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
         if child is not None:
             node = child
             path.append(str(part))
-        elif is_last and part not in (*terms.KINDS, *encoders.KINDS):
+        elif is_last and part not in (*terms.KINDS, *encoders.KINDS, *guards.KINDS):
             path.append(str(part))
     return line, path
 
@@ -107,7 +110,7 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
     if kind == "missing":
         return f"{where}: required key is missing"
     if kind == "union_tag_invalid":
-        kinds = encoders.KINDS if path[0] == "encoder" else terms.KINDS
+        kinds = _KINDS[path[0]]
         tag = str(context.get("tag", ""))
         known = f"(known: {', '.join(kinds)}){kinds.why_broken(tag)}"
         return f"{where}: there is no kind {tag!r}{kinds.instead_of(tag)} {known}"

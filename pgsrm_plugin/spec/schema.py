@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin import encoders, terms
+from pgsrm_plugin import encoders, guards, terms
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
+from pgsrm_plugin.guards import Guard
+from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.section import Section, problem_at
 from pgsrm_plugin.terms import Term
 from pgsrm_plugin.text import TextSpec
 
 if TYPE_CHECKING:
     AnyTerm = Term
+    AnyGuard = Guard
     AnyEncoder = EncoderSection
 else:  # the kinds are known when the program runs: other packages add theirs
     AnyTerm = Annotated[Union[tuple(terms.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyGuard = Annotated[Union[tuple(guards.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
 RESERVED = frozenset({"scored", "unscorable", "truncated", "reference_truncated", "response_chars", "gate_failed"})
@@ -71,6 +75,9 @@ class RewardSpec(Section):
     encoder: AnyEncoder | None = Field(None, description="needed where a term embeds texts or counts their tokens")
     text: TextSpec = TextSpec()
     terms: dict[str, AnyTerm] = Field(min_length=1, description="by name; the name is the kind unless `kind` is given")
+    guards: dict[str, AnyGuard] = Field(
+        {}, description="by name, as terms: what they find wrong in a pair takes away from its likeness"
+    )
     weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")
     gates: tuple[GateSpec, ...] = ()
     aggregate: Literal["sum", "group_normalised"] = Field(
@@ -84,26 +91,13 @@ class RewardSpec(Section):
 
     @field_validator("terms", mode="before")
     @classmethod
-    def _kind_from_name(cls, sections: Any) -> Any:
-        if not isinstance(sections, dict):
-            return sections
-        named = {}
-        for name, body in sections.items():
-            if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w.-]*", str(name)):
-                why = "a column of the output" if name in RESERVED else "not made of letters, digits, '_', '.', '-'"
-                raise problem_at(("terms", str(name)), f"{name!r} is {why}; give the term another name")
-            body = {} if body is None else body
-            if isinstance(body, dict) and "kind" not in body:
-                if name not in terms.KINDS:
-                    raise problem_at(
-                        ("terms", str(name)),
-                        f"{name!r} is no kind of term{terms.KINDS.instead_of(str(name))}; "
-                        f"to use a name of your own add `kind:` (one of {', '.join(terms.KINDS)})"
-                        f"{terms.KINDS.why_broken(str(name))}",
-                    )
-                body = {"kind": name, **body}
-            named[name] = body
-        return named
+    def _kind_of_term_from_name(cls, sections: Any) -> Any:
+        return _named(sections, "terms", "term", terms.KINDS)
+
+    @field_validator("guards", mode="before")
+    @classmethod
+    def _kind_of_guard_from_name(cls, sections: Any) -> Any:
+        return _named(sections, "guards", "guard", guards.KINDS)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -135,20 +129,32 @@ class RewardSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _encoder_gives_what_terms_need(self) -> Self:
-        for name, term in self.terms.items():
-            needs = term.needs()
+    def _guards_have_something_to_guard(self) -> Self:
+        if self.guards and not any(term.guarded for term in self.terms.values()):
+            kinds = [kind for kind, term in terms.KINDS.items() if term.guarded]
+            raise problem_at(
+                ("guards",),
+                "guards take away from what likeness to a reference earns, and no term of this spec is one "
+                f"({', '.join(kinds)})",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_gives_what_parts_need(self) -> Self:
+        parts = [(("terms", name), name, term.needs(), term.remedy) for name, term in self.terms.items()]
+        parts += [(("guards", name), name, guard.needs(), Term.remedy) for name, guard in self.guards.items()]
+        for path, name, needs, remedy in parts:
             if needs.encoder and self.encoder is None:
-                raise problem_at(("terms", name), f"{name!r} needs an encoder: add an `encoder:` section")
+                raise problem_at(path, f"{name!r} needs an encoder: add an `encoder:` section")
             if self.encoder is None:
                 continue
             if needs.token_states and not self.encoder.gives.token_states:
                 able = [kind for kind, section in encoders.KINDS.items() if section.gives.token_states]
                 message = f"needs token states, so an encoder of kind {' or '.join(able)}, not {self.encoder.kind}"
-                raise problem_at(("terms", name), f"{name!r} {message}")
+                raise problem_at(path, f"{name!r} {message}")
             if needs.tokens and not self.encoder.gives.tokens:
-                message = f"counts tokens, but {self.encoder.called} tells none; {term.remedy}"
-                raise problem_at(("terms", name), f"{name!r} {message}")
+                message = f"counts tokens, but {self.encoder.called} tells none; {remedy}"
+                raise problem_at(path, f"{name!r} {message}")
         return self
 
     def weight(self, name: str) -> float:
@@ -159,3 +165,25 @@ class RewardSpec(Section):
     def fingerprint(self) -> str:
         """sha256 of the canonical spec, for provenance."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _named(sections: Any, field: str, part: str, kinds: Kinds[Any]) -> Any:
+    """The sections of named parts, each with its kind, which is its name unless it is given."""
+    if not isinstance(sections, dict):
+        return sections
+    named = {}
+    for name, body in sections.items():
+        if name in RESERVED or not re.fullmatch(r"[A-Za-z][\w.-]*", str(name)):
+            why = "a column of the output" if name in RESERVED else "not made of letters, digits, '_', '.', '-'"
+            raise problem_at((field, str(name)), f"{name!r} is {why}; give the {part} another name")
+        body = {} if body is None else body
+        if isinstance(body, dict) and "kind" not in body:
+            if name not in kinds:
+                raise problem_at(
+                    (field, str(name)),
+                    f"{name!r} is no kind of {part}{kinds.instead_of(str(name))}; "
+                    f"to use a name of your own add `kind:` (one of {', '.join(kinds)}){kinds.why_broken(str(name))}",
+                )
+            body = {"kind": name, **body}
+        named[name] = body
+    return named

@@ -62,6 +62,8 @@ class Term(Section, ABC):
     kind: str
     is_fault: ClassVar[bool] = False
     """True when it measures a fault (repetition), so that 0 is best: its weight must not be positive."""
+    guarded: ClassVar[bool] = False
+    """Whether it is a likeness to references, from which the spec's guards take what they find wrong."""
     verdict: ClassVar[int] = 0
     """Above 0 where it says whether an answer is right; :func:`pgsrm_plugin.reward.accuracy` asks the greatest one."""
 

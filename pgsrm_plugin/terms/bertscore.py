@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from pgsrm_plugin.terms.base import QUANTISE, Grid, Needs, Term
 from pgsrm_plugin.terms.pairs import Pair, best_over_references, quantised
@@ -15,18 +16,31 @@ if TYPE_CHECKING:
 
 
 class BertScore(Term):
-    r"""Greedy token matching with the encoder's own token states (F1), the best over the references.
+    r"""Greedy token matching with the encoder's own token states, the best over the references.
 
     With unit states :math:`x_i` of the response and :math:`y_j` of the reference, recall is
-    :math:`\frac{1}{|y|}\sum_j \max_i x_i \cdot y_j`, precision the same with roles exchanged. Unrelated text scores
-    well above 0, so give that value as ``baseline`` :math:`b`: the score becomes :math:`\max(0, (F_1 - b)/(1 - b))`. No
-    idf weighting; rounded to ``quantise``.
+    :math:`R = \frac{1}{|y|}\sum_j \max_i x_i \cdot y_j`, precision :math:`P` the same with roles exchanged, and
+    :math:`F_\beta = (1 + \beta^2) P R / (\beta^2 P + R)`. Unrelated text scores well above 0, so give that value as
+    ``baseline`` :math:`b`: the score becomes :math:`\max(0, (F - b)/(1 - b))`. No idf weighting; rounded to
+    ``quantise``. Recall does not see what is said too much: take it with a limit of length and with repetition.
     """
 
     kind: Literal["bertscore"] = "bertscore"
     others_say: ClassVar = ("bert_score",)
+    side: Literal["f1", "recall", "precision"] = Field(
+        "f1", description="recall: is all of the reference said; precision: is all that is said in the reference"
+    )
+    beta: float = Field(1.0, gt=0, le=16, description="for f1: above 1, recall counts more")
     baseline: float = Field(0.0, ge=0.0, lt=1.0, description="score of unrelated text; rescaled to 0")
     quantise: Grid = Field(None, description=QUANTISE)
+
+    guarded: ClassVar = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.side != "f1" and "beta" in self.model_fields_set:
+            raise ValueError(f"beta has no meaning for side: {self.side}; remove it")
+        return self
 
     def needs(self) -> Needs:
         """References and token states; vectors too, which tell the texts that the encoder knows nothing of."""
@@ -47,5 +61,12 @@ class BertScore(Term):
                 continue
             recall = float(similarity_RT.max(dim=1).values.mean())
             precision = float(similarity_RT.max(dim=0).values.mean())
-            f1 = 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-            yield min(1.0, max(0.0, (f1 - self.baseline) / (1.0 - self.baseline)))
+            value = self._value(precision, recall)
+            yield min(1.0, max(0.0, (value - self.baseline) / (1.0 - self.baseline)))
+
+    def _value(self, precision: float, recall: float) -> float:
+        if self.side != "f1":
+            return recall if self.side == "recall" else precision
+        weight = self.beta**2
+        both = weight * precision + recall
+        return (1 + weight) * precision * recall / both if both > 0 else 0.0

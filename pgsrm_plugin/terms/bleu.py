@@ -26,6 +26,8 @@ class Bleu(Term):
     others_say: ClassVar = ("sacrebleu",)
     lowercase: bool = False
 
+    guarded: ClassVar = True
+
     def needs(self) -> Needs:
         """References."""
         return Needs(references=True)
@@ -38,7 +40,8 @@ class Bleu(Term):
 
 def _score(bleu: BLEU, row: Row) -> float:
     score = bleu.sentence_score(spaced(row.response.text), list(map(spaced, row.targets))).score
-    return min(1.0, float(score) / 100)
+    # BLEU knows no single best reference: what the guards leave of the most favourable one counts.
+    return max(row.guarded([min(1.0, float(score) / 100)] * len(row.targets), 0.0))
 
 
 @functools.cache

@@ -16,11 +16,13 @@ def distinct_pairs(rows: Sequence[Row]) -> list[Pair]:
     return sorted({(row.response.text, target) for row in rows for target in row.targets})
 
 
-def best_over_references(rows: Sequence[Row], score: Callable[[list[Pair]], Iterable[float]]) -> list[float]:
-    """The greatest score over each row's references."""
+def best_over_references(
+    rows: Sequence[Row], score: Callable[[list[Pair]], Iterable[float]], low: float = 0.0
+) -> list[float]:
+    """The greatest score over each row's references, after guarding; ``low`` is the least that a score can be."""
     pairs = distinct_pairs(rows)
     values = dict(zip(pairs, score(pairs), strict=True))
-    return [max(values[row.response.text, target] for target in row.targets) for row in rows]
+    return [max(row.guarded([values[row.response.text, target] for target in row.targets], low)) for row in rows]
 
 
 def quantised(values: Sequence[float], step: float, bounds: tuple[float, float]) -> list[float]:

@@ -29,6 +29,8 @@ class Rouge(Term):
     variant: Literal["rouge1", "rouge2", "rougeL"] = "rougeL"
     max_words: int = Field(512, ge=1, description="words read of each text; the time of rougeL is quadratic in them")
 
+    guarded: ClassVar = True
+
     def needs(self) -> Needs:
         """References."""
         return Needs(references=True)

@@ -31,8 +31,9 @@ class Semantic(Term):
     r"""Similarity of response and reference in embedding space.
 
     With references :math:`y_1..y_M` and transform :math:`T`: :math:`\max_m T(c_m)`, :math:`\frac{1}{M}\sum_m T(c_m)` or
-    :math:`\sum_m \mathrm{softmax}(c/\tau)_m T(c_m)`, where :math:`c_m = \cos(e(\text{response}), e(y_m))`. With
-    ``quantise`` the result is rounded to a grid (:func:`pgsrm_plugin.functional.quantise`).
+    :math:`\sum_m \mathrm{softmax}(c/\tau)_m T(c_m)`, where :math:`c_m = \cos(e(\text{response}), e(y_m))`. Guards
+    apply to each :math:`T(c_m)`. With ``quantise`` the result is rounded to a grid
+    (:func:`pgsrm_plugin.functional.quantise`).
     """
 
     kind: Literal["semantic"] = "semantic"
@@ -47,6 +48,8 @@ class Semantic(Term):
     references: Literal["max", "mean", "softmax"] = Field("max", description="how several references combine")
     temperature: float = Field(0.1, ge=1e-4, description="of the softmax over the references' cosines")
     quantise: Grid = Field(None, description=QUANTISE)
+
+    guarded: ClassVar = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -85,7 +88,7 @@ class Semantic(Term):
             pair: (float(cos), float(value))
             for pair, cos, value in zip(pairs, cosines.tolist(), self._transform(cosines).tolist(), strict=True)
         }
-        values = [self._combine([known[row.response.text, target] for target in row.targets]) for row in rows]
+        values = [self._combine(row, [known[row.response.text, target] for target in row.targets]) for row in rows]
         return values if self.quantise is None else quantised(values, self.quantise, self.bounds)
 
     def _transform(self, cos: torch.Tensor) -> torch.Tensor:
@@ -100,12 +103,12 @@ class Semantic(Term):
             return functional.calibrated(cos, self.floor.value, self.alpha)
         return functional.clipped(cos, self.alpha)
 
-    def _combine(self, scored: Sequence[tuple[float, float]]) -> float:
+    def _combine(self, row: Row, scored: Sequence[tuple[float, float]]) -> float:
         import torch
 
         from pgsrm_plugin import functional
 
-        values = [value for _, value in scored]
+        values = row.guarded([value for _, value in scored], self.bounds[0])
         if self.references == "max":
             return max(values)
         if self.references == "mean":

@@ -26,6 +26,7 @@ class BatchEmbedder:
         started = time.perf_counter()
         self._cached = cached
         self._known: dict[str, Embedded] = {}
+        self._states: dict[str, torch.Tensor] = {}
         sources = Sources(0, 0, 0)
         if cached is not None:
             self._known, sources = cached.embed(texts)
@@ -66,9 +67,14 @@ class BatchEmbedder:
         """See :meth:`pgsrm_plugin.types.Embedder.token_states`."""
         assert self._cached is not None
         encoder = self._cached.encoder
+        known = self._states
+        if all(text in known for text in texts):
+            return [known[text] for text in texts]
         if not isinstance(encoder, TokenEncoder):
             raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
         states = encoder.token_states(texts)
         if len(states) != len(texts) or not all(bool(torch.isfinite(state_TD).all()) for state_TD in states):
             raise ScorerError(f"encoder {encoder.identity} returned wrong or non-finite token states")
-        return [torch.nn.functional.normalize(state_TD.double(), dim=-1) for state_TD in states]
+        units = [torch.nn.functional.normalize(state_TD.double(), dim=-1) for state_TD in states]
+        known.update(zip(texts, units, strict=True))
+        return units

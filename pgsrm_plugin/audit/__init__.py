@@ -1,1 +1,0 @@
-"""Whether a reward deserves trust: what it pays for nothing, and how it agrees with people."""

@@ -1,1 +1,0 @@
-"""How a reward agrees with people: pairs, ratings and labels; weights fitted to pairs."""

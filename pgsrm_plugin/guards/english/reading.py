@@ -1,0 +1,150 @@
+"""A text's words, stems and scopes of negation."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+
+def listed(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+FUNCTION_WORDS = listed(
+    """a an the and or but so to of in on at for by with from is are was were be been being am it its this that these
+    those than then there here which who whom whose what where when how why as if while until till though although he
+    she they his her their theirs them him me my your our us you we i do does did done doing can could may might must
+    shall should will would have has had having about into onto out up down over under off also just only even very too
+    quite such some any each both either every all most own same other another s t re ve ll d m since because before
+    after between through during against within upon per"""
+)
+NEGATIONS = listed("not no never none nobody nothing neither nor without hardly rarely seldom nowhere")
+_BACKWARDS = listed("no none nobody nothing nowhere neither")
+"""Negations that also deny what stands before them: "he saw nothing"."""
+_BREAKS = listed(
+    """, ; : . ! ? ( ) - but because so while although though if when unless and or since that which who"""
+)
+"""Where a negation's scope ends (NegEx, Chapman et al. 2001)."""
+_WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[%€$£°]|[^\w\s]")
+_SCOPE = 6
+_LETTERS = re.compile(r"[^\W\d_]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the guards look at of one text.
+
+    Attributes:
+        words: lower-case words, numbers and punctuation marks; contractions taken apart ("can not").
+        stems: their stems (Porter 2); of what is no word, itself.
+        negated: whether each stands in the scope of a negation.
+        is_english: whether rules for English apply: its letters are Latin, and words that only English has are among
+            its words wherever there are enough of them to tell.
+    """
+
+    words: tuple[str, ...]
+    stems: tuple[str, ...]
+    negated: tuple[bool, ...]
+    is_english: bool
+
+    @functools.cached_property
+    def plain(self) -> tuple[str, ...]:
+        """The words and numbers, without punctuation marks."""
+        return tuple(word for word in self.words if word[0].isalnum())
+
+    @functools.cached_property
+    def counts(self) -> Counter[str]:
+        """How often each stem of :attr:`plain` occurs."""
+        return Counter(stem for word, stem in zip(self.words, self.stems, strict=True) if word[0].isalnum())
+
+    @functools.cached_property
+    def content(self) -> tuple[tuple[str, str, bool], ...]:
+        """(word, stem, negated) of each word that is neither a function word nor a negation."""
+        return tuple(
+            (word, stem, negated)
+            for word, stem, negated in zip(self.words, self.stems, self.negated, strict=True)
+            if word[0].isalpha() and word not in FUNCTION_WORDS and word not in NEGATIONS
+        )
+
+
+@functools.lru_cache(maxsize=65_536)
+def read(text: str) -> Reading:
+    """Reads a text.
+
+    >>> reading = read("He can't swim, but he floats.")
+    >>> reading.words[:4], [word for word, _, negated in reading.content if negated]
+    (('he', 'can', 'not', 'swim'), ['swim'])
+    """
+    words = tuple(_WORD.findall(_plain(text)))
+    stems = tuple(stem(word) for word in words)
+    return Reading(words, stems, _negated(words), _is_english(text, words))
+
+
+@functools.lru_cache(maxsize=65_536)
+def likeness(text: str, other: str) -> float:
+    """How near two texts are to being copies: difflib's ratio of their words, 0 to 1."""
+    return SequenceMatcher(None, read(other).words, read(text).words, autojunk=False).ratio()
+
+
+@functools.lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """The stem of an English word (Porter 2).
+
+    >>> stem("increases"), stem("increasing")
+    ('increas', 'increas')
+    """
+    return str(_stemmer().stemWord(word)) if word[0].isalpha() else word
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, a straight line between."""
+    return min(1.0, max(0.0, (value - low) / (high - low)))
+
+
+def _plain(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
+    text = re.sub(r"\bcan't\b", "can not", re.sub(r"\bwon't\b", "will not", text))
+    return re.sub(r"n't\b", " not", text).replace("cannot", "can not")
+
+
+def _negated(words: tuple[str, ...]) -> tuple[bool, ...]:
+    flags = [False] * len(words)
+    for i, word in enumerate(words):
+        if word not in NEGATIONS:
+            continue
+        for j in _reach(words, range(i + 1, len(words)), _SCOPE):
+            flags[j] = True if word == "without" else not flags[j]
+        if word in _BACKWARDS:
+            for j in _reach(words, range(i - 1, -1, -1), _SCOPE // 2):
+                flags[j] = True
+    return tuple(flags)
+
+
+def _reach(words: tuple[str, ...], places: range, content: int) -> list[int]:
+    reached = []
+    for place in places:
+        if words[place] in _BREAKS or content == 0:
+            break
+        reached.append(place)
+        content -= words[place] not in FUNCTION_WORDS
+    return reached
+
+
+def _is_english(text: str, words: tuple[str, ...]) -> bool:
+    letters = _LETTERS.findall(text)
+    latin = sum(letter.isascii() for letter in letters)
+    told = sum(word in FUNCTION_WORDS for word in words)
+    return bool(letters) and latin >= 0.9 * len(letters) and (len(words) < 6 or told >= 0.1 * len(words))
+
+
+@functools.cache
+def _stemmer() -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")

@@ -1,0 +1,71 @@
+"""Off-topic windows: a part of the response that is about something else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
+from pgsrm_plugin.guards.english.reading import ramp
+from pgsrm_plugin.terms.base import Needs
+from pgsrm_plugin.text.words import count_words
+
+if TYPE_CHECKING:
+    import torch
+
+    from pgsrm_plugin.types import Embedder
+
+
+class OffTopicWindow(Guard):
+    r"""The window of the response that is least like any part of the reference.
+
+    Windows are means of ``window`` successive token states, half overlapping. With :math:`w` the least, over the
+    response's windows, of the greatest cosine with one of the reference's: 1 minus the ramp of :math:`w` from 0.15 to
+    0.45. Off for responses shorter than ``min_response`` and references shorter than ``min_reference``.
+    """
+
+    kind: Literal["off_topic_window"] = "off_topic_window"
+    cut: float = Field(0.8, ge=0, le=1, description="what a whole violation takes away")
+    window: int = Field(8, ge=2, description="tokens of a window")
+    min_response: int = Field(12, ge=1, description="shorter responses are left alone, in words")
+    min_reference: int = Field(8, ge=1, description="shorter references are left alone, in words")
+
+    def needs(self) -> Needs:
+        """Token states."""
+        return Needs(token_states=True)
+
+    def violations(self, pairs: Sequence[Compared], encoder: Embedder) -> list[Violation]:
+        """See :meth:`pgsrm_plugin.guards.base.Guard.violations`."""
+        looked = [
+            count_words(pair.response) >= self.min_response and count_words(pair.reference) >= self.min_reference
+            for pair in pairs
+        ]
+        texts = sorted({text for pair, look in zip(pairs, looked, strict=True) if look for text in pair[:2]})
+        windows = {
+            text: self._windows(states_TD) for text, states_TD in zip(texts, encoder.token_states(texts), strict=True)
+        }
+        return [
+            _violation(windows[pair.response], windows[pair.reference]) if look else NONE
+            for pair, look in zip(pairs, looked, strict=True)
+        ]
+
+    def _windows(self, states_TD: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        tokens = len(states_TD)
+        if tokens <= self.window:
+            starts = [0]
+        else:
+            starts = [*range(0, tokens - self.window, self.window // 2), tokens - self.window]
+        means = [states_TD[start : start + self.window].mean(dim=0) for start in starts if tokens]
+        return torch.nn.functional.normalize(torch.stack(means), dim=-1) if means else states_TD
+
+
+def _violation(response_WD: torch.Tensor, reference_WD: torch.Tensor) -> Violation:
+    if not len(response_WD) or not len(reference_WD):
+        return NONE
+    nearest = (response_WD @ reference_WD.T).max(dim=1).values
+    share = 1.0 - ramp(float(nearest.min()), 0.15, 0.45)
+    return Violation(share, (f"window {int(nearest.argmin()) + 1} of {len(nearest)}",)) if share else NONE
