@@ -32,6 +32,7 @@ LAYERS = (
     {"validate", "crosscheck"},
     {"reward"},
     {"parents", "report"},
+    {"audit"},
     {"cli"},
 )
 """The core's modules and packages, lowest first: each imports only its own layer and those before it."""

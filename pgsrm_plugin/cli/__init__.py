@@ -13,6 +13,7 @@ import typer
 from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
+from pgsrm_plugin.cli.evaluate import evaluate
 from pgsrm_plugin.cli.integrations import add_integration_commands
 from pgsrm_plugin.cli.parent.app import parent_app
 from pgsrm_plugin.cli.score import score
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
     app.command()(score)
     app.add_typer(spec_app, name="spec")
     app.add_typer(parent_app, name="parent")
+    app.command()(evaluate)
     app.command()(calibrate)
     app.command()(doctor)
     add_integration_commands(app)

@@ -56,7 +56,7 @@ def score(
     check_columns(out, [record.row for record in records])
     reward = SemanticReward(reward_spec)
     whole = reward_spec.aggregate == "group_normalised"  # a batch must hold whole groups, and is normalised as a whole
-    with _progress(len(records)) as advance:
+    with progress(len(records)) as advance:
         scores = score_in_batches(reward, records, samples, len(records) if whole else batch_size, advance)
     write_rows(out, [{**record.row, **numbers} for record, numbers in zip(records, scores, strict=True)])
 
@@ -137,7 +137,7 @@ def _sentence(scores: Sequence[dict[str, float]], out: Path) -> str:
 
 
 @contextmanager
-def _progress(rows: int) -> Iterator[Callable[[int], None]]:
+def progress(rows: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error where that is a terminal; nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

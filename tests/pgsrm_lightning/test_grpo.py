@@ -32,14 +32,20 @@ def answered(spec):
     return score(SemanticReward(parse_spec(spec)), [both] * 4 + [one] * 4, ["blue", "red", "red", "red"] * 2, 4)
 
 
-def advantages(answers):
+def advantages(answers, noise=1e-6):
     ids, zeros = torch.zeros(8, 2, dtype=torch.long), torch.zeros(8, 1)
     e = Experience(ids, ids, zeros == 0, zeros, zeros, zeros, zeros, zeros, zeros)
-    return GRPO(GRPOConfig()).targets(e, answers.output, answers.groups, 0.0).advantages_BT.flatten()
+    return GRPO(GRPOConfig(noise=noise)).targets(e, answers.output, answers.groups, 0.0).advantages_BT.flatten()
 
 
 def test_a_sum_is_normalised_within_its_group():
     assert_close(advantages(answered(TWO_TERMS)), tensor(GRPO_AGAIN))
+
+
+def test_rewards_that_vary_less_than_the_noise_are_equal():
+    """The population deviation of 2, 0, 0, 0 is 0.866, that of 1, 0, 0, 0 half of it."""
+    assert_close(advantages(answered(TWO_TERMS), noise=0.5), tensor([*GRPO_AGAIN[:4], *[0.0] * 4]))
+    assert_close(advantages(answered(TWO_TERMS), noise=0.9), torch.zeros(8))
 
 
 def test_what_is_an_advantage_already_is_taken_as_it_is():

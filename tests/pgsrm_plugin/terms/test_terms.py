@@ -142,6 +142,7 @@ def test_exact_match_against_ground_truth():
         ("{extract: regex, pattern: '#### (\\d+)', compare: number}", "#### 5/2", "5", 0),
         ("{extract: regex, pattern: '#### (\\d+,?)', compare: number}", "#### 72, which", "72", 1),
         ("{extract: regex, pattern: '#### (\\d+)'}", "#### 5/2", "5", 1),
+        ("{}", "<ANSWER>blue</Answer>", "blue", 1),
         ("{tag: final}", "<answer>red</answer><final>blue</final>", "blue", 1),
         ("{extract: json}", '{"answer": "blue"}', "blue", 1),
         ("{extract: json, key: colour, compare: number}", '{"colour": 7}', "7.0", 1),

@@ -144,6 +144,10 @@ def test_equal_quantities(answer, truth, same):
         ("2,000,000.", ["2,000,000"]),
         ("3,4", ["3,4"]),
         ("about 3,4 of it", ["3,4"]),
+        ("it is 3,4.", ["3,4"]),
+        ("3,4 or 5.", ["3,4", "5"]),
+        ("5 dollars or .5 km", ["5 dollars", ".5 km"]),
+        ("it costs $- 5 now", ["$- 5"]),
         ("no digits", []),
     ],
 )
@@ -178,6 +182,7 @@ def test_where_a_number_ends(text, start, end, found):
         ("The answer is 2.5, of 10 in all.", "2.5"),
         ("first \\boxed{1} then \\boxed{2} of 3", "2"),
         ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("7 is in \\boxed{blue}", None),
         ("答案是18。共3步", "18"),
         ("The answer is 3. No: the answer is 4.", "4"),
         ("She has 5 apples and 3 pears, 8 in all", "8"),

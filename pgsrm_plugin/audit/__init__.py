@@ -1,0 +1,1 @@
+"""Whether a reward deserves trust: what it pays for nothing, and how it agrees with people."""

@@ -1,0 +1,1 @@
+"""How a reward agrees with people: pairs, ratings and labels; weights fitted to pairs."""
