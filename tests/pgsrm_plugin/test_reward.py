@@ -414,6 +414,7 @@ def test_validation_scores_with_the_sum(own):
         ("{match: {kind: exact_match}, answer: {kind: correctness}}", "<answer>4</answer>", "4", 1),
         ("{answer: {kind: correctness}, match: {kind: exact_match}}", "blue", "4", 0),
         ("{length: {mode: absolute, unit: chars, max: 1}, match: {kind: exact_match}}", "blue", None, 1),
+        ("{match: {kind: exact_match, casefold: false}}", "BLUE", None, 0),
         # no term judges: the ground truth, else any reference
         ("{length: {mode: absolute, unit: chars, max: 1}}", " BLUE\n", None, 1),
         ("{length: {mode: absolute, unit: chars, max: 1}}", "light  red", None, 1),
@@ -455,3 +456,22 @@ def test_a_pair_asks_for_each_encoder_once():
     assert other.train.with_spec(plain, build).encoder is None
     none = RewardPair.build(plain, plain, build)
     assert (asked[4:], none.train.encoder) == ([], None)
+
+
+def test_what_a_whole_batch_says_about_a_setting_is_said_once(caplog):
+    reward = SemanticReward(parse_spec("terms: {exact_match: {}}\ntext: {answer_tag: answer}"))
+
+    def said(*responses):
+        caplog.clear()
+        reward.score([RewardSample("p", response, ("blue",)) for response in responses])
+        return [message.split(",")[0] for message in caplog.messages]
+
+    assert said("<answer>1", "<answer>2") == []  # two may be chance
+    assert said("<answer>1", "<answer>2", "<answer>3</answer>") == []
+    assert said("<answer>1", "<answer>2", "3") == []
+    assert said("<answer>1", "<ANSWER>2", "<answer>3") == ["no response of the batch closes <answer>"]
+    assert said("<answer>1", "<answer>2", "<answer>3") == []
+    assert said("<answer>1</answer><eos>", "<answer>2</answer><eos>", "<answer>3</answer>", "<answer>4</answer>") == []
+    ended = ["2 of 3 distinct responses end in a special token (<|im_end|>)"]
+    assert said("<answer>1</answer><|im_end|>", "<answer>2</answer><eos>", "<answer>3</answer>") == ended
+    assert said("<answer>1</answer><|im_end|>", "<answer>2</answer><eos>", "<answer>3</answer>") == []

@@ -1,6 +1,7 @@
 """Each term against values computed by hand or by the library that defines it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import sacrebleu
@@ -65,6 +66,8 @@ def values(term: str, response: str, references=(), encoder=SPACE, **fields):
         ("{}", ["west"], 0.0),
         ("{transform: affine, alpha: 4}", ["north"], 0.0625),
         ("{transform: affine, alpha: 1}", ["west"], 0.0),
+        ("{transform: affine, alpha: 2}", ["north"], 0.25),
+        ("{transform: calibrated, alpha: 2, floor: {value: 0.2, encoder: vectors}}", ["three four"], 0.25),
         ("{transform: euclidean}", ["north"], 1 - math.sqrt(2)),
         ("{transform: euclidean}", ["west"], -1.0),
         ("{transform: calibrated, floor: {value: 0.2, encoder: vectors}}", ["three four"], 0.5),
@@ -143,6 +146,7 @@ def test_exact_match_against_ground_truth():
         ("{extract: regex, pattern: '#### (\\d+,?)', compare: number}", "#### 72, which", "72", 1),
         ("{extract: regex, pattern: '#### (\\d+)'}", "#### 5/2", "5", 1),
         ("{}", "<ANSWER>blue</Answer>", "blue", 1),
+        ("{}", "<answer>blue</answer></answer>", "blue", 1),
         ("{tag: final}", "<answer>red</answer><final>blue</final>", "blue", 1),
         ("{extract: json}", '{"answer": "blue"}', "blue", 1),
         ("{extract: json, key: colour, compare: number}", '{"colour": 7}', "7.0", 1),
@@ -201,6 +205,26 @@ def test_length_in_tokens_asks_the_encoder():
     assert values("length {mode: relative, unit: tokens}", "east", ["three four"]) == pytest.approx(4 / 10)
 
 
+def test_tokens_are_counted_after_the_cut_and_characters_before():
+    encoder = VectorEncoder({"x" * 16: [1.0, 0.0]})
+    encode = encoder.encode
+    encoder.encode = lambda texts: replace(encode(texts), tokens_N=torch.tensor([2 * len(text) for text in texts]))
+    for unit, least in (("tokens", 64), ("chars", 80)):
+        spec = parse_spec(
+            f"encoder: {{kind: hf, model: unused}}\ntext: {{max_chars: 16}}\n"
+            f"terms: {{length: {{mode: absolute, unit: {unit}, min: {least}}}}}"
+        )
+        out = SemanticReward(spec, encoder).score([RewardSample("p", "x" * 40)])
+        assert out.total_B.item() == 0.5
+
+
+def test_no_token_at_all_is_a_length_of_nothing():
+    encoder = VectorEncoder(SPACE.vectors)
+    encode = encoder.encode
+    encoder.encode = lambda texts: replace(encode(texts), tokens_N=torch.zeros(len(texts), dtype=torch.int64))
+    assert values("length {mode: relative, unit: tokens}", "north", ["north"], encoder=encoder) == 0
+
+
 @pytest.mark.parametrize(
     ("ngram", "response", "expected"),
     [(1, "a b a b", 0.5), (2, "a b a b", 1 / 3), (3, "a b", 0.0), (1, "Red red", 0.5)],
@@ -240,6 +264,11 @@ def test_rouge_by_hand():
     # five Han characters of five and six: P = 1, R = 5/6
     assert values("rouge", "我喜欢红色", ["我喜欢红色的"], encoder=None) == pytest.approx(10 / 11)
     assert values("rouge {max_words: 2}", "a b c", ["a b d"], encoder=None) == 1.0
+
+
+def test_bleu_of_other_letter_case():
+    assert values("bleu {lowercase: true}", "Blue", ["blue"], encoder=None) == pytest.approx(1.0)
+    assert values("bleu {lowercase: false}", "Blue", ["blue"], encoder=None) == 0.0
 
 
 def test_bleu_of_a_short_answer_needs_the_effective_order():

@@ -31,6 +31,7 @@ def test_words(text, expected, count):
 
 
 def test_punctuation_is_an_n_gram_of_its_own():
+    assert word_ngrams("Red, red", 2) == [("red", ","), (",", "red")]
     assert word_ngrams("好，好。", 1) == [("好",), ("，",), ("好",), ("。",)]
 
 
