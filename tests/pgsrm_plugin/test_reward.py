@@ -18,6 +18,7 @@ from pgsrm_plugin import (
     parse_spec,
 )
 from pgsrm_plugin.reward import RewardPair, accuracy
+from pgsrm_plugin.terms.exact_match import ExactMatch
 
 SPEC = """
 encoder: {kind: hashing, dimensions: 32}
@@ -475,3 +476,55 @@ def test_what_a_whole_batch_says_about_a_setting_is_said_once(caplog):
     ended = ["2 of 3 distinct responses end in a special token (<|im_end|>)"]
     assert said("<answer>1</answer><|im_end|>", "<answer>2</answer><eos>", "<answer>3</answer>") == ended
     assert said("<answer>1</answer><|im_end|>", "<answer>2</answer><eos>", "<answer>3</answer>") == []
+
+
+GATED = "terms: {match: {kind: exact_match}, length: {mode: absolute, unit: chars, min: 10}}\n"
+
+
+@pytest.mark.parametrize(
+    ("gates", "failed"),
+    [  # "blue" and "bluish" have 0.4 and 0.6 of the wanted length
+        ("[{term: length, at_least: 0.5}]", [1, 0]),
+        ("[{term: length, at_most: 0.5}]", [0, 1]),
+        ("[{term: length, at_least: 0.4}]", [0, 0]),
+        ("[{term: length, at_most: 0.6}]", [0, 0]),
+        ("[{term: length, at_least: 0.5}, {term: length, at_most: 1}]", [1, 0]),
+        ("[{term: length, at_most: 1}, {term: length, at_least: 0.5}]", [1, 0]),
+    ],
+)
+def test_which_rows_fail_a_gate(gates, failed):
+    spec = parse_spec(f"{GATED}weights: {{match: 1, length: 0}}\ngates: {gates}")
+    out = SemanticReward(spec).score([RewardSample("p", text, ("blue", "bluish")) for text in ("blue", "bluish")])
+    assert out.diagnostics["gate_failed"].tolist() == failed
+    assert out.total_B.tolist() == [1 - each for each in failed]
+
+
+@pytest.mark.parametrize(("bound", "decides"), [(0, True), (1, True), (-0.1, False), (1.1, False)])
+@pytest.mark.parametrize("side", ["at_least", "at_most"])
+def test_a_gate_outside_the_bounds_of_its_term_is_refused(side, bound, decides):
+    spec = parse_spec(f"{GATED}weights: {{match: 1, length: 0}}\ngates: [{{term: length, {side}: {bound}}}]")
+    if decides:
+        SemanticReward(spec)
+    else:
+        with pytest.raises(SpecError, match=r"gates\.0: 'length' is within \[0, 1\], so .* decides nothing"):
+            SemanticReward(spec)
+
+
+def test_nothing_is_minus_nothing():
+    spec = parse_spec("terms: {repetition: {ngram: 1}}\nweights: {repetition: -1}")
+    assert str(SemanticReward(spec).score([RewardSample("p", "blue")]).weighted["repetition"].item()) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [(0.5, 0.5), (1 + 1e-10, 1.0), (-1e-10, 0.0), (1.5, None), (-0.5, None), (math.nan, None), (math.inf, None)],
+)
+def test_a_terms_value_is_within_its_bounds_up_to_rounding(monkeypatch, value, taken):
+    monkeypatch.setattr(ExactMatch, "score", lambda self, rows, encoder: [value])
+    reward = SemanticReward(parse_spec("terms: {exact_match: {}}"))
+    sample = RewardSample("p", "blue", ("blue",))
+    if taken is None:
+        with pytest.raises(ScorerError, match=r"term 'exact_match' returned .*, outside its bounds \[0, 1\]"):
+            reward.score([sample])
+    else:
+        assert reward.score([sample]).total_B.tolist() == [taken]
