@@ -143,13 +143,16 @@ def _check_extension(path: Path) -> None:
         raise DataError(f"{path}: the extension must be .jsonl or .parquet, not {packed!r}{advice}")
 
 
-_UNPACK = "; unpack it first"
+_PANDAS = (
+    '; convert it: python -c "import pandas; '
+    "pandas.{}('FILE', dtype=str, keep_default_na=False).to_parquet('FILE.parquet')\""
+)
 _CONVERSIONS = {
     ".json": "; if it is one JSON array, write one object a line: jq -c '.[]' FILE.json > FILE.jsonl",
-    ".csv": "; convert it: python -c \"import pandas; pandas.read_csv('FILE.csv').to_parquet('FILE.parquet')\"",
-    ".tsv": "; convert it: python -c \"import pandas; pandas.read_table('FILE.tsv').to_parquet('FILE.parquet')\"",
+    ".csv": _PANDAS.format("read_csv"),
+    ".tsv": _PANDAS.format("read_table"),
     ".arrow": "; it is of datasets' save_to_disk: datasets.load_from_disk(FOLDER).to_parquet('FILE.parquet')",
-    **dict.fromkeys((".gz", ".zst", ".bz2", ".xz", ".zip"), _UNPACK),
+    **dict.fromkeys((".gz", ".zst", ".bz2", ".xz", ".zip"), "; unpack it first"),
 }
 """How what people have becomes what is read."""
 

@@ -98,7 +98,12 @@ def read_targets(
         truths = ()
     stands_in = not references and not online and (not layout.stand_in_with or bool(_object(row, layout.stand_in_with)))
     if stands_in:
-        references = _first_truths(row, layout.stand_in)
+        try:
+            references = _first_truths(row, layout.stand_in)
+        except DataError:
+            if not layout.ground_truth_field:
+                raise
+            references = truths  # the user said where in it the answer is
     return Targets(references, truths if len(truths) > 1 else next(iter(truths), None), stands_in and bool(references))
 
 
@@ -149,7 +154,7 @@ def required_at(row: Mapping[str, Any], path: str | None) -> Any:
         DataError: there is none.
     """
     value = _at(row, path) if path else None
-    if path and value is None:
+    if path and (absent(value) or (isinstance(value, list) and not value)):
         names = ", ".join(str(key) for key in list(row)[:8])
         raise DataError(f"there is no {path!r}, which the settings name (the row has: {names or 'nothing'})")
     return value
@@ -174,6 +179,7 @@ def _first_truths(row: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str
     return ()
 
 
+_DIGITS = 1000
 TRUTH_KEYS = ("target", "targets", "answer", "answers", "value")
 """Keys of a ground truth that is a map; the first that it has is taken (Search-R1, TriviaQA)."""
 
@@ -181,6 +187,9 @@ TRUTH_KEYS = ("target", "targets", "answer", "answers", "value")
 def _truths(value: Any, name: str) -> tuple[str, ...]:
     """A ground truth as texts: one, or several any of which is right."""
     if isinstance(value, Mapping):
+        also = value.get("aliases")
+        if isinstance(also, list) and not absent(value.get("value")):
+            return tuple(dict.fromkeys([*_truths(value["value"], name), *_truths(also, f"{name}.aliases")]))
         key = next((key for key in TRUTH_KEYS if not absent(value.get(key))), None)
         if key is None and any(not absent(item) for item in value.values()):
             keys = ", ".join(str(key) for key in list(value)[:8])
@@ -203,8 +212,10 @@ def _truth(value: Any, name: str) -> str | None:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, Decimal) and value.is_finite():
+    if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < _DIGITS:
         return f"{value.normalize():f}"
+    if isinstance(value, int) and abs(value) >= 10**_DIGITS:
+        raise DataError(f"field {name!r} is a number of more than {_DIGITS} digits")
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise DataError(f"field {name!r} must be text or a number, not {json_type(value)}")

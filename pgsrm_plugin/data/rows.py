@@ -157,7 +157,7 @@ def _records(row: dict[str, Any], label: str, responses: bool, columns: Columns,
 
 def _each(record: Record, value: Any, name: str) -> Iterator[Record]:
     """A record for each of a list of responses, or one for the only one."""
-    if not isinstance(value, list) or _is_messages(value):
+    if not isinstance(value, list) or (_is_messages(value) and not _are_single(value, name)):
         yield replace(record, response=_response(value, f"field {name!r}"))
         return
     if not value:
@@ -167,6 +167,11 @@ def _each(record: Record, value: Any, name: str) -> Iterator[Record]:
         text = _response(item, f"field {name!r}: number {number}")
         one = {**others, "response": text}
         yield replace(record, row=one, label=f"{record.label} (response {number})", response=text)
+
+
+def _are_single(messages: list[dict[str, Any]], name: str) -> bool:
+    """Whether a list of the assistant's messages only is one response each: in the column of several."""
+    return name == "responses" and all(message["role"] == "assistant" for message in messages)
 
 
 def _is_messages(value: list[Any]) -> bool:

@@ -115,13 +115,26 @@ class Correctness(Term):
     def _same(self, answer: str, truth: str) -> bool:
         if self.comparison == "text":
             return _form(answer) == _form(truth)
-        if self.comparison == "math" and _form(fold(answer)) == _form(fold(truth)):
+        is_math = self.comparison == "math"
+        if is_math and _same_words(fold(answer), fold(truth)):
             return True
         number, expected = parse_quantity(answer), parse_quantity(truth)
-        if number is not None and expected is not None:
+        if number is not None and expected is not None and not (is_math and _has_symbols(fold(answer) + fold(truth))):
             return number.equals(expected)
-        is_formula = self.comparison == "math" or "\\" in answer or "^" in answer
+        is_formula = is_math or "\\" in answer or "^" in answer
         return is_formula and bool(answer.strip()) and same_formula(answer, truth)
+
+
+def _same_words(answer: str, truth: str) -> bool:
+    """Equal as text; letter case counts, but for words, since R and r are two variables."""
+    answer, truth = normalise_space(answer), normalise_space(truth)
+    are_words = all(re.fullmatch(r"[^\W\d_]{3,}(?:[ '-][^\W\d_]+)*", text) for text in (answer, truth))
+    return answer == truth or (are_words and answer.casefold() == truth.casefold())
+
+
+def _has_symbols(text: str) -> bool:
+    """Whether it is no plain amount: a letter or sign stands at a number, or there is an equation (2x, 5!, x = 3)."""
+    return re.search(r"\d[A-Za-z!]|[A-Za-z)]\s?=", text) is not None
 
 
 def _form(text: str) -> str:

@@ -49,7 +49,7 @@ def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
 
 
 def normalise_space(text: str) -> str:

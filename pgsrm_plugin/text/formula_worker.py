@@ -12,7 +12,7 @@ import signal
 import sys
 from types import FrameType
 
-SECONDS = 3.0
+SECONDS = 1.0
 """CPU time that a pair may take, so that an answer does not depend on how busy the machine is."""
 MEMORY = 4 * 2**30
 

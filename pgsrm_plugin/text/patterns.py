@@ -7,8 +7,9 @@ import logging
 
 import regex
 
-SECONDS = 0.2
-"""CPU time that one search may take: a pattern such as ``(a+)+b`` would take for ever on a text made for it."""
+SECONDS = 1.0
+"""CPU time of the process that one search may take: a pattern such as ``(a+)+b`` would take for ever on a text made for
+it. Threads that are busy beside it count too, so it is far more than an honest search takes."""
 
 _logger = logging.getLogger(__name__)
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from pgsrm_plugin.text.quantity import find_quantities
 
+_ASIDE = re.compile(r"\([^()]*\)")
+_RESULT = re.compile(r"=|\b(?:gives|equals|which\s+is)\b|\bnot\b[^,;]*\bbut\b", re.IGNORECASE)
+"""In a sentence with the answer, what stands before is how it came about."""
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？\n]")
 _ATTEMPTS = 200
 """Braces at which no JSON object begins, before the search is given up."""
@@ -81,17 +84,26 @@ def json_value(text: str, key: str) -> str | None:
 
 def json_objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects that stand in a text, in order, an outer one without those inside it."""
+    text = _LATEX.sub(r"\\\\", text)
     decoder, position = json.JSONDecoder(strict=False), 0
     for _ in range(_ATTEMPTS):
-        position = text.find("{", position)
-        if position < 0:
+        brace = _OBJECT.search(text, position)
+        if brace is None:
             return
         try:
-            found, position = decoder.raw_decode(text, position)
+            found, position = decoder.raw_decode(text, brace.start())
         except (ValueError, RecursionError):
-            position += 1
+            position = brace.end()
         else:
             yield found
+
+
+_OBJECT = re.compile(r"\{(?=\s{0,100}[\"}])")
+"""Where an object may begin; LaTeX's braces are none."""
+_LATEX = re.compile(
+    r"(?<!\\)\\(?=(?:[dt]?frac|sqrt|text|boxed|binom)\{|(?:times|theta|tan|tau|beta|right|rho|neq|nabla|pi|pm)\b)"
+)
+"""A backslash that a model forgot to double: of ``\\frac``, which JSON reads as a form feed."""
 
 
 def as_text(value: object) -> str | None:
@@ -113,7 +125,7 @@ def final_number(text: str) -> str | None:
         return boxed if find_quantities(boxed) else None
     for mark in reversed(list(_FINAL.finditer(text))):
         sentence = _SENTENCE_END.split(text[mark.end() : mark.end() + 200])[0]
-        numbers = find_quantities(sentence.rpartition("=")[2])
+        numbers = find_quantities(_RESULT.split(_ASIDE.sub(" ", sentence))[-1])
         if numbers:
             return numbers[0]
     numbers = find_quantities(text)

@@ -72,7 +72,7 @@ _NUMBER = re.compile(
     (?:(?P<whole>\d{{1,9}})\s(?P<part>\d{{1,4}})/(?P<parts>\d{{1,4}})(?!\d)
       |(?P<digits>{_DIGITS})
        (?:[eE](?P<exponent>[+-]?\d{{1,3}})(?!\w)|\s?[×x*]\s?10\s?\^\s?\{{?(?P<power>[+-]?\d{{1,3}})\}}?)?
-       (?:\s?/\s?(?P<divisor>\d{{1,20}})(?![\d.]))?)
+       (?:\s?/\s?(?P<divisor>\d{{1,20}})(?!\.?\d))?)
     (?:\s?(?P<magnitude>thousand|million|billion|trillion|mn|bn)\b|(?P<short>[kK]\b|[万億亿]))?
     (?:\s?(?P<percent>%|percent\b|per\scent\b|pct\b))?
     """,
@@ -80,6 +80,13 @@ _NUMBER = re.compile(
 )
 _POWER = r"(?:[²³]|\^\d)?"
 _UNIT = re.compile(rf"\s?([{_CURRENCY}]|[^\W\d_°]+{_POWER}(?:/[^\W\d_]+{_POWER})?|°\s?[CFK]?\b|°|)")
+_OTHERS = re.compile(
+    r"\b(?:or|and|is|isn't|are|not|minus|plus|times|to|than|but|wrong|more|less|fewer|below|above|half|dozen|hundred"
+    r"|thousand(?:ths?)?|millionths?|lakh|crore|squared|cubed|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven"
+    r"|twelve)\b",
+    re.IGNORECASE,
+)
+"""Words beside a number that make it another one, or leave it open."""
 _HEAD = re.compile(
     r"(?:[A-Za-z]\w{0,2}\s?=|≈|~|=|(?:about|around|approximately|approx\.?|roughly|exactly|only)\b)\s?", re.IGNORECASE
 )
@@ -143,6 +150,8 @@ def parse_quantity(text: str) -> Quantity | None:
     beyond = rest[unit.end() :].strip()
     if beyond and (not unit[1] or re.search(r"[\d\\^=+*/<>]", beyond)):
         return None
+    if _OTHERS.search(rest):
+        return None
     return _quantity(match, unit[1])
 
 
@@ -195,6 +204,7 @@ def fold(text: str) -> str:
         if not shells:
             break
     text = _FRACTION.sub(_fraction, text)
+    text = re.sub(r"(?<![\d)])(^|\s)(?:minus|negative)\s(?=\d)", r"\1-", text, flags=re.IGNORECASE)
     text = re.sub(r"\\[()\[\]]", "", text)
     # A dollar sign before a digit is money; in pairs around a formula it is LaTeX's.
     text = re.sub(r"\$([^$\n]*)\$(?!\d)", r"\1", text)
@@ -204,14 +214,17 @@ def fold(text: str) -> str:
 _DIGIT = re.compile(r"(?<![A-Za-z\d_])(?:\.?\d)|(?<=[^\x00-\x7f])\d", re.ASCII)
 
 
+_SIGNED = re.compile(
+    rf"(?:(?<![\w)])[+-]\s?)?(?:US\$|[{_CURRENCY}]|\b(?:USD|EUR|GBP|JPY|CNY|INR))\s?-?|(?<![\w)\].])[+-]$|(?<=[=:]\s)-\s$"
+)
+"""A sign, a currency or both; a sign apart from its number only after "=" and ":"."""
+
+
 def _beginning(text: str, digit: int, least: int) -> int:
     """Where the number with this first digit begins: at its sign or currency."""
-    head = re.compile(
-        rf"(?:(?<![\w)])[+-]\s?)?(?:US\$|[{_CURRENCY}]|\b(?:USD|EUR|GBP|JPY|CNY|INR))\s?-?|(?<![\w)\].])[+-]$"
-    )
     window = max(least, digit - 8)
     for start in range(window, digit):
-        match = head.match(text, start, digit)
+        match = _SIGNED.match(text, start, digit)
         if match and match.end() >= digit - 1 and not text[match.end() : digit].strip():
             return start
     return digit

@@ -284,7 +284,7 @@ def test_other_paths(tmp_path: Path) -> None:
         "line: jq -c '.[]' FILE.json > FILE.jsonl"
     )
     assert message(tmp_path / "data.jsonl.gz").endswith("must be .jsonl or .parquet, not '.jsonl.gz'; unpack it first")
-    assert "read_csv('FILE.csv').to_parquet" in message(tmp_path / "data.csv")
+    assert "read_csv('FILE', dtype=str, keep_default_na=False)" in message(tmp_path / "data.csv")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "data-00000-of-00001.arrow").touch()
     for name in ("saved", "saved/data-00000-of-00001.arrow"):
@@ -387,6 +387,7 @@ VERL = {"prompt": [{"role": "user", "content": "p"}], "response": "r"}
         ({"target": ["Mars", "the planet Mars"]}, ("Mars", "the planet Mars"), ("Mars", "the planet Mars")),
         ({"target": "Mars"}, ("Mars",), "Mars"),
         ({"value": 7, "unit": None}, ("7",), "7"),
+        ({"value": "Lewis", "aliases": ["H. Lewis", "Lewis"]}, ("Lewis", "H. Lewis"), ("Lewis", "H. Lewis")),
         (["a", 2, None], ("a", "2"), ("a", "2")),
         ([], (), None),
         ({}, (), None),
@@ -474,3 +475,33 @@ def test_columns_of_another_name(tmp_path: Path) -> None:
     assert (record.prompt, record.response, record.references, record.ground_truth) == ("p", "r", ("the way",), "10")
     with pytest.raises(DataError, match=r"there is no 'outt', which the settings name \(the row has: question, out"):
         read_records(jsonl(tmp_path, row), columns=Columns("question", "outt"))
+
+
+def test_a_named_column_that_is_empty_does_not_fall_back(tmp_path: Path) -> None:
+    for nothing in (None, float("nan"), []):
+        with pytest.raises(DataError, match="there is no 'ans', which the settings name"):
+            read_records(jsonl(tmp_path, {**GOOD, "ans": nothing}), columns=Columns(ground_truth="ans"))
+
+
+def test_several_responses_of_the_assistant_are_several_rows(tmp_path: Path) -> None:
+    said = [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]
+    row = {"prompt": "p", "responses": said, "reference": "a"}
+    assert [record.response for record in read_records(jsonl(tmp_path, row))] == ["a", "b"]
+
+
+def test_a_part_without_text_is_none(tmp_path: Path) -> None:
+    parts = [{"type": "image", "text": None}, {"type": "text", "text": "B"}]
+    row = {**GOOD, "response": [{"role": "assistant", "content": parts}]}
+    assert [record.response for record in read_records(jsonl(tmp_path, row))] == ["\nB"]
+
+
+@pytest.mark.parametrize("number", [10**5000, Decimal("1E+1000000")], ids=["integer", "decimal"])
+def test_numbers_beyond_all_bounds_are_refused(number: Any) -> None:
+    with pytest.raises(DataError, match="ground_truth"):
+        parse_row({**GOOD, "ground_truth": number}, "row 1")
+
+
+def test_a_named_ground_truth_stands_in_for_a_reference(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {**VERL, "reward_model": {"ground_truth": {"goal": "a"}}})
+    (record,) = read_records(path, columns=Columns(ground_truth="reward_model.ground_truth.goal"))
+    assert (record.references, record.ground_truth, record.stands_in) == (("a",), "a", True)

@@ -1,9 +1,12 @@
 """Numbers and formulas as people write them: each value by hand."""
 
+import os
+import signal
 from fractions import Fraction
 
 import pytest
 
+from pgsrm_plugin.text import formula
 from pgsrm_plugin.text.formula import same_formula
 from pgsrm_plugin.text.picks import final_number, inside_box, json_value
 from pgsrm_plugin.text.quantity import find_quantities, fold, number_end, parse_quantity
@@ -82,6 +85,14 @@ HALF = Fraction(1, 2)
         ("72 apples in all", 72),
         ("72 apples " + "and so on " * 20, None),
         ("10000000001", 10_000_000_001),
+        ("minus 5", -5),
+        ("5 or six", None),
+        ("5 is wrong, it is twelve", None),
+        ("5 minus two", None),
+        ("5 or more", None),
+        ("3 and a half", None),
+        ("4 cubed", None),
+        ("10 thousandths", None),
         ("3,4", None),
         ("1,23", None),
         ("1_0", None),
@@ -204,6 +215,13 @@ def test_where_a_number_ends(text, start, end, found):
         ("She has 5 apples and 3 pears, 8 in all", "8"),
         ("it costs -$5", "-$5"),
         ("it is 12%", "12%"),
+        ("The probability is 3/4.", "3/4"),
+        ("The answer is 3/4. Done in 2 steps.", "3/4"),
+        ("18 - 20 = - 2", "- 2"),
+        ("The answer is 64 (= 16 × 4).", "64"),
+        ("The answer is not 20 but 18.", "18"),
+        ("The answer is 9*2 which gives 18.", "18"),
+        ("The answer is minus 5", "-5"),
         ("none", None),
     ],
 )
@@ -246,6 +264,9 @@ def test_inside_the_last_box(text, inside):
         ('{"answer": [1]}', None),
         ('{"other": 1}', None),
         ("{" * 1000, None),
+        (r"\frac{1}{2}" * 150 + ' {"answer": "B"}', "B"),
+        (r'{"answer": "\frac{1}{2}"}', r"\frac{1}{2}"),
+        (r'{"answer": "a\nb"}', "a\nb"),
         ("no braces", None),
     ],
 )
@@ -281,3 +302,34 @@ def test_hostile_text_takes_linear_time(piece):
     text = piece * (20_000 // len(piece))
     for find in (final_number, inside_box, parse_quantity):
         find(text)
+
+
+def test_a_killed_process_is_no_verdict_and_an_interrupt_leaves_no_answer_behind(monkeypatch):
+    assert formula.same_formula("x+6", "6+x") is True
+    os.kill(formula._worker._process.pid, signal.SIGKILL)
+    assert formula.same_formula("x+7", "7+x") is True
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_):
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(formula.select, "select", interrupt)
+        with pytest.raises(Interrupted):
+            formula.same_formula("x+1", "1+x")
+    assert [formula.same_formula(*pair) for pair in (("x+1", "x+2"), ("z+2", "2+z"), ("x+1", "1+x"))] == [
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_fork_while_another_thread_compares_is_no_deadlock():
+    with formula._worker._lock:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if formula.same_formula("z+1", "1+z") else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
