@@ -528,3 +528,19 @@ def test_a_terms_value_is_within_its_bounds_up_to_rounding(monkeypatch, value, t
             reward.score([sample])
     else:
         assert reward.score([sample]).total_B.tolist() == [taken]
+
+
+@pytest.mark.parametrize(
+    ("term", "weight", "worst"),
+    [
+        ("length: {mode: absolute, unit: chars, min: 1}", 1, 0),
+        ("length: {mode: absolute, unit: chars, min: 1}", 0, 0),
+        ("length: {mode: absolute, unit: chars, min: 1}", -1, 1),
+        ("repetition: {ngram: 1}", 0, 1),
+        ("repetition: {ngram: 1}", -1, 1),
+    ],
+)
+def test_the_worst_value_is_what_lowers_the_reward_most(term, weight, worst):
+    name = term.partition(":")[0]
+    spec = parse_spec(f"terms: {{{term}, match: {{kind: exact_match}}}}\nweights: {{{name}: {weight}, match: 1}}")
+    assert SemanticReward(spec).worst(name) == worst
