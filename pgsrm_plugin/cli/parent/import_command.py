@@ -30,7 +30,7 @@ def import_answers(options: ImportOptions) -> None:
     from pgsrm_plugin.parents.importing.take_over import take_over
     from pgsrm_plugin.parents.store.store import ParentStore
 
-    folder = options.store.expanduser()
+    folder = options.out.expanduser()
     rows, prompts, served = _looked_at(options)
     model = options.model or served
     if model is None:

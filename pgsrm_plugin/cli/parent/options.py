@@ -176,10 +176,10 @@ class GenerateOptions(SamplingOptions):
 class ImportOptions(SamplingOptions):
     """The options of ``import``; those of sampling say how the answers were asked for."""
 
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder; made if there is none.")]
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A batch's output (OpenAI, vLLM run_batch), or rows: prompt, answer.")
     ]
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The store's folder; made if there is none.")]
     prompts: Annotated[
         str | None, typer.Option(help="The prompts: a .jsonl or .parquet file, a task, or the batch's input.")
     ] = None

@@ -34,7 +34,7 @@ def take(pgsrm, tmp_path):
     def run(answers, prompts=None, *options):
         file = jsonl(tmp_path / "answers.jsonl", *answers)
         given = () if prompts is None else ("--prompts", jsonl(tmp_path / "prompts.jsonl", *prompts))
-        return pgsrm("parent", "import", tmp_path / "store", file, *given, *options)
+        return pgsrm("parent", "import", file, "--out", tmp_path / "store", *given, *options)
 
     return run
 
