@@ -1,5 +1,7 @@
 """The letter that a response settles on: sentences as models and people write them, each with the letter by eye."""
 
+import time
+
 import pytest
 
 from pgsrm_plugin.text.choice import find_choice
@@ -132,6 +134,149 @@ SENTENCES = [
     ("Better ask a doctor.", FIVE, None),
     ("The answer is not A.", FIVE, None),
     ("答案是A或B。", FIVE, None),
+    # options discussed, corrections, units, and option words before the answer
+    ("Choice A: wrong. Choice B: wrong. Choice C: right. Therefore the answer is C.", FIVE, "C"),
+    ("Answer choice A suggests growth. Answer choice B suggests decay. So the answer is B.", FIVE, "B"),
+    ("We have to choose between A and B. The answer is A.", FIVE, "A"),
+    ("The answer choices are A, B, C, D.\nThe answer is (C).", FIVE, "C"),
+    ("The answer is B. Choice C describes meiosis.", FIVE, "B"),
+    ("In solution, A and B react to form C. The answer is D.", FIVE, "D"),
+    ("The answer is (A). Wait, actually, let me recheck. The answer is (D).", FIVE, "D"),
+    ("At first I thought the answer was A. However, the correct answer is B.", FIVE, "B"),
+    ("The answer could be A, but on reflection the answer is B.", FIVE, "B"),
+    ("Solution A is hypertonic and solution B is hypotonic, so the answer is C.", FIVE, "C"),
+    ("The answer is 10 J.", TEN, None),
+    ("\\boxed{300 J}", TEN, None),
+    ("W = 300 J", TEN, None),
+    ("The capacitance is 3 F.", TEN, None),
+    ("The answer is 20 C.", TEN, None),
+    ("The answer is 10 J, which is option D.", TEN, "D"),
+    ("The answer is 5 A, i.e., B.", TEN, "B"),
+    ("The answer is approximately 12 G, so H.", TEN, "H"),
+    ("The answer is vitamin D, which is option B.", TEN, "B"),
+    ("选项 A 是 10，选项 B 是 20，计算得 20，所以答案选 B。", FIVE, "B"),
+    ("不选A，选B", FIVE, "B"),
+    ("答えはAではなくBです。", FIVE, "B"),
+    ("从选项来看，A说的是春天，B说的是秋天，答案是B", FIVE, "B"),
+    ("选项A：渗透\n选项B：扩散\n答案：B", FIVE, "B"),
+    ("答案应为C，A、B、D均错误", FIVE, "C"),
+    ("故选AC。B项错误。", FIVE, None),
+    ("答案：AC\nB项说法错误。", FIVE, None),
+    ("The answer is 'B'.", FIVE, "B"),
+    ("{'answer': 'D'}", FIVE, "D"),
+    ("Answer: <C>", FIVE, "C"),
+    ("Answer: I (42 N)", TEN, "I"),
+    ("The only option that doesn't contradict the text is B.", FIVE, "B"),
+    ("A and B are incorrect. C is correct.", FIVE, "C"),
+    ("La respuesta es A porque sí", FIVE, "A"),
+    ("(C) 2 A", FIVE, "C"),
+    # chains of thought
+    ("Let's think step by step. The work done is W = Fd = 10 N × 3 m = 30 J. The answer is (D).", TEN, "D"),
+    ("Using Q = CV, the charge is 6 C. So the correct option is (F).", TEN, "F"),
+    ("We have F = ma, so a = 2 m/s^2. Therefore, the answer is (H).", TEN, "H"),
+    ("The entropy change ΔS is 5 J/K. Thus, the best answer is G.", TEN, "G"),
+    (
+        "A sphere of radius R carries a charge of 2 C. The field is E = kQ/r^2. The final answer is $\\boxed{B}$.",
+        TEN,
+        "B",
+    ),
+    ("The answer is (C) because (A) and (B) ignore the tax, and (D) counts it twice.", TEN, "C"),
+    (
+        "Option A: This is too low. Option B: This is the median. Option C: This is the mode. The answer is (B).",
+        FIVE,
+        "B",
+    ),
+    ("(A) is false since mitosis yields two cells. (B) is false. (C) is true. Hence the answer is (C).", FIVE, "C"),
+    (
+        "Let's evaluate each option:\nA. Incorrect, no plan.\nB. Correct, one.\nC. Incorrect.\n\nThe answer is B.",
+        FIVE,
+        "B",
+    ),
+    ("**Step 1:** Identify the gas.\n**Step 2:** Use PV = nRT.\n\n**Answer: (E) 2.4 L**", FIVE, "E"),
+    ("The answer is (I). I am confident in this since the rest fail.", TEN, "I"),
+    ("I think the answer is (J).", TEN, "J"),
+    ("### Final Answer\n\n**C**", FIVE, "C"),
+    ("The correct answer is:\n\n**(B) The Treaty of Versailles**", FIVE, "B"),
+    ("**Answer:**\n\nD. 42", FIVE, "D"),
+    ("Final Answer: The final answer is $\\boxed{\\text{D}}$. I hope it is correct.", FIVE, "D"),
+    ("Therefore, the correct answer choice is **C. Osmosis**.", FIVE, "C"),
+    ("The most appropriate option is B, as it respects the patient's autonomy.", FIVE, "B"),
+    ("The option that best describes the passage is (D).", FIVE, "D"),
+    ("Thus, the answer to the question is A.", FIVE, "A"),
+    ("So the answer must be E: none of the above.", FIVE, "E"),
+    ("Hepatitis B is spread by blood, hepatitis A by food. The answer is C.", FIVE, "C"),
+    ("Patients with vitamin A deficiency lose night vision, so the answer is A.", FIVE, "A"),
+    ("Blood type A has anti-B antibodies. Therefore the answer is (D).", FIVE, "D"),
+    ("Group A improved and group B did not; the correct choice is C.", FIVE, "C"),
+    ("The answer isn't A, since 5 A is a current; it is D.", FIVE, "D"),
+    ("I don't think the answer is B. The answer is E.", FIVE, "E"),
+    ("Since none of the conditions in A, B, or C hold, the answer is D.", FIVE, "D"),
+    ("Based on the analysis, option C is correct.", FIVE, "C"),
+    ("B is the correct answer.", FIVE, "B"),
+    ("A is incorrect because it freezes. B is incorrect because it boils. D is correct.", FIVE, "D"),
+    ("A: too small. B: too large. So C.", FIVE, "C"),
+    ("The answer is B. Let me double check. Yes, the answer is B.", FIVE, "B"),
+    ("The answer is A. Wait, that's wrong: I forgot the factor 2. The answer is E.", FIVE, "E"),
+    ("The answer is C. Hmm, actually it should be D.", FIVE, "D"),
+    ("The answer is (B). Wait, no, it's (C).", FIVE, "C"),
+    ("My first answer was A. On second thought, the correct answer is C.", FIVE, "C"),
+    ("The answer is D. However, A is also a common reply.", FIVE, "D"),
+    ("The answer is A. The final answer is C.", FIVE, None),
+    ("If friction were ignored, the answer would be A. With friction, the answer is B.", FIVE, "B"),
+    ("The answer is either A or B. Since it sinks, the answer is B.", FIVE, "B"),
+    ("The answer might be C, but the units rule it out. The answer is E.", FIVE, "E"),
+    ("The answer is A and B.", FIVE, None),
+    ("The answer is A B C D E", FIVE, None),
+    ("The answer is (A)(B)(C)", FIVE, None),
+    ("Answer:\nA\nB\nC", FIVE, None),
+    ("The temperature rises to 300 K and the heat is 20 J.", TEN, None),
+    ("The current is 2 A and the charge is 4 C.", TEN, None),
+    ("The answer is 25 °C.", TEN, None),
+    ("The answer is approximately 3.0 × 10^8 J, which corresponds to option (E).", TEN, "E"),
+    ('{"reasoning": "A is too small", "answer": "C"}', FIVE, "C"),
+    ("I would choose option B over option C.", FIVE, "B"),
+    ("I'll go with D.", FIVE, "D"),
+    ("None of the options is correct.", FIVE, None),
+    # Chinese exams
+    ("【答案】B\n【解析】A项，蒸馏属于物理变化；C项错误。", FIVE, "B"),
+    ("【解析】A项错误，B项错误，C项正确，D项错误。故选C。", FIVE, "C"),
+    ("解：由题意得 x=3，故本题选 D。", FIVE, "D"),
+    ("下列说法不正确的是C。", FIVE, "C"),
+    ("A选项不符合题意；B选项符合题意。因此，正确答案是B。", FIVE, "B"),
+    ("本题考查光合作用。A、B、C三项均不正确，所以选D。", FIVE, "D"),
+    ("答案不是A，而是C。", FIVE, "C"),
+    ("答案是A。等等，重新计算后，答案是D。", FIVE, "D"),
+    ("综上所述，正确选项为 A。", FIVE, "A"),
+    ("答案：ABD", FIVE, None),
+    ("正确答案：A、C", FIVE, None),
+    ("根据维生素C的性质，B项正确。", FIVE, "B"),
+    ("这是一道选择题，A说的是原因，答案为D。", FIVE, "D"),
+    ("答案选C，因为A、B都不对。", FIVE, "C"),
+    ("故答案为：B．", FIVE, "B"),
+    ("我认为应该选择A。", FIVE, "A"),
+    # the same in other languages
+    ("選択肢Aは誤り、選択肢Bが正しい。答えはBです。", FIVE, "B"),
+    ("정답은 A가 아니라 C입니다.", FIVE, "C"),
+    ("La respuesta no es A, es C.", FIVE, "C"),
+    ("Die Antwort ist nicht A, sondern D.", FIVE, "D"),
+    ("Antwort A ist falsch. Die richtige Antwort ist B.", FIVE, "B"),
+    ("La bonne réponse est la lettre D.", FIVE, "D"),
+    ("A resposta correta é a alternativa C.", FIVE, "C"),
+    # answers supposed, asked for or called wrong
+    ("The wrong answer is A. The right answer is B.", FIVE, "B"),
+    ("The incorrect answers are A, C and D, so the correct one is B.", FIVE, "B"),
+    ("Is the answer A? No, it's B.", FIVE, "B"),
+    ("Suppose the answer is A. Then x = 3, a contradiction. The answer is B.", FIVE, "B"),
+    ("The answer would be B if the sign were positive, but it is negative, so the answer is C.", FIVE, "C"),
+    ("Statement I is true and Statement II is false, so the answer is (C).", TEN, "C"),
+    ("\\boxed{20\\ \\text{J}}", TEN, None),
+    ("\\boxed{\\frac{1}{2} J}", TEN, None),
+    ("The answer is 98.6 degrees F.", TEN, None),
+    ("The charge is -3 μC, i.e. option B", TEN, "B"),
+    ("Answer: A good plan is B.", FIVE, "B"),
+    ("若选A，则矛盾；若选B，则成立。故选B。", FIVE, "B"),
+    ("A、B、D正确，C错误。故选C。", FIVE, "C"),
+    ("Option (A) is 2, option (B) is 4. Our result, 4, corresponds to option (B).", FIVE, "B"),
 ]
 
 
@@ -157,6 +302,10 @@ def test_every_letter_of_ten_is_found_in_every_form():
     }
 
 
+def test_a_variable_or_a_point_is_at_most_passed_over():
+    assert find_choice("The answer depends on point A. Since AB = 5, we get D.", FIVE) in ("D", None)
+
+
 def test_listing_the_letters_never_pays():
     forms = [
         ", ".join,
@@ -164,5 +313,39 @@ def test_listing_the_letters_never_pays():
         " ".join,
         "\n".join,
         lambda all_of: ". ".join(f"The answer is {one}" for one in all_of),
+        lambda all_of: "The answer is " + " ".join(all_of),
+        lambda all_of: "The answer is " + ", ".join(all_of),
+        lambda all_of: "The answer is " + "".join(f"({one})" for one in all_of),
+        lambda all_of: "Answer:\n" + "\n".join(all_of),
+        lambda all_of: "\n".join(f"Answer: {one}" for one in all_of),
+        lambda all_of: " ".join(f"\\boxed{{{one}}}" for one in all_of),
+        lambda all_of: "".join(f"<answer>{one}</answer>" for one in all_of),
+        lambda all_of: "答案：" + "".join(all_of),
+        lambda all_of: "答案是" + "、".join(all_of),
+        lambda all_of: "".join(f"答案是{one}。" for one in all_of),
+        lambda all_of: "".join(f"选{one}，" for one in all_of),
+        lambda all_of: " ".join(f"{one} is correct." for one in all_of),
+        lambda all_of: " ".join(f"I choose {one}." for one in all_of),
+        lambda all_of: " ".join(f"So {one}." for one in all_of),
     ]
-    assert [find_choice(form(FIVE), FIVE) for form in forms] == [None] * 5
+    assert [find_choice(form(FIVE), FIVE) for form in forms] == [None] * len(forms)
+
+
+@pytest.mark.parametrize(
+    "back", ["Wait,", "Actually,", "However,", "On reflection,", "No,", "Let me recheck.", "等等，"]
+)
+def test_answers_taken_back_one_after_the_other_give_at_most_the_last(back):
+    for order in ("ABCDE", "EDCBA", "CABED"):
+        assert find_choice(f" {back} ".join(f"The answer is {one}." for one in order), FIVE) in (order[-1], None)
+        assert find_choice("The answer is " + f". {back} ".join(order) + ".", FIVE) in (order[-1], order[0], None)
+
+
+@pytest.mark.parametrize(
+    "unit", ["A ", "(A) ", "answer ", "not A ", "A or ", "it is A ", "选A", "answer is lyly ", "if "]
+)
+@pytest.mark.parametrize("begin", ["", "The answer is ", "A. "])
+def test_twenty_thousand_characters_take_less_than_a_second(unit, begin):
+    text = (begin + unit * 20_000)[:20_000]
+    start = time.process_time()
+    find_choice(text, TEN)
+    assert time.process_time() - start < 1
