@@ -146,6 +146,8 @@ def _present(row: Mapping[str, Any], names: Iterable[str], label: str) -> str:
     for name in (first, *others):
         if not absent(row.get(name)):
             return name
+    if null := next((name for name in (first, *others) if name in row), None):
+        raise DataError(f"{label}: field {null!r} is null")
     more = "".join(f" (or {name!r})" for name in others)
     raise DataError(f"{label}: field {first!r}{more} is missing (the row has: {', '.join(map(str, list(row)[:8]))})")
 

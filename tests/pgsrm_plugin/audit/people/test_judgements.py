@@ -76,11 +76,9 @@ def test_rows_that_nobody_judged_are_refused():
 @pytest.mark.parametrize(
     ("row", "kind", "complaint"),
     [
-        (
-            {**PAIR, "bad": None},
-            None,
-            "field 'bad' (or 'rejected') is missing (the row has: prompt, reference, good, bad)",
-        ),
+        ({"prompt": "p", "good": "g"}, None, "field 'bad' (or 'rejected') is missing (the row has: prompt, good)"),
+        ({**PAIR, "bad": None}, None, "field 'bad' is null"),
+        ({**PAIR, "bad": None, "rejected": float("nan")}, None, "field 'bad' is null"),
         ({"prompt": "p", "bad": "b"}, None, "field 'good' (or 'chosen') is missing (the row has: prompt, bad)"),
         ({**PAIR, "good": 3}, None, "field 'good' must be text, not the number 3"),
         ({**PAIR, "good": ["a", "b"]}, None, "field 'good' has 2 texts; write a row for each of them"),
