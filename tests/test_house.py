@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "house.md"
 WIDE = {
     "pgsrm_plugin/terms": "one module a term is the rule",
+    "pgsrm_plugin/audit/attacks": "one module an attack is the rule",
 }
 """Folders that may have more than 12 modules, and why."""
 DOUBLE_MODULES = {

@@ -15,6 +15,7 @@ from typing import Literal
 import pytest
 
 from pgsrm_plugin import encoders, guards, kinds, parse_spec, terms
+from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.kinds import Kinds, kind_of
 from pgsrm_plugin.terms import Term
@@ -25,6 +26,7 @@ HOMES = (
     "pgsrm_plugin/terms",
     "pgsrm_plugin/guards",
     "pgsrm_plugin/encoders",
+    "pgsrm_plugin/audit/attacks",
     "integrations/pgsrm_lightning/algorithms",
 )
 """Folders of parts: a part is a module, or a folder, called as its kind."""
@@ -45,10 +47,12 @@ HOMONYMS = {
 
 def all_kinds() -> set[str]:
     parts = {path.stem for home in HOMES for path in (ROOT / home).iterdir()}
+    attacks = {attack.kind for attack in ATTACKS}
     return {
         *map(kind_of, terms.TERMS),
         *map(kind_of, guards.GUARDS),
         *map(kind_of, encoders.ENCODERS),
+        *attacks,
         *({"ppo", "grpo", "reinforce"} & parts),
     }
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pgsrm_plugin.cli.apps import new_app
+from pgsrm_plugin.cli.audit import audit
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.evaluate import evaluate
@@ -60,6 +61,7 @@ def build_app() -> typer.Typer:
     app.add_typer(spec_app, name="spec")
     app.add_typer(parent_app, name="parent")
     app.command()(evaluate)
+    app.command()(audit)
     app.command()(calibrate)
     app.command()(doctor)
     add_integration_commands(app)

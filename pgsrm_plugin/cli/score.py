@@ -144,6 +144,6 @@ def progress(rows: int) -> Iterator[Callable[[int], None]]:
 
     console = Console(stderr=True)
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("scoring", total=rows)
-        yield lambda scored: progress.advance(task, scored)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("scoring", total=rows)
+        yield lambda scored: bar.advance(task, scored)
