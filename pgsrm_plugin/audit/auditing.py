@@ -11,6 +11,7 @@ from statistics import fmean
 from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.audit.attacks.base import Surroundings
 from pgsrm_plugin.audit.card import Card
+from pgsrm_plugin.audit.card_measures import Share, mean_or_none
 from pgsrm_plugin.audit.findings import (
     Bars,
     bar_in_words,
@@ -23,7 +24,6 @@ from pgsrm_plugin.audit.findings import (
 )
 from pgsrm_plugin.audit.form import Form
 from pgsrm_plugin.audit.good_answers import grade
-from pgsrm_plugin.audit.measures import Share, mean_or_none
 from pgsrm_plugin.audit.pay import Paymaster
 from pgsrm_plugin.audit.targets import Target, drawn_rows
 from pgsrm_plugin.audit.trial import NOISE_ROWS, attempt, noise

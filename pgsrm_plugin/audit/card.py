@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pgsrm_plugin.audit.measures import Share
+from pgsrm_plugin.audit.card_measures import Share
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pgsrm_plugin.audit.card import AttackResult, Card
-from pgsrm_plugin.audit.measures import Share
+from pgsrm_plugin.audit.card_measures import Share
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.report.machine import machine, versions
 from pgsrm_plugin.report.page import write_page

@@ -9,8 +9,8 @@ from statistics import fmean
 
 from pgsrm_plugin.audit.attacks.other_reference import OtherReference
 from pgsrm_plugin.audit.card import AttackResult, Damage, Example
+from pgsrm_plugin.audit.card_measures import Share, auc, mean_or_none, spearman, spread
 from pgsrm_plugin.audit.good_answers import Graded
-from pgsrm_plugin.audit.measures import Share, auc, mean_or_none, spearman, spread
 from pgsrm_plugin.audit.pay import Paid
 from pgsrm_plugin.audit.trial import Tried
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgsrm_plugin.audit.attacks.base import Attack, Surroundings
+from pgsrm_plugin.audit.card_measures import spread
 from pgsrm_plugin.audit.good_answers import Graded
-from pgsrm_plugin.audit.measures import spread
 from pgsrm_plugin.audit.pay import Paid, Paymaster
 from pgsrm_plugin.audit.targets import Target
 from pgsrm_plugin.audit.wording import form_of

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pgsrm_plugin.cli.apps import new_app
-from pgsrm_plugin.cli.audit import audit
+from pgsrm_plugin.cli.audit.audit_command import audit
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.evaluate import evaluate

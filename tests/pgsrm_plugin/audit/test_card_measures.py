@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binomtest, mannwhitneyu, spearmanr
 
-from pgsrm_plugin.audit.measures import Share, auc, mean_or_none, spearman, spread, wilson
+from pgsrm_plugin.audit.card_measures import Share, auc, mean_or_none, spearman, spread, wilson
 
 
 def test_wilson_by_hand():

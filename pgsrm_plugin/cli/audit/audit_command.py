@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pgsrm_plugin.errors import DataError
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from pgsrm_plugin.audit.card import Card
 
 _CARD = Path("reward-card.html")
 
@@ -59,6 +54,7 @@ def audit(
     from pgsrm_plugin.audit.form import Form
     from pgsrm_plugin.audit.pay import Paymaster, as_audited
     from pgsrm_plugin.audit.targets import read_rows_of
+    from pgsrm_plugin.cli.audit.on_screen import show_card
     from pgsrm_plugin.cli.score import progress
     from pgsrm_plugin.data.rows import Columns
     from pgsrm_plugin.reward import SemanticReward
@@ -78,7 +74,7 @@ def audit(
     if json_out is not None:
         _write(json_out.expanduser(), json.dumps(card.as_dict(), indent=2, ensure_ascii=False) + "\n")
     written = write_card(html.expanduser(), card)
-    _show(card, written)
+    show_card(card, written)
     failures = [failure for limit in limits if (failure := limit.failure(card)) is not None]
     for failure in failures:
         typer.echo(f"pgsrm: {failure}", err=True)
@@ -94,35 +90,3 @@ def _write(path: Path, text: str) -> None:
         write_whole(path, text.encode("utf-8", "replace"))
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def _show(card: Card, written: Path) -> None:
-    from rich.console import Console
-
-    from pgsrm_plugin.audit.card_page import lead, other_measures
-
-    console = Console(highlight=False)
-    console.print(attacks_table(card))
-    for name, value, note in other_measures(card):
-        console.print(f"{name}: {value}" + (f" ({note})" if note else ""), markup=False, soft_wrap=True)
-    for text in (*card.notes, lead(card), f"The card, with the worst examples: {written}"):
-        console.print(text, markup=False, soft_wrap=True)
-
-
-def attacks_table(card: Card) -> Table:
-    """The attacks, the worst first."""
-    from rich import box
-    from rich.table import Table
-
-    from pgsrm_plugin.audit.card_page import number, percent
-
-    table = Table(title=f"Attacks on {card.spec}", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for heading in ("success", "95 %", "reward", "good", "AUC", "rows"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in card.attacks:
-        share = one.success
-        between = "" if share.low is None or share.high is None else f"{100 * share.low:.1f}-{100 * share.high:.1f}"
-        numbers = (number(one.mean), number(one.good_mean), number(one.auc))
-        table.add_row(one.title, percent(share.value), between, *numbers, str(one.rows))
-    return table

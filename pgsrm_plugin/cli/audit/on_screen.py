@@ -1,0 +1,37 @@
+"""An audit's outcome in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from pgsrm_plugin.audit.card import Card
+from pgsrm_plugin.audit.card_page import lead, number, other_measures, percent
+from pgsrm_plugin.cli.tables import show_table
+
+
+def show_card(card: Card, written: Path) -> None:
+    """Prints the attacks, what else was measured, and where the page is."""
+    console = Console(highlight=False)
+    show_table(attacks_table(card), console)
+    for name, value, note in other_measures(card):
+        console.print(f"{name}: {value}" + (f" ({note})" if note else ""), markup=False, soft_wrap=True)
+    for text in (*card.notes, lead(card), f"The card, with the worst examples: {written}"):
+        console.print(text, markup=False, soft_wrap=True)
+
+
+def attacks_table(card: Card) -> Table:
+    """The attacks, the worst first."""
+    table = Table(title=f"Attacks on {card.spec}", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in ("success", "95 %", "reward", "good", "AUC", "rows"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in card.attacks:
+        share = one.success
+        between = "" if share.low is None or share.high is None else f"{100 * share.low:.1f}-{100 * share.high:.1f}"
+        numbers = (number(one.mean), number(one.good_mean), number(one.auc))
+        table.add_row(one.title, percent(share.value), between, *numbers, str(one.rows))
+    return table
