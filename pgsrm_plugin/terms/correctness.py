@@ -40,8 +40,6 @@ class Correctness(Term):
         tuple[Step, ...], BeforeValidator(one_or_more, json_schema_input_type=Step | tuple[Step, ...])
     ] = Field(
         ("tag",),
-        min_length=1,
-        max_length=4,
         description="one step, or several in order. tag: inside <tag>; boxed: inside \\boxed{}; json: the value of "
         "`key`; regex: first group; number: the number that it ends in; choice: a letter such as 'B' or '(B)'; "
         "whole: all",
@@ -66,6 +64,8 @@ class Correctness(Term):
             raise ValueError("pattern belongs to extract: regex, and is required there")
         if self.pattern is not None and re.compile(self.pattern).groups < 1:
             raise ValueError("pattern needs a group, e.g. 'The answer is (.*)'")
+        if not 0 < len(self.extract) < 5:
+            raise ValueError("extract takes one to four steps")
         for step in ("choice", "number"):
             if step in self.extract[:-1]:
                 raise ValueError(f"{step} finds the answer itself, so it must be the last step")
