@@ -48,7 +48,7 @@ def _violation(pair: Compared) -> Violation:
     return Violation(share, words) if share else NONE
 
 
-class _Place(NamedTuple):
+class _Slot(NamedTuple):
     """A content word, and the words beside it."""
 
     stem: str
@@ -58,7 +58,7 @@ class _Place(NamedTuple):
 
 
 @functools.lru_cache(maxsize=65_536)
-def _places(text: str) -> tuple[_Place, ...]:
+def _places(text: str) -> tuple[_Slot, ...]:
     """The content words in order, those of one enumeration sorted."""
     reading = read(text)
     kept = [
@@ -66,7 +66,7 @@ def _places(text: str) -> tuple[_Place, ...]:
         for word, stem in zip(reading.words, reading.stems, strict=True)
         if word not in _LIGHT and word != "-"
     ]
-    found: list[_Place] = []
+    found: list[_Slot] = []
     i = 0
     while i < len(kept):
         if not _is_content(kept[i][0]):
@@ -79,7 +79,7 @@ def _places(text: str) -> tuple[_Place, ...]:
             end += 2
         before = _end(kept[i - 1][1]) if i else ""
         after = _end(kept[end][1]) if end < len(kept) else ""
-        found += [_Place(*item, before, after) for item in sorted(items)]
+        found += [_Slot(*item, before, after) for item in sorted(items)]
         i = end
     return tuple(found)
 
@@ -100,7 +100,7 @@ def _is_content(word: str) -> bool:
     return word[0].isalnum() and word not in FUNCTION_WORDS and word not in NEGATIONS
 
 
-def _moved(response: Sequence[_Place], reference: Sequence[_Place]) -> tuple[float, float, tuple[str, ...]]:
+def _moved(response: Sequence[_Slot], reference: Sequence[_Slot]) -> tuple[float, float, tuple[str, ...]]:
     """The share of the shared words that moved, the share that are out of place, and these words."""
     places: dict[str, list[int]] = {}
     for i, place in enumerate(response):
@@ -130,7 +130,7 @@ def _moved(response: Sequence[_Place], reference: Sequence[_Place]) -> tuple[flo
     return len(moved) / len(order), len(strayed) / len(order), tuple(strayed) or moved
 
 
-def _strays(block: Sequence[tuple[_Place, _Place]]) -> bool:
+def _strays(block: Sequence[tuple[_Slot, _Slot]]) -> bool:
     """Whether a run of words that stay together is in another place, and governed by another word."""
     (first, first_now), (last, last_now) = block[0], block[-1]
     # A clause with a participle ("wearing a hat") carries its own verb, and may stand anywhere.
