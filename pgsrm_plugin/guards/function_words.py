@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class FunctionWords(Guard):
     """Far fewer function words than the reference has (English).
 
-    The ramp of the drop in their share, from 0.22 to 0.34. Off for responses of fewer than six words and references
+    The ramp of the drop in their share, from 0.22 to 0.34. Off for responses of fewer than four words and references
     shorter than ``min_reference``, and for texts of other languages.
     """
 
@@ -29,7 +29,7 @@ class FunctionWords(Guard):
         return [self._violation(read(pair.response), read(pair.reference)) for pair in pairs]
 
     def _violation(self, response: Reading, reference: Reading) -> Violation:
-        too_short = len(response.plain) < 6 or len(reference.plain) < self.min_reference
+        too_short = len(response.plain) < 4 or len(reference.plain) < self.min_reference
         if too_short or not reference.is_english or _is_foreign(response):
             return NONE
         share = ramp(_share(reference) - _share(response), 0.22, 0.34)

@@ -170,6 +170,8 @@ def _value(tokens: list[str], i: int) -> tuple[float | None, int]:
             return value * _PARTS[after], end + 1
         counts = token != "one" or after in _BIG or after in _UNITS
         return (value, end) if counts else (None, end)
+    if token == "once" and following in ("a", "an", "per", "every", "each"):
+        return 1.0, end
     if token in ("half", "quarter"):
         return _PARTS[token], end
     if token == "third" and i > 0 and tokens[i - 1] == "a":

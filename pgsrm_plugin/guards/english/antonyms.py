@@ -23,7 +23,16 @@ _MORE = _pairs(
     succeed fail, pass fail, expensive cheap, deep shallow, thick thin, wide narrow, loose tight, wet dry, sweet sour,
     boil freeze, borrow lend, teach learn, push pull, promote demote, acquit convict, safe dangerous, harmless harmful,
     rough smooth, solid liquid, ascending descending, acidic alkaline, absorb emit, absorb release, inhale exhale,
-    widen narrow, upper lower, upward downward, upwards downwards"""
+    widen narrow, upper lower, upward downward, upwards downwards, hard easy, hard soft, warm cold, warm cool, hot cool,
+    severe mild, severely mildly, even odd, remember forget, start finish, start stop, begin finish, alive dead,
+    present absent, major minor, majority minority, internal external, active passive, temporary permanent,
+    public private, guilty innocent, buyer seller, true false, correct incorrect, possible impossible,
+    voluntary involuntary, visible invisible, direct indirect, soluble insoluble, reversible irreversible,
+    relevant irrelevant, complete incomplete, dependent independent, valid invalid, aerobic anaerobic,
+    evaporate condense, melt solidify, add remove, add subtract, attract repel, advance retreat, appear disappear,
+    agree disagree, connect disconnect, heavy light, dark light, full empty, rich poor, simple complex, sharp blunt,
+    tighten loosen, optional mandatory, voluntary mandatory, ancient modern, natural artificial, male female,
+    asleep awake, quick slow, quickly slowly, fast slow, underneath above, beneath above, top bottom, front back"""
 )
 _NO_ANTONYMS = _pairs("give take, be differ, do unmake, have lack, one zero")
 """Pairs of WordNet that are none in most sentences."""
@@ -51,13 +60,15 @@ def are_antonyms(word: str, other: str) -> bool:
     """
     opposites = _opposites()
     forms = _forms(other)
+    if {word, other} & {f"un{word}", f"non{word}", f"un{other}", f"non{other}"} and min(len(word), len(other)) >= 5:
+        return True
     return any(not forms.isdisjoint(opposites.get(form, ())) for form in _forms(word))
 
 
 @functools.lru_cache(maxsize=65_536)
 def has_antonym(word: str) -> bool:
-    """Whether any form of a word has an opposite."""
-    return any(form in _opposites() for form in _forms(word))
+    """Whether any form of a word has an opposite, or may be one itself."""
+    return len(word) >= 5 or any(form in _opposites() for form in _forms(word))
 
 
 @functools.cache
