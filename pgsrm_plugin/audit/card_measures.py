@@ -9,8 +9,7 @@ from statistics import fmean, pstdev
 
 import numpy as np
 
-_Z = 1.959963984540054
-"""The normal quantile of a 95 % interval."""
+from pgsrm_plugin.audit.people.measures import wilson
 
 
 @dataclass(frozen=True)
@@ -30,21 +29,6 @@ class Share:
             return cls(0, 0, None, None, None)
         count = sum(hits)
         return cls(count, len(hits), count / len(hits), *wilson(count, len(hits)))
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    r"""Wilson's 95 % interval of a share :math:`p = k/n`, which is of use also for none and for all.
-
-    .. math:: \frac{p + z^2/2n \pm z\sqrt{p(1-p)/n + z^2/4n^2}}{1 + z^2/n}
-
-    >>> [round(bound, 4) for bound in wilson(0, 10)]
-    [0.0, 0.2775]
-    """
-    share, square = count / of, _Z**2 / of
-    middle = share + square / 2
-    half = _Z * math.sqrt(share * (1 - share) / of + square / (4 * of))
-    low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
-    return (0.0 if count == 0 else low), (1.0 if count == of else high)
 
 
 def auc(good: Sequence[float], bad: Sequence[float]) -> float | None:

@@ -19,6 +19,9 @@ def show_card(card: Card, written: Path) -> None:
     show_table(attacks_table(card), console)
     for name, value, note in other_measures(card):
         console.print(f"{name}: {value}" + (f" ({note})" if note else ""), markup=False, soft_wrap=True)
+    for name, found in card.damage.items():
+        if found.fires.count:
+            console.print(f"guard {name} fires on {percent(found.fires.value)} of good answers", markup=False)
     for text in (*card.notes, lead(card), f"The card, with the worst examples: {written}"):
         console.print(text, markup=False, soft_wrap=True)
 
