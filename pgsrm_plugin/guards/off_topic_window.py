@@ -13,7 +13,7 @@ from pgsrm_plugin.terms.base import Needs
 from pgsrm_plugin.text.words import count_words
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
 
     from pgsrm_plugin.types import Embedder
 
@@ -43,29 +43,34 @@ class OffTopicWindow(Guard):
             for pair in pairs
         ]
         texts = sorted({text for pair, look in zip(pairs, looked, strict=True) if look for text in pair[:2]})
+        # numpy, as in bertscore: torch starts all its threads for each of these small matrices.
         windows = {
-            text: self._windows(states_TD) for text, states_TD in zip(texts, encoder.token_states(texts), strict=True)
+            text: self._windows(states_TD.numpy())
+            for text, states_TD in zip(texts, encoder.token_states(texts), strict=True)
         }
         return [
             _violation(windows[pair.response], windows[pair.reference]) if look else NONE
             for pair, look in zip(pairs, looked, strict=True)
         ]
 
-    def _windows(self, states_TD: torch.Tensor) -> torch.Tensor:
-        import torch
+    def _windows(self, states_TD: np.ndarray) -> np.ndarray:
+        """The unit means of the windows, (W, D)."""
+        import numpy as np
 
         tokens = len(states_TD)
-        if tokens <= self.window:
-            starts = [0]
-        else:
-            starts = [*range(0, tokens - self.window, self.window // 2), tokens - self.window]
-        means = [states_TD[start : start + self.window].mean(dim=0) for start in starts if tokens]
-        return torch.nn.functional.normalize(torch.stack(means), dim=-1) if means else states_TD
+        if not tokens:
+            return states_TD
+        starts = (
+            [0] if tokens <= self.window else [*range(0, tokens - self.window, self.window // 2), tokens - self.window]
+        )
+        means_WD = np.stack([states_TD[start : start + self.window].mean(axis=0) for start in starts])
+        unit_WD: np.ndarray = means_WD / np.maximum(np.linalg.norm(means_WD, axis=1, keepdims=True), 1e-12)
+        return unit_WD
 
 
-def _violation(response_WD: torch.Tensor, reference_WD: torch.Tensor) -> Violation:
+def _violation(response_WD: np.ndarray, reference_WD: np.ndarray) -> Violation:
     if not len(response_WD) or not len(reference_WD):
         return NONE
-    nearest = (response_WD @ reference_WD.T).max(dim=1).values
+    nearest = (response_WD @ reference_WD.T).max(axis=1)
     share = 1.0 - ramp(float(nearest.min()), 0.15, 0.45)
     return Violation(share, (f"window {int(nearest.argmin()) + 1} of {len(nearest)}",)) if share else NONE

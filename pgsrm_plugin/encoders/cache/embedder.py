@@ -67,14 +67,12 @@ class BatchEmbedder:
         """See :meth:`pgsrm_plugin.types.Embedder.token_states`."""
         assert self._cached is not None
         encoder = self._cached.encoder
-        known = self._states
-        if all(text in known for text in texts):
-            return [known[text] for text in texts]
         if not isinstance(encoder, TokenEncoder):
             raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
-        states = encoder.token_states(texts)
-        if len(states) != len(texts) or not all(bool(torch.isfinite(state_TD).all()) for state_TD in states):
+        missing = sorted(set(texts) - self._states.keys())
+        states = encoder.token_states(missing) if missing else []
+        if len(states) != len(missing) or not all(bool(torch.isfinite(state_TD).all()) for state_TD in states):
             raise ScorerError(f"encoder {encoder.identity} returned wrong or non-finite token states")
         units = [torch.nn.functional.normalize(state_TD.double(), dim=-1) for state_TD in states]
-        known.update(zip(texts, units, strict=True))
-        return units
+        self._states.update(zip(missing, units, strict=True))
+        return [self._states[text] for text in texts]
