@@ -90,6 +90,7 @@ def chat(base_url: str, api_key_env: str | None) -> list[object]:
 )
 def test_a_key_is_sent_and_never_shown(server, monkeypatch, caplog, client, path, header):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="httpx")  # other tests' libraries make it silent
     monkeypatch.setenv("ENDPOINT_KEY", KEY)
     shown = client(f"http://127.0.0.1:{server.server_port}{path}", "ENDPOINT_KEY" if header else None)
     sent, authorization = server.asked[0]

@@ -169,7 +169,7 @@ def test_a_command_ends_with_its_workers(command, number, tmp_path):
     status, written = stop([*COMMAND, *command, "--jobs", "2", "--out", str(out)], number, out, quiet_s=6.0)
     # A tracker of a worker's resources may still say that it tidies up after it.
     assert status == 128 + number, written
-    assert f"pgsrm: stopped by {number.name}" in written.splitlines()
+    assert f"pgsrm: stopped by {number.name}" in written
 
 
 def test_the_handlers_are_as_they_were_and_the_first_signal_counts():
