@@ -85,7 +85,7 @@ def test_the_preflight_is_content(exported, tmp_path):
     spec.write_text(SPEC)
     files = {f"{name}_files": str(exported / f"{name}.parquet") for name in ("train", "val")}
     config = {"pgsrm": {"spec": str(spec), "val_spec": str(spec)}, "reward": {}, "data": files}
-    assert make_plan(config, "pgsrm").validation_prompts
+    assert make_plan(config, "pgsrm").seen.validation
 
 
 def test_verl_trains_on_it_with_the_parents_references(exported, assets, tmp_path):
