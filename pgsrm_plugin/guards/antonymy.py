@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
 from pgsrm_plugin.guards.english.antonyms import are_antonyms, has_antonym
-from pgsrm_plugin.guards.english.reading import FUNCTION_WORDS, Reading, likeness, ramp, read
+from pgsrm_plugin.guards.english.reading import FUNCTION_WORDS, Reading, likeness, ramp, read_english
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder
@@ -60,9 +60,10 @@ class Antonymy(Guard):
 
 
 def _violation(pair: Compared) -> Violation:
-    response, reference = read(pair.response), read(pair.reference)
-    if not (response.is_english and reference.is_english):
+    both = read_english(pair.response, pair.reference)
+    if both is None:
         return NONE
+    response, reference = both
     near = ramp(likeness(pair.response, pair.reference), 0.4, 0.55)
     if not near:
         return NONE

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
-from pgsrm_plugin.guards.english.reading import Reading, likeness, ramp, read
+from pgsrm_plugin.guards.english.reading import Reading, likeness, ramp, read_english
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder
@@ -28,9 +28,10 @@ class Polarity(Guard):
 
 
 def _violation(pair: Compared) -> Violation:
-    response, reference = read(pair.response), read(pair.reference)
-    if not (response.is_english and reference.is_english):
+    both = read_english(pair.response, pair.reference)
+    if both is None:
         return NONE
+    response, reference = both
     said, expected = _polarities(response), _polarities(reference)
     opposed = sorted(stem for stem in said.keys() & expected.keys() if said[stem].isdisjoint(expected[stem]))
     if not opposed:

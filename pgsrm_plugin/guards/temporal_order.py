@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
-from pgsrm_plugin.guards.english.reading import FUNCTION_WORDS, NEGATIONS, Reading, read
+from pgsrm_plugin.guards.english.reading import FUNCTION_WORDS, NEGATIONS, Reading, read_english
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder
@@ -33,9 +33,10 @@ class TemporalOrder(Guard):
 
 
 def _violation(pair: Compared) -> Violation:
-    response, reference = read(pair.response), read(pair.reference)
-    if not (response.is_english and reference.is_english):
+    both = read_english(pair.response, pair.reference)
+    if both is None:
         return NONE
+    response, reference = both
     worst, cues = 0, ("", "")
     for cue, before, after in _sides(reference):
         for other, other_before, other_after in _sides(response):

@@ -86,6 +86,12 @@ def read(text: str) -> Reading:
     return Reading(words, stems, _negated(words), _is_english(text, words))
 
 
+def read_english(text: str, other: str) -> tuple[Reading, Reading] | None:
+    """Both texts, or None where rules for English do not apply to both."""
+    readings = read(text), read(other)
+    return readings if all(reading.is_english for reading in readings) else None
+
+
 @functools.lru_cache(maxsize=65_536)
 def likeness(text: str, other: str) -> float:
     """How near two texts are to being copies: difflib's ratio of their words, 0 to 1."""
