@@ -19,20 +19,26 @@ if TYPE_CHECKING:
     from pgsrm_plugin.spec import RewardSpec
     from pgsrm_plugin.types import RewardSample
 
+PromptField = Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the prompt.")]
+ResponseField = Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the response(s).")]
+ReferenceField = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Where rows keep the reference(s), e.g. extra_info.answer.")
+]
+GroundTruthField = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Where rows keep the short right answer(s).")
+]
+"""Options of every command that reads rows to score."""
+
 
 def score(
     data: Annotated[Path, typer.Argument(metavar="IN", help="Rows to score: .jsonl or .parquet (verl's too).")],
     spec: Annotated[str, typer.Option(help="The reward: a YAML file, or the name of a shipped one, e.g. pgsrm.")],
     out: Annotated[Path, typer.Option(help="Where to write the rows with their rewards: .jsonl or .parquet.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 256,
-    prompt_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the prompt.")] = None,
-    response_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the response(s).")] = None,
-    reference_field: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where rows keep the reference(s), e.g. extra_info.answer.")
-    ] = None,
-    ground_truth_field: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where rows keep the short right answer(s).")
-    ] = None,
+    prompt_field: PromptField = None,
+    response_field: ResponseField = None,
+    reference_field: ReferenceField = None,
+    ground_truth_field: GroundTruthField = None,
 ) -> None:
     """Score every row of a file, and write the rows with their rewards.
 

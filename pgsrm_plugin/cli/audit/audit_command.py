@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pgsrm_plugin.cli.score import GroundTruthField, PromptField, ReferenceField, ResponseField
 from pgsrm_plugin.errors import DataError
 
 _CARD = Path("reward-card.html")
@@ -32,14 +33,10 @@ def audit(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample and of the attacks.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 256,
-    prompt_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the prompt.")] = None,
-    response_field: Annotated[str | None, typer.Option(metavar="PATH", help="Where rows keep the response(s).")] = None,
-    reference_field: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where rows keep the reference(s), e.g. extra_info.answer.")
-    ] = None,
-    ground_truth_field: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where rows keep the short right answer(s).")
-    ] = None,
+    prompt_field: PromptField = None,
+    response_field: ResponseField = None,
+    reference_field: ReferenceField = None,
+    ground_truth_field: GroundTruthField = None,
 ) -> None:
     """Attack a reward with your own prompts and references: what does it pay for nothing?
 
