@@ -68,6 +68,7 @@ class SemanticReward:
         needs = [(name, term.needs()) for name, term in spec.terms.items()]
         needs += [(name, guard.needs()) for name, guard in spec.guards.items()]
         self._embeds = any(need.encoder for _, need in needs)
+        self._needs_states = any(need.token_states for _, need in needs)
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
 
@@ -98,7 +99,9 @@ class SemanticReward:
         batch = check_samples(samples, self.spec, label)
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
-        embedder = BatchEmbedder(self._cached if self._embeds else None, [*batch.texts(), *self._texts])
+        references = batch.references()
+        texts = [*batch.responses(), *references, *self._texts]
+        embedder = BatchEmbedder(self._cached if self._embeds else None, texts, self._needs_states, references)
         self._check_references(batch, embedder, label)
         unscorable = torch.tensor(
             [

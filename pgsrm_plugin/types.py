@@ -153,6 +153,14 @@ class TokenEncoder(Encoder, Protocol):
         """For each text the (T, D) float32 CPU states of its tokens, without special tokens."""
 
 
+@runtime_checkable
+class OnePassEncoder(TokenEncoder, Protocol):
+    """A token encoder that computes a text's vector and its token states together, at the cost of either."""
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """What ``encode`` and ``token_states`` give, in one pass over the texts."""
+
+
 @dataclass(frozen=True)
 class ScoredText:
     """A text in the form in which texts are scored.

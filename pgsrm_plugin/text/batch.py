@@ -30,10 +30,13 @@ class PreparedBatch:
     first: list[int]
     rows: list[Row]
 
-    def texts(self) -> list[str]:
-        """All texts to embed: scorable responses and references."""
-        responses = [row.response.text for row in self.rows if row.response.unscorable is None]
-        return responses + [target for row in self.rows for target in row.targets]
+    def responses(self) -> list[str]:
+        """The scorable responses' texts."""
+        return [row.response.text for row in self.rows if row.response.unscorable is None]
+
+    def references(self) -> list[str]:
+        """The references' texts."""
+        return [target for row in self.rows for target in row.targets]
 
 
 def prepare_batch(samples: Sequence[RewardSample], spec: TextSpec, with_references: bool) -> PreparedBatch:

@@ -23,6 +23,7 @@ def run_case(case: dict[str, Any], rank: int, world: int) -> dict[str, Any]:
     encoder = ShardedEncoder(HfEncoderSpec(**case["spec"]), init_device_mesh("cpu", (world,)), case["placement"])
     facts: dict[str, Any] = {"embeddings": [encoder.encode(parts[rank]) for parts in case["calls"]]}
     facts["states"] = encoder.token_states(case["calls"][0][rank])
+    facts["both"] = encoder.encode_with_states(case["calls"][0][rank])
     encoder.offload()
     facts["offloaded"] = encoder.offloaded
     try:

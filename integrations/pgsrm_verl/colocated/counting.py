@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from pgsrm_plugin.encoders.cache.memory import in_one_pass
 from pgsrm_plugin.types import Embeddings, Encoder, TokenEncoder
 
 
@@ -23,7 +24,9 @@ class CountingEncoder:
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """See :meth:`pgsrm_plugin.types.Encoder.encode`."""
-        embeddings = self.inner.encode(texts)
+        return self._counted(self.inner.encode(texts))
+
+    def _counted(self, embeddings: Embeddings) -> Embeddings:
         self.tokens += int(embeddings.tokens_N.clamp(min=0).sum())  # -1: the encoder cannot know
         return embeddings
 
@@ -39,6 +42,11 @@ class CountingTokenEncoder(CountingEncoder):
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""
         return self.inner.token_states(texts)
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """See :meth:`pgsrm_plugin.types.OnePassEncoder.encode_with_states`."""
+        embeddings, states = in_one_pass(self.inner, texts)
+        return self._counted(embeddings), states
 
 
 def counting(encoder: Encoder) -> CountingEncoder:

@@ -14,7 +14,7 @@ from pgsrm_verl.colocated.worker import Answer, Loaded
 
 
 class WorkerGroupEncoder:
-    """Satisfies :class:`~pgsrm_plugin.types.TokenEncoder` through the ranks of a worker group.
+    """Satisfies :class:`~pgsrm_plugin.types.OnePassEncoder` through the ranks of a worker group.
 
     Texts are dealt out by length, one to each rank in turn, so that all have about as much to do. Its identity is that
     of the ``hf`` encoder of the same spec, so calibration floors and caches hold for both.
@@ -43,17 +43,17 @@ class WorkerGroupEncoder:
         Raises:
             ScorerError: a rank failed. The ranks may be out of step then, so the step must fail.
         """
-        spread = self._spread("encode", texts)
-        place_N = torch.tensor([row for rows, _ in spread for row in rows], dtype=torch.int64).argsort()
-        return Embeddings.concat([part for _, part in spread]).take(place_N)
+        return _embeddings(self._spread("encode", texts))
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""
-        states = [torch.zeros(0, 0)] * len(texts)
-        for rows, part in self._spread("token_states", texts):
-            for row, state_TD in zip(rows, part, strict=True):
-                states[row] = state_TD
-        return states
+        """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`; raises as :meth:`encode` does."""
+        return _states(self._spread("token_states", texts))
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """See :meth:`pgsrm_plugin.types.OnePassEncoder.encode_with_states`; raises as :meth:`encode` does."""
+        spread = self._spread("encode_with_states", texts)
+        embeddings = _embeddings([(rows, part) for rows, (part, _) in spread])
+        return embeddings, _states([(rows, part) for rows, (_, part) in spread])
 
     def _spread(self, method: str, texts: Sequence[str]) -> list[tuple[list[int], Any]]:
         """Each rank's rows and its result."""
@@ -69,6 +69,18 @@ class WorkerGroupEncoder:
             raise ScorerError(f"the encoder on the training workers failed: {reason}") from error
         self.peak_bytes = max(self.peak_bytes, *(answer.peak_bytes for answer in answers))
         return [(rows, answer.result) for rows, answer in zip(shares, answers, strict=True)]
+
+
+def _embeddings(parts: Sequence[tuple[list[int], Embeddings]]) -> Embeddings:
+    """What each rank found, by row."""
+    place_N = torch.tensor([row for rows, _ in parts for row in rows], dtype=torch.int64).argsort()
+    return Embeddings.concat([part for _, part in parts]).take(place_N)
+
+
+def _states(parts: Sequence[tuple[list[int], list[torch.Tensor]]]) -> list[torch.Tensor]:
+    """What each rank found, by row."""
+    found = {row: states_TD for rows, part in parts for row, states_TD in zip(rows, part, strict=True)}
+    return [found[row] for row in range(len(found))]
 
 
 def deal(texts: Sequence[str], ranks: int) -> list[list[int]]:

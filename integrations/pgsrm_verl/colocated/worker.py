@@ -93,6 +93,15 @@ class EncoderWorker(compat.Worker):
         finally:
             self._leave(encoder)
 
+    @compat.register_method(**_EACH_RANK_ITS_OWN)
+    def encode_with_states(self, name: str, texts: list[str]) -> Answer:
+        """Both of this rank's texts, in one pass."""
+        encoder = self._enter(name)
+        try:
+            return Answer(encoder.encode_with_states(texts), self._peak())
+        finally:
+            self._leave(encoder)
+
     def _enter(self, name: str) -> ShardedEncoder:
         encoder = self._encoders[name]
         encoder.onload()

@@ -25,7 +25,7 @@ _Call = tuple[int, tuple[str, ...]]
 
 
 class ActorEncoder:
-    """Satisfies :class:`~pgsrm_plugin.types.TokenEncoder` by calling replicas.
+    """Satisfies :class:`~pgsrm_plugin.types.OnePassEncoder` by calling replicas.
 
     A text always goes to the replica that its hash names, so that equal texts meet the same cache, whichever process
     asks. When a replica dies, Ray starts it again (or this does, where Ray has given up), and the work it had is sent
@@ -71,20 +71,25 @@ class ActorEncoder:
             (empty,) = self._call_all([(0, ())], "encode")
             assert isinstance(empty, Embeddings)
             return empty
-        shares = self._shares(texts)
-        calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
-        parts: list[Embeddings] = self._call_all(calls, "encode")
-        order = torch.tensor([i for share in shares.values() for i in share]).argsort()
-        return Embeddings.concat(parts).take(order)
+        return _embeddings(self._spread("encode", texts))
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`; raises as :meth:`encode` does."""
+        return _states(self._spread("token_states", texts))
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """See :meth:`pgsrm_plugin.types.OnePassEncoder.encode_with_states`; raises as :meth:`encode` does."""
+        if not texts:
+            return self.encode(texts), []
+        spread = self._spread("encode_with_states", texts)
+        embeddings = _embeddings([(share, part) for share, (part, _) in spread])
+        return embeddings, _states([(share, part) for share, (_, part) in spread])
+
+    def _spread(self, method: str, texts: Sequence[str]) -> list[tuple[list[int], Any]]:
+        """The positions of the texts that each replica gets, and its answer for them."""
         shares = self._shares(texts)
         calls = [(number, tuple(texts[i] for i in share)) for number, share in shares.items()]
-        states: dict[int, torch.Tensor] = {}
-        for share, part in zip(shares.values(), self._call_all(calls, "token_states"), strict=True):
-            states |= dict(zip(share, part, strict=True))
-        return [states[i] for i in range(len(texts))]
+        return list(zip(shares.values(), self._call_all(calls, method), strict=True))
 
     def _shares(self, texts: Sequence[str]) -> dict[int, list[int]]:
         """The positions of the texts that each replica gets."""
@@ -135,6 +140,18 @@ class ActorEncoder:
             f"encoder replica {number} {what} within pgsrm.encoder.deadline_s: {self._settings.deadline_s:g}; "
             "nothing was scored"
         )
+
+
+def _embeddings(parts: Sequence[tuple[list[int], Embeddings]]) -> Embeddings:
+    """The parts by the positions of their texts."""
+    order = torch.tensor([i for share, _ in parts for i in share], dtype=torch.int64).argsort()
+    return Embeddings.concat([part for _, part in parts]).take(order)
+
+
+def _states(parts: Sequence[tuple[list[int], list[torch.Tensor]]]) -> list[torch.Tensor]:
+    """The parts by the positions of their texts."""
+    found = {i: states_TD for share, part in parts for i, states_TD in zip(share, part, strict=True)}
+    return [found[i] for i in range(len(found))]
 
 
 def _last_line(error: Exception) -> str:

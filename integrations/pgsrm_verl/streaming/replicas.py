@@ -13,8 +13,9 @@ from ray.util.placement_group import PlacementGroup, get_placement_group, placem
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
-from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.types import Embeddings, Encoder, TokenEncoder
+from pgsrm_plugin.encoders.cache.shards import Embedded
+from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.types import Embeddings, Encoder
 from pgsrm_verl.compat import POOL_NAME
 from pgsrm_verl.settings import EncoderSettings
 
@@ -57,20 +58,27 @@ class EncoderReplica:
         if not texts:
             return self._cached.encoder.encode(texts)
         found, _ = self._cached.embed(texts)
-        rows = [found[text] for text in texts]
-        return Embeddings(
-            torch.stack([row.vector_D for row in rows]),
-            torch.tensor([row.tokens for row in rows]),
-            torch.tensor([row.truncated for row in rows]),
-            torch.tensor([row.unknown for row in rows]),
-        )
+        return _in_order([found[text] for text in texts])
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.TokenEncoder.token_states`."""
-        encoder = self._cached.encoder
-        if not isinstance(encoder, TokenEncoder):
-            raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
-        return encoder.token_states(texts)
+        states = self._cached.token_states(texts)
+        return [states[text] for text in texts]
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """See :meth:`pgsrm_plugin.types.OnePassEncoder.encode_with_states`; at least one text."""
+        looked = self._cached.look_up(texts, states=True)
+        states = looked.states | self._cached.token_states([text for text in texts if text not in looked.states])
+        return _in_order([looked.found[text] for text in texts]), [states[text] for text in texts]
+
+
+def _in_order(rows: Sequence[Embedded]) -> Embeddings:
+    return Embeddings(
+        torch.stack([row.vector_D for row in rows]),
+        torch.tensor([row.tokens for row in rows]),
+        torch.tensor([row.truncated for row in rows]),
+        torch.tensor([row.unknown for row in rows]),
+    )
 
 
 def obtain(

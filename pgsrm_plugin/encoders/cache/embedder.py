@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 
@@ -11,7 +11,6 @@ from pgsrm_plugin import functional
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
 from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.types import TokenEncoder
 
 
 class BatchEmbedder:
@@ -20,16 +19,27 @@ class BatchEmbedder:
     Args:
         cached: the encoder, or None for a spec without one.
         texts: all texts of the batch, embedded at once here.
+        states: whether their token states will be asked for: new texts get both in one pass.
+        lasting: the texts that will come again with other batches, whose states are kept till then.
     """
 
-    def __init__(self, cached: CachedEncoder | None, texts: Sequence[str]) -> None:
+    def __init__(
+        self,
+        cached: CachedEncoder | None,
+        texts: Sequence[str],
+        states: bool = False,
+        lasting: Collection[str] = (),
+    ) -> None:
         started = time.perf_counter()
         self._cached = cached
+        self._lasting = frozenset(lasting)
         self._known: dict[str, Embedded] = {}
         self._states: dict[str, torch.Tensor] = {}
+        self._units: dict[str, torch.Tensor] = {}
         sources = Sources(0, 0, 0)
         if cached is not None:
-            self._known, sources = cached.embed(texts)
+            self._known, new, sources = cached.look_up(texts, states)
+            self._take(new)
         self.stats = {
             "encoder/texts": float(len(self._known)),
             "encoder/texts_computed": float(sources.computed),
@@ -66,13 +76,12 @@ class BatchEmbedder:
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """See :meth:`pgsrm_plugin.types.Embedder.token_states`."""
         assert self._cached is not None
-        encoder = self._cached.encoder
-        if not isinstance(encoder, TokenEncoder):
-            raise ScorerError(f"encoder {encoder.identity} has no token states; bertscore needs kind: hf")
-        missing = sorted(set(texts) - self._states.keys())
-        states = encoder.token_states(missing) if missing else []
-        if len(states) != len(missing) or not all(bool(torch.isfinite(state_TD).all()) for state_TD in states):
-            raise ScorerError(f"encoder {encoder.identity} returned wrong or non-finite token states")
-        units = [torch.nn.functional.normalize(state_TD.double(), dim=-1) for state_TD in states]
-        self._states.update(zip(missing, units, strict=True))
-        return [self._states[text] for text in texts]
+        self._take(self._cached.token_states([text for text in texts if text not in self._states]))
+        for text in set(texts) - self._units.keys():
+            self._units[text] = torch.nn.functional.normalize(self._states[text].double(), dim=-1)
+        return [self._units[text] for text in texts]
+
+    def _take(self, states: Mapping[str, torch.Tensor]) -> None:
+        assert self._cached is not None
+        self._cached.keep_states({text: states_TD for text, states_TD in states.items() if text in self._lasting})
+        self._states.update(states)

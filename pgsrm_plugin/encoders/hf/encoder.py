@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.check import self_test
-from pgsrm_plugin.encoders.hf.cpu.engine import Tail
+from pgsrm_plugin.encoders.hf.cpu.engine import Computed, Tail, Wanted
 from pgsrm_plugin.encoders.hf.load import find_model, load_model
 from pgsrm_plugin.encoders.hf.runners import LoadedModel, Runner, fastest
 from pgsrm_plugin.encoders.hf.tokens import ReadTexts, TextReader
@@ -91,11 +91,38 @@ class HfEncoder:
         Raises:
             ScorerError: the device is out of memory.
         """
+        return self._compute(texts, Wanted(vectors=True))[0]
+
+    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """The transformer's last states, (T, D) float32 a text, of the tokens of the text alone, as far as it is read.
+
+        Raises:
+            ScorerError: the model has no states of single tokens that can be told from its prompt's and template's.
+        """
+        return self._compute(texts, Wanted(states=True))[1]
+
+    def encode_with_states(self, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:
+        """What :meth:`encode` and :meth:`token_states` give, in one pass; on a CPU with the same bits."""
+        return self._compute(texts, Wanted(vectors=True, states=True))
+
+    def _compute(self, texts: Sequence[str], wanted: Wanted) -> tuple[Embeddings, list[torch.Tensor]]:
+        """Vectors and states; zeros and empty ones where they are not wanted."""
+        if wanted.states and not self._loaded.reader.tells_own_tokens:
+            raise ScorerError(f"encoder {self.identity} has no token states; use a transformer with a fast tokenizer")
         vectors_ND = torch.zeros(len(texts), self.dimensions)
+        states = [torch.zeros(0, 0)] * len(texts)
         with self._lock:
-            read, results = self._run(texts, pooled=True)
-            for rows, vectors in results:
-                vectors_ND[rows] = torch.stack(list(vectors)).cpu()
+            read, results = self._run(texts, wanted)
+            for row, computed in results:
+                if computed.vector_D is not None:
+                    vectors_ND[row] = computed.vector_D
+                if computed.states_TD is not None:
+                    states[row] = computed.states_TD[torch.tensor(read.own_N[row], dtype=torch.bool)].clone()
+        width = max((state_TD.shape[1] for state_TD in states), default=0)
+        states = [state_TD if state_TD.shape[1] else torch.zeros(0, width) for state_TD in states]
+        return self._embeddings(read, vectors_ND), states
+
+    def _embeddings(self, read: ReadTexts, vectors_ND: torch.Tensor) -> Embeddings:
         limit = self.max_tokens
         truncated_N = torch.tensor([limit is not None and n > limit for n in read.lengths_N], dtype=torch.bool)
         empty_N = torch.tensor([n == 0 for n in read.lengths_N], dtype=torch.bool)
@@ -104,27 +131,8 @@ class HfEncoder:
             unknown_N |= ~vectors_ND.any(dim=1)
         return Embeddings(vectors_ND, torch.tensor(read.tokens_N, dtype=torch.int64), truncated_N, unknown_N)
 
-    def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
-        """The transformer's last states, (T, D) float32 a text, of the tokens of the text alone, as far as it is read.
-
-        Raises:
-            ScorerError: the model has no states of single tokens that can be told from its prompt's and template's.
-        """
-        if not self._loaded.reader.tells_own_tokens:
-            raise ScorerError(f"encoder {self.identity} has no token states; use a transformer with a fast tokenizer")
-        states: list[torch.Tensor] = [torch.zeros(0, 0)] * len(texts)
-        with self._lock:
-            read, results = self._run(texts, pooled=False)
-            for rows, read_states in results:
-                for row, state_TD in zip(rows, read_states, strict=True):
-                    states[row] = state_TD[torch.tensor(read.own_N[row], dtype=torch.bool)].clone()
-        width = max((state_TD.shape[1] for state_TD in states), default=0)
-        return [state_TD if state_TD.shape[1] else torch.zeros(0, width) for state_TD in states]
-
-    def _run(
-        self, texts: Sequence[str], pooled: bool
-    ) -> tuple[ReadTexts, Iterator[tuple[list[int], Sequence[torch.Tensor]]]]:
-        """What the model reads; and vectors (D,), or float32 states (T, D) of what is read, with the rows they are of.
+    def _run(self, texts: Sequence[str], wanted: Wanted) -> tuple[ReadTexts, Iterator[tuple[int, Computed]]]:
+        """What the model reads; and what it computes, with the row that it is of.
 
         Tokenises chunk by chunk, while the workers or the device compute the chunks before.
         """
@@ -132,8 +140,12 @@ class HfEncoder:
         chunk = max(len(texts), 1) if self._runner.whole_calls else _CHUNK
         for start in range(0, max(len(texts), 1), chunk):
             part = list(texts[start : start + chunk])
-            read = self._loaded.reader.read(part, own=not pooled)
+            read = self._loaded.reader.read(part, own=wanted.states)
             reads.append(read)
-            work += [([start + row for row in rows], result) for rows, result in self._runner.start(part, read, pooled)]
-        finished = ((rows, result.result() if isinstance(result, Future) else result) for rows, result in work)
+            work += [([start + row for row in rows], result) for rows, result in self._runner.start(part, read, wanted)]
+        finished = (
+            one
+            for rows, result in work
+            for one in zip(rows, result.result() if isinstance(result, Future) else result, strict=True)
+        )
         return ReadTexts.joined(reads), finished

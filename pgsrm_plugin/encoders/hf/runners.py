@@ -12,12 +12,12 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.utils.rnn import pad_sequence
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
-from pgsrm_plugin.encoders.hf.cpu.engine import CpuEngine, Input, Tail
+from pgsrm_plugin.encoders.hf.cpu.engine import Computed, CpuEngine, Input, Tail, Wanted
 from pgsrm_plugin.encoders.hf.tokens import ReadTexts, TextReader
 from pgsrm_plugin.errors import ScorerError
 
-Work: TypeAlias = "Iterable[tuple[list[int], Sequence[torch.Tensor] | Future[list[torch.Tensor]]]]"
-"""Rows of the texts, and what becomes of them: a vector (D,) or float32 states (T, D) each."""
+Work: TypeAlias = "Iterable[tuple[list[int], Sequence[Computed] | Future[list[Computed]]]]"
+"""Rows of the texts, and what becomes of them."""
 
 IDLE_TEXT = "."
 """What a rank runs that has no texts left while others have."""
@@ -47,8 +47,8 @@ class Runner(Protocol):
     def whole_calls(self) -> bool:
         """Whether all texts of a call must come at once, because ranks agree on how often the model runs."""
 
-    def start(self, texts: Sequence[str], read: ReadTexts, pooled: bool) -> Work:
-        """Begins with the texts that have tokens: vectors, or the states of what is read, not ``pooled``."""
+    def start(self, texts: Sequence[str], read: ReadTexts, wanted: Wanted) -> Work:
+        """Begins with the texts that have tokens: their vectors, and the states of what is read of them."""
 
 
 class Workers:
@@ -65,13 +65,13 @@ class Workers:
         """Whether the model runs on prepacked weights; known from the first use on."""
         return self._engine is not None and self._engine.packed
 
-    def start(self, texts: Sequence[str], read: ReadTexts, pooled: bool) -> Work:
+    def start(self, texts: Sequence[str], read: ReadTexts, wanted: Wanted) -> Work:
         """See :meth:`Runner.start`."""
         if self._engine is None:
             spec = self._loaded.spec
             threads = spec.threads or torch.get_num_threads()
             self._engine = CpuEngine(self._loaded.model, self._loaded.tail, threads, spec.batch_tokens)
-        return self._engine.start(self._loaded.inputs(texts, read), read.lengths_N, pooled)
+        return self._engine.start(self._loaded.inputs(texts, read), read.lengths_N, wanted)
 
 
 class Batches:
@@ -91,20 +91,17 @@ class Batches:
         """See :attr:`Runner.whole_calls`."""
         return self._agree is not None
 
-    def start(self, texts: Sequence[str], read: ReadTexts, pooled: bool) -> Work:
+    def start(self, texts: Sequence[str], read: ReadTexts, wanted: Wanted) -> Work:
         """See :meth:`Runner.start`."""
         batches = list(self._batches(read.lengths_N))
         agreed = self._agree(len(batches)) if self._agree is not None else len(batches)
         for rows in batches:
             ids = None if read.ids_N is None else [read.ids_N[row] for row in rows]
-            features = self._forward([texts[row] for row in rows], pooled, ids)
-            if pooled:
-                yield rows, features["sentence_embedding"]
-            else:
-                states_NTD, masks_NT = features["token_embeddings"].float().cpu(), features["attention_mask"].cpu()
-                yield rows, [state_TD[mask_T.bool()] for state_TD, mask_T in zip(states_NTD, masks_NT, strict=True)]
+            features = self._forward([texts[row] for row in rows], wanted, ids)
+            vectors = features["sentence_embedding"].cpu() if wanted.vectors else [None] * len(rows)
+            yield rows, [Computed(*one) for one in zip(vectors, _states(features, len(rows), wanted), strict=True)]
         for _ in range(agreed - len(batches)):
-            self._forward([IDLE_TEXT], pooled=False)
+            self._forward([IDLE_TEXT], Wanted())
 
     def _batches(self, lengths_N: Sequence[int]) -> Iterator[list[int]]:
         """Rows in batches of like length, shortest first, within the token budget (a single text may exceed it)."""
@@ -119,10 +116,10 @@ class Batches:
         if batch:
             yield batch
 
-    def _forward(self, texts: list[str], pooled: bool, ids: list[list[int]] | None = None) -> dict[str, Any]:
+    def _forward(self, texts: list[str], wanted: Wanted, ids: list[list[int]] | None = None) -> dict[str, Any]:
         """Runs the module stack, or its transformer alone, in the weights' dtype even under a trainer's autocast."""
         model, device = self._loaded.model, self._loaded.model.device
-        unpadded = pooled and getattr(model[0], "can_flatten_inputs", False)
+        unpadded = wanted == Wanted(vectors=True) and getattr(model[0], "can_flatten_inputs", False)
         try:
             # no_grad and not inference_mode, whose tensors FSDP2 cannot gather into (no version counter).
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -132,7 +129,7 @@ class Batches:
                     features = self._padded(ids)
                 features = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in features.items()}
                 outputs: dict[str, Any] = model[0](features)
-                return outputs | {"sentence_embedding": self._loaded.tail(outputs)} if pooled else outputs
+                return outputs | {"sentence_embedding": self._loaded.tail(outputs)} if wanted.vectors else outputs
         except torch.OutOfMemoryError as error:
             raise ScorerError(
                 f"encoder {self._loaded.identity} ran out of memory on {device} with {len(texts)} texts in a forward "
@@ -149,6 +146,14 @@ class Batches:
             "attention_mask": pad_sequence(masks, batch_first=True, padding_side=side),
             "modality": "text",
         }
+
+
+def _states(features: dict[str, Any], rows: int, wanted: Wanted) -> Sequence[torch.Tensor | None]:
+    """The states of each text, without padding."""
+    if not wanted.states:
+        return [None] * rows
+    states_NTD, masks_NT = features["token_embeddings"].float().cpu(), features["attention_mask"].cpu()
+    return [state_TD[mask_T.bool()] for state_TD, mask_T in zip(states_NTD, masks_NT, strict=True)]
 
 
 def fastest(loaded: LoadedModel) -> Runner:

@@ -12,6 +12,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
+from pgsrm_plugin.encoders.hf.cpu.engine import Computed, Wanted
 from pgsrm_plugin.encoders.hf.cpu.streamed import StreamedEngine, can_stream
 from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 from pgsrm_plugin.encoders.hf.runners import Batches, LoadedModel, Runner, fastest
@@ -25,9 +26,9 @@ class ShardedEncoder(HfEncoder):
     """One rank of a frozen encoder that all ranks of ``mesh`` hold together; each rank embeds its own texts.
 
     With ``shard`` a forward pass gathers the parameters of one layer after the other, so every rank must run equally
-    many: ``encode`` and ``token_states`` are collective calls. All ranks make them together, each with its own texts,
-    any number, none included. They agree on the greatest number of batches, and a rank out of work runs a batch of one
-    idle text. On a CPU, models of BERT's family gather each layer once for many batches
+    many: ``encode``, ``token_states`` and ``encode_with_states`` are collective calls. All ranks make them together,
+    each with its own texts, any number, none included. They agree on the greatest number of batches, and a rank out of
+    work runs a batch of one idle text. On a CPU, models of BERT's family gather each layer once for many batches
     (:class:`~pgsrm_plugin.encoders.hf.cpu.streamed.StreamedEngine`). With ``replicate`` every rank has all parameters
     and works alone.
 
@@ -109,12 +110,10 @@ class ShardedEncoder(HfEncoder):
         )
         return self._agree(int(not able)) == 0
 
-    def _run(
-        self, texts: Sequence[str], pooled: bool
-    ) -> tuple[ReadTexts, Iterator[tuple[list[int], Sequence[torch.Tensor]]]]:
+    def _run(self, texts: Sequence[str], wanted: Wanted) -> tuple[ReadTexts, Iterator[tuple[int, Computed]]]:
         if self._offloaded:
             raise ScorerError(f"encoder {self.identity} is offloaded; call onload() before it is used")
-        return super()._run(texts, pooled)
+        return super()._run(texts, wanted)
 
     def _agree(self, rounds: int) -> int:
         """The greatest number of rounds that any rank needs."""

@@ -41,3 +41,5 @@ def test_tokens_are_summed_and_unknown_counts_left_out():
     counted.encode(["abc"])
     assert counted.tokens == 5
     assert counted.token_states(["a"])[0].tolist() == [[3.0, 3.0]]
+    assert counted.encode_with_states(["abcd"])[1][0].tolist() == [[3.0, 3.0]] * 4
+    assert counted.tokens == 9

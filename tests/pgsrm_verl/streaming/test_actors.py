@@ -128,8 +128,32 @@ def test_it_equals_the_encoder_itself(shared):
     assert isinstance(encoder, TokenEncoder)
     for texts in (TEXTS, TEXTS[::-1], ["a", "a", ""], []):
         assert same(encoder.encode(texts), direct.encode(texts))
-    with pytest.raises(ScorerError, match="has no token states; bertscore needs kind: hf"):
-        encoder.token_states(TEXTS)
+    for ask in (encoder.token_states, encoder.encode_with_states):
+        with pytest.raises(ScorerError, match="has no token states; bertscore needs kind: hf"):
+            ask(TEXTS)
+
+
+class Spelt:
+    """An encoder of one state a letter, which counts the texts that it is asked for."""
+
+    identity = "spelt"
+
+    def encode(self, texts):
+        vectors_ND = torch.tensor([[1.0, len(text)] for text in texts]).reshape(len(texts), 2)
+        flags_N = torch.zeros(len(texts), dtype=torch.bool)
+        return Embeddings(vectors_ND, torch.tensor([len(text) for text in texts]), flags_N)
+
+    def token_states(self, texts):
+        return [torch.tensor([[float(ord(letter))] for letter in text]).reshape(len(text), 1) for text in texts]
+
+
+def test_vectors_and_states_come_together_in_the_order_of_the_texts(shared):
+    encoder, direct = shared(Spelt, replicas=3), Spelt()
+    for texts in (TEXTS, TEXTS[::-1], [*TEXTS, TEXTS[0]], []):
+        embeddings, states = encoder.encode_with_states(texts)
+        assert same(embeddings, direct.encode(texts))
+        assert [one.tolist() for one in states] == [one.tolist() for one in direct.token_states(texts)]
+        assert [one.tolist() for one in encoder.token_states(texts)] == [one.tolist() for one in states]
 
 
 def test_a_text_meets_the_same_replica_from_every_process_and_is_computed_once(shared, tmp_path):

@@ -6,7 +6,7 @@ import bisect
 import copy
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -19,7 +19,22 @@ from pgsrm_plugin.encoders.hf.cpu.threads import submit
 Input: TypeAlias = "list[int] | dict[str, Any]"
 """A text's token ids, or what the model's own preprocessing made of it where there are none."""
 
-Task: TypeAlias = "tuple[list[int], Future[list[torch.Tensor]]]"
+
+class Wanted(NamedTuple):
+    """What is asked of a forward pass."""
+
+    vectors: bool = False
+    states: bool = False
+
+
+class Computed(NamedTuple):
+    """What a forward pass gives of one text, float32: its vector (D,) and its states (T, D), None if not wanted."""
+
+    vector_D: torch.Tensor | None = None
+    states_TD: torch.Tensor | None = None
+
+
+Task: TypeAlias = "tuple[list[int], Future[list[Computed]]]"
 """Rows, and what becomes of each."""
 
 _PASS_TOKENS = 2048
@@ -57,6 +72,10 @@ class Tail:
         mask_1T = torch.ones(1, len(states_TD), dtype=torch.long)
         return self({"token_embeddings": states_TD[None], "attention_mask": mask_1T})[0]
 
+    def finish(self, states_TD: torch.Tensor, wanted: Wanted) -> Computed:
+        """What is wanted of one text's states."""
+        return Computed(self.pool(states_TD) if wanted.vectors else None, states_TD.float() if wanted.states else None)
+
 
 class CpuEngine:
     """Embeds texts on a CPU; each text's result is the same, bit for bit, whatever it is embedded with.
@@ -84,31 +103,32 @@ class CpuEngine:
         """Whether the model runs on prepacked weights."""
         return self._packed is not None
 
-    def start(self, inputs: Sequence[Input], lengths_N: Sequence[int], pooled: bool) -> list[Task]:
+    def start(self, inputs: Sequence[Input], lengths_N: Sequence[int], wanted: Wanted) -> list[Task]:
         """Sends the inputs to the workers, longest first; ``lengths_N`` are their token counts, 0 for those to skip.
 
         Returns:
-            Rows of ``inputs``, and what becomes of them: a vector (D,) each, or states (T, D), both float32.
+            Rows of ``inputs``, and what becomes of them.
         """
         rows = [row for row, length in enumerate(lengths_N) if length]
         share = sum(lengths_N[row] for row in rows) // (2 * self._threads)
         budget = max((size for size in ROWS if size <= min(share, self._largest)), default=ROWS[0])
         passes = fill([lengths_N[row] for row in rows], budget - KEYS + 1)
         work = [[rows[i] for i in one] for one in passes]
-        return [(one, submit(self._threads, self._run, [inputs[row] for row in one], pooled)) for one in work]
+        return [(one, submit(self._threads, self._run, [inputs[row] for row in one], wanted)) for one in work]
 
-    def _run(self, inputs: Sequence[Input], pooled: bool) -> list[torch.Tensor]:
+    def _run(self, inputs: Sequence[Input], wanted: Wanted) -> list[Computed]:
         if self._packed is not None:
             states = self._packed([torch.tensor(ids, dtype=torch.long) for ids in inputs])
-            return [self._tail.pool(state_TD) if pooled else state_TD.float() for state_TD in states]
-        return [self._run_one(one, pooled) for one in inputs]
+            return [self._tail.finish(state_TD, wanted) for state_TD in states]
+        return [self._run_one(one, wanted) for one in inputs]
 
-    def _run_one(self, one: Input, pooled: bool) -> torch.Tensor:
+    def _run_one(self, one: Input, wanted: Wanted) -> Computed:
         if isinstance(one, list):
             ids_1T = torch.tensor([one])
             one = {"input_ids": ids_1T, "attention_mask": torch.ones_like(ids_1T), "modality": "text"}
         features = self._model[0](one)
-        return self._tail(features)[0] if pooled else features["token_embeddings"][0].float()
+        states_TD = features["token_embeddings"][0].float() if wanted.states else None
+        return Computed(self._tail(features)[0] if wanted.vectors else None, states_TD)
 
 
 def fill(lengths_N: Sequence[int], budget: int) -> Iterator[list[int]]:

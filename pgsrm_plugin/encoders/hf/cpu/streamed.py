@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pgsrm_plugin.encoders.hf.cpu.engine import Tail, fill
+from pgsrm_plugin.encoders.hf.cpu.engine import Computed, Tail, Wanted, fill
 from pgsrm_plugin.encoders.hf.cpu.linear import ROWS, is_supported
 from pgsrm_plugin.encoders.hf.cpu.packed import KEYS, LARGEST, PackedNetwork, _split, can_pack
 from pgsrm_plugin.encoders.hf.tokens import ReadTexts
@@ -40,8 +40,8 @@ class StreamedEngine:
 
     whole_calls = True
 
-    def start(self, texts: Sequence[str], read: ReadTexts, pooled: bool) -> list[tuple[list[int], list[torch.Tensor]]]:
-        """Rows of the texts and their vectors (D,) or states (T, D), float32. Collective."""
+    def start(self, texts: Sequence[str], read: ReadTexts, wanted: Wanted) -> list[tuple[list[int], list[Computed]]]:
+        """Rows of the texts, and what is wanted of them. Collective."""
         assert read.ids_N is not None  # models of BERT's family read plain token ids
         inputs, lengths_N = read.ids_N, read.lengths_N
         rows = [row for row, length in enumerate(lengths_N) if length]
@@ -55,7 +55,7 @@ class StreamedEngine:
             ids = [[torch.tensor(inputs[row], dtype=torch.long) for row in one] for one in passes]
             with torch.no_grad(), torch.autocast("cpu", enabled=False):  # FSDP2 cannot gather in inference mode
                 for one, states in zip(passes, self._stream(ids), strict=True):
-                    done.append((one, [self._tail.pool(s_TD) if pooled else s_TD.float() for s_TD in states]))
+                    done.append((one, [self._tail.finish(states_TD, wanted) for states_TD in states]))
         return done
 
     def _stream(self, passes: Sequence[Sequence[torch.Tensor]]) -> list[list[torch.Tensor]]:

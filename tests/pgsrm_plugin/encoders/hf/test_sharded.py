@@ -111,6 +111,9 @@ def test_every_rank_gets_what_the_unsharded_encoder_gives(ran, specs, case):
             assert_same(embeddings, whole.encode(parts[rank]))
         for state_TD, expected_TD in zip(facts[case]["states"], whole.token_states(calls[0][rank]), strict=True):
             torch.testing.assert_close(state_TD, expected_TD, atol=5e-6, rtol=0)
+        assert_same(facts[case]["both"][0], whole.encode(calls[0][rank]))
+        for state_TD, expected_TD in zip(facts[case]["both"][1], facts[case]["states"], strict=True):
+            torch.testing.assert_close(state_TD, expected_TD, atol=5e-6, rtol=0)
         assert facts[case]["identity"] == whole.identity
 
 

@@ -147,6 +147,10 @@ def check_the_bits(model: str, dtype: str, texts: list[str], alone: int) -> None
         assert torch.equal(encoder.encode([text]).vectors_ND[0], expected[text])
     states = dict(zip(texts, encoder.token_states(texts), strict=True))
     assert all(torch.equal(other.token_states([text])[0], states[text]) for text in shuffled[:3])
+    both, states_too = other.encode_with_states(shuffled)
+    for text, vector_D, states_TD in zip(shuffled, both.vectors_ND, states_too, strict=True):
+        assert torch.equal(vector_D, expected[text])
+        assert torch.equal(states_TD, states[text])
 
 
 @pytest.mark.parametrize("fusion", ["none", "gelu", "add"])
