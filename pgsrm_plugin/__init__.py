@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, UnscorableError
     from pgsrm_plugin.reward import SemanticReward
+    from pgsrm_plugin.scorer.scorer import Scorer
     from pgsrm_plugin.spec import RewardSpec, load_spec, parse_spec
     from pgsrm_plugin.types import Embeddings, Encoder, RewardOutput, RewardSample
 
@@ -19,6 +20,7 @@ __all__ = [
     "RewardOutput",
     "RewardSample",
     "RewardSpec",
+    "Scorer",
     "ScorerError",
     "SemanticReward",
     "SpecError",
@@ -35,6 +37,7 @@ _HOMES = {
     "RewardOutput": "pgsrm_plugin.types",
     "RewardSample": "pgsrm_plugin.types",
     "RewardSpec": "pgsrm_plugin.spec",
+    "Scorer": "pgsrm_plugin.scorer.scorer",
     "ScorerError": "pgsrm_plugin.errors",
     "SemanticReward": "pgsrm_plugin.reward",
     "SpecError": "pgsrm_plugin.errors",

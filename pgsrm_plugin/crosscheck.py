@@ -7,9 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.spec import RewardSpec
+
+
+class Rules(Protocol):
+    """What the rules look at: a :class:`~pgsrm_plugin.spec.RewardSpec`, or what a service says of its own."""
+
+    @property
+    def aggregate(self) -> str:
+        """``sum`` or ``group_normalised``."""
+
+    @property
+    def unscorable(self) -> str:
+        """``floor``, ``mask`` or ``raise``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Use:
     cannot_stop: tuple[str, str] | None = None
 
 
-def _needs_groups(spec: RewardSpec, use: Use) -> str | None:
+def _needs_groups(spec: Rules, use: Use) -> str | None:
     if spec.aggregate == "group_normalised" and use.one_by_one:
         return (
             f"aggregate: group_normalised needs whole groups, and here responses come one by one; {use.one_by_one}, "
@@ -43,13 +55,13 @@ def _needs_groups(spec: RewardSpec, use: Use) -> str | None:
     return None
 
 
-def _is_an_advantage(spec: RewardSpec, use: Use) -> str | None:
+def _is_an_advantage(spec: Rules, use: Use) -> str | None:
     if spec.aggregate == "group_normalised" and use.own_advantages:
         return f"aggregate: group_normalised gives advantages, and {use.own_advantages}, or use aggregate: sum"
     return None
 
 
-def _needs_several(spec: RewardSpec, use: Use) -> str | None:
+def _needs_several(spec: Rules, use: Use) -> str | None:
     if spec.aggregate == "group_normalised" and use.one_response:
         return (
             "aggregate: group_normalised compares the responses to one prompt, and every reward would be 0 because "
@@ -58,7 +70,7 @@ def _needs_several(spec: RewardSpec, use: Use) -> str | None:
     return None
 
 
-def _divided_once(spec: RewardSpec, use: Use) -> str | None:
+def _divided_once(spec: Rules, use: Use) -> str | None:
     if spec.aggregate == "group_normalised" and use.divides_again:
         return (
             "aggregate: group_normalised divides each term by its group's deviation, and the sum would be divided once "
@@ -67,14 +79,14 @@ def _divided_once(spec: RewardSpec, use: Use) -> str | None:
     return None
 
 
-def _can_mask(spec: RewardSpec, use: Use) -> str | None:
+def _can_mask(spec: Rules, use: Use) -> str | None:
     if spec.unscorable == "mask" and use.cannot_mask:
         who, instead = use.cannot_mask
         return f"unscorable: mask cannot take a response out of the loss of {who}; use unscorable: floor, or {instead}"
     return None
 
 
-def _can_stop(spec: RewardSpec, use: Use) -> str | None:
+def _can_stop(spec: Rules, use: Use) -> str | None:
     if spec.unscorable == "raise" and use.cannot_stop:
         who, instead = use.cannot_stop
         return (
@@ -84,7 +96,7 @@ def _can_stop(spec: RewardSpec, use: Use) -> str | None:
     return None
 
 
-RULES: tuple[Callable[[RewardSpec, Use], str | None], ...] = (
+RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _needs_groups,
     _is_an_advantage,
     _needs_several,
@@ -95,12 +107,12 @@ RULES: tuple[Callable[[RewardSpec, Use], str | None], ...] = (
 """What is refused: each gives the sentence to say, or None."""
 
 
-def problems(spec: RewardSpec, use: Use) -> list[str]:
+def problems(spec: Rules, use: Use) -> list[str]:
     """The sentences of every rule that spec and use break together."""
     return [sentence for rule in RULES if (sentence := rule(spec, use)) is not None]
 
 
-def check_use(spec: RewardSpec, use: Use, label: str) -> None:
+def check_use(spec: Rules, use: Use, label: str) -> None:
     """Refuses a spec that does not go with its use in training.
 
     Args:

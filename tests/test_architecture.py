@@ -31,6 +31,7 @@ LAYERS = (
     {"spec"},
     {"validate", "crosscheck"},
     {"reward"},
+    {"scorer"},
     {"parents", "report"},
     {"audit"},
     {"cli"},

@@ -8,20 +8,12 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from pgsrm_plugin.data.completions import Turns
 from pgsrm_plugin.errors import SpecError, did_you_mean
+from pgsrm_plugin.scorer.batching import MicroBatchSettings
 from pgsrm_plugin.section import Section
 
-Turns = Literal["own", "last", "all"]
 HOW_TO_START = "add `+pgsrm.spec=reward.yaml` (a file, or the name of a shipped reward such as pgsrm)"
-
-
-class MicroBatchSettings(Section):
-    """How concurrent rewards are put together (streaming)."""
-
-    max_rows: int = Field(256, ge=1, description="rows scored at once")
-    max_wait_ms: float = Field(10.0, ge=0, description="how long the first row waits for others")
-    max_pending: int = Field(4096, ge=1, description="rows waiting or being scored; further ones wait outside")
-    deadline_s: float = Field(120.0, gt=0, description="from the arrival of a row to its reward")
 
 
 class EncoderSettings(Section):

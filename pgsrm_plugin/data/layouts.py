@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ class Layout:
         answer: columns of the ground truth of rows without references; empty: ``ground_truth``.
         reference_field: a configured column of the references, before all others; each row must have it.
         ground_truth_field: a configured column of the ground truth, likewise.
+        labels: columns, of those above, that may hold both: an object with ``reference`` or ``references`` and
+            ``ground_truth``, or the JSON text of one. Where there are any, references may be numbers.
     """
 
     references: tuple[str, ...]
@@ -33,6 +36,7 @@ class Layout:
     answer: tuple[str, ...] = ()
     reference_field: str | None = None
     ground_truth_field: str | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def columns(self) -> frozenset[str]:
@@ -58,6 +62,16 @@ VERL = Layout(
 """verl's rows, whose ground truth is the correct answer."""
 SEMANTIC = replace(VERL, answer=("extra_info.answer",))
 """verl's rows, whose ground truth without other references is an expert's explanation."""
+_TRUTHS = ("ground_truth", "reward_model.ground_truth", "reward_spec.ground_truth")
+_ANSWERS = ("answer", "solution", "target", "label")
+STOCK = Layout(
+    references=PLAIN.references,
+    ground_truth=_TRUTHS,
+    stand_in=(*_ANSWERS, *_TRUTHS),
+    answer=(*_TRUTHS, *_ANSWERS),
+    labels=(*_ANSWERS, *_TRUTHS),
+)
+"""Rows of any stack: what other libraries call the right answer is also the reference, for want of another."""
 
 
 class Targets(NamedTuple):
@@ -86,8 +100,11 @@ def read_targets(
     Raises:
         DataError: a column is of a wrong type, or a configured one is not there.
     """
+    if layout.labels:
+        row, layout = _unfolded(row, layout)
+    read = _truths if layout.labels else texts
     own = required_at(row, layout.reference_field)
-    references = texts(own, layout.reference_field or "") or _references(row, layout.references) or found
+    references = read(own, layout.reference_field or "") or _references(row, layout.references, read) or found
     try:
         truths = _truths(required_at(row, layout.ground_truth_field), layout.ground_truth_field or "")
         if not truths:
@@ -160,15 +177,62 @@ def required_at(row: Mapping[str, Any], path: str | None) -> Any:
     return value
 
 
-def _references(row: Mapping[str, Any], holders: tuple[str, ...]) -> tuple[str, ...]:
+def _references(
+    row: Mapping[str, Any], holders: tuple[str, ...], read: Callable[[Any, str], tuple[str, ...]]
+) -> tuple[str, ...]:
     for name in holders:
         holder, prefix = _object(row, name), f"{name}." if name else ""
         given = [key for key in ("reference", "references") if not absent(holder.get(key)) and holder[key] != []]
         if len(given) == 2:
             raise DataError(f"fields '{prefix}reference' and '{prefix}references' are both given; keep one")
         if given:
-            return texts(holder[given[0]], prefix + given[0])
+            return read(holder[given[0]], prefix + given[0])
     return ()
+
+
+_LABEL_KEYS = ("reference", "references", "ground_truth")
+
+
+def _unfolded(row: Mapping[str, Any], layout: Layout) -> tuple[Mapping[str, Any], Layout]:
+    """The row with what stands in its label's object as columns of their own; a column that it has already wins, but
+    over none that is configured."""
+    configured = (layout.reference_field, layout.ground_truth_field)
+    for path in filter(None, (*configured, *layout.labels)):
+        value = _at(row, path)
+        if absent(value) or value == []:
+            continue
+        label = _label_object(value)
+        if label is not None:
+            break
+        if path not in configured:
+            return row, layout
+    else:
+        return row, layout
+    assert path
+    own = _without(row, path.split("."))
+    if path in configured:
+        own = {key: one for key, one in own.items() if key not in label}
+        reference_field, truth_field = (None if field == path else field for field in configured)
+        layout = replace(layout, reference_field=reference_field, ground_truth_field=truth_field)
+    has_references = not (absent(own.get("reference")) and absent(own.get("references")))
+    taken = {key for key in own if not absent(own[key])} | ({"reference", "references"} if has_references else set())
+    return {**own, **{key: one for key, one in label.items() if key not in taken}}, layout
+
+
+def _label_object(value: Any) -> Mapping[str, Any] | None:
+    """A label that is an object with references or ground truth, or the JSON text of one."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    is_label = isinstance(value, Mapping) and bool(value) and set(value) <= set(_LABEL_KEYS)
+    return value if is_label else None
+
+
+def _without(row: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
+    rest = {key: value for key, value in row.items() if key != path[0]}
+    return rest if len(path) == 1 else {**rest, path[0]: _without(row[path[0]], path[1:])}
 
 
 def _first_truths(row: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:

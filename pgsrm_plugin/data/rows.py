@@ -18,11 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.data.completions import chat_message, completion_text, is_messages
 from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.data.files import check_columns, check_output, json_type, plain, stream_rows, write_rows
 from pgsrm_plugin.data.layouts import PLAIN, Layout, absent, read_targets, required_at
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Prompt, RewardSample
 
 __all__ = ["Columns", "Record", "check_columns", "check_output", "parse_row", "read_records", "write_rows"]
@@ -67,17 +67,24 @@ class Record:
 
 @dataclass(frozen=True)
 class Columns:
-    """Where rows keep what is scored, as dotted paths (``extra_info.answer``); None: at the usual place."""
+    """Where rows keep what is scored, as dotted paths (``extra_info.answer``); None: at the usual place.
+
+    Attributes:
+        usual: the usual places of references and ground truth.
+        special_tokens: dropped from responses, wherever they stand.
+    """
 
     prompt: str | None = None
     response: str | None = None
     reference: str | None = None
     ground_truth: str | None = None
+    usual: Layout = PLAIN
+    special_tokens: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
         """Where references and ground truth are looked for."""
-        return replace(PLAIN, reference_field=self.reference, ground_truth_field=self.ground_truth)
+        return replace(self.usual, reference_field=self.reference, ground_truth_field=self.ground_truth)
 
 
 def read_records(
@@ -146,25 +153,26 @@ def _records(row: dict[str, Any], label: str, responses: bool, columns: Columns,
     if not responses:
         yield record
     elif columns.response is not None:
-        yield from _each(record, required_at(row, columns.response), columns.response)
+        yield from _each(record, required_at(row, columns.response), columns.response, columns.special_tokens)
     elif absent(row.get("responses")):
-        yield replace(record, response=_response(_required(row, "response"), "field 'response'"))
+        response = completion_text(_required(row, "response"), "field 'response'", columns.special_tokens)
+        yield replace(record, response=response)
     else:
         if not absent(row.get("response")):
             raise DataError("fields 'response' and 'responses' are both given; keep one")
-        yield from _each(record, row["responses"], "responses")
+        yield from _each(record, row["responses"], "responses", columns.special_tokens)
 
 
-def _each(record: Record, value: Any, name: str) -> Iterator[Record]:
+def _each(record: Record, value: Any, name: str, special_tokens: tuple[str, ...]) -> Iterator[Record]:
     """A record for each of a list of responses, or one for the only one."""
-    if not isinstance(value, list) or (_is_messages(value) and not _are_single(value, name)):
-        yield replace(record, response=_response(value, f"field {name!r}"))
+    if not isinstance(value, list) or (is_messages(value) and not _are_single(value, name)):
+        yield replace(record, response=completion_text(value, f"field {name!r}", special_tokens))
         return
     if not value:
         raise DataError(f"field {name!r} is an empty list")
     others = {key: item for key, item in record.row.items() if key not in ("response", "responses")}
     for number, item in enumerate(value, 1):
-        text = _response(item, f"field {name!r}: number {number}")
+        text = completion_text(item, f"field {name!r}: number {number}", special_tokens)
         one = {**others, "response": text}
         yield replace(record, row=one, label=f"{record.label} (response {number})", response=text)
 
@@ -172,24 +180,6 @@ def _each(record: Record, value: Any, name: str) -> Iterator[Record]:
 def _are_single(messages: list[dict[str, Any]], name: str) -> bool:
     """Whether a list of the assistant's messages only is one response each: in the column of several."""
     return name == "responses" and all(message["role"] == "assistant" for message in messages)
-
-
-def _is_messages(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(item, dict) and "role" in item for item in value)
-
-
-def _response(value: Any, where: str) -> str:
-    """A response as text; of chat messages, the assistant's last one."""
-    if isinstance(value, dict) and "content" in value:
-        value = [{"role": "assistant", **value}]
-    if not isinstance(value, list) or not _is_messages(value):
-        if not isinstance(value, str):
-            raise DataError(f"{where} must be text, not {json_type(value)}")
-        return value
-    own = [message for message in value if message["role"] == "assistant"]
-    if not own:
-        raise DataError(f"{where} has no message of the assistant")
-    return prompt_text([_message(own[-1], len(value), where)])
 
 
 def _required(row: Mapping[str, Any], name: str) -> Any:
@@ -208,21 +198,7 @@ def _prompt(value: Any) -> Prompt:
         raise DataError(f"field 'prompt' must be text or a list of chat messages, not {json_type(value)}")
     if not value:
         raise DataError("field 'prompt' is an empty list")
-    return [_message(message, number) for number, message in enumerate(value, 1)]
-
-
-def _message(message: Any, number: int, field: str = "field 'prompt'") -> dict[str, Any]:
-    where = f"{field}: message {number}"
-    if not isinstance(message, dict):
-        raise DataError(f"{where} must be an object with role and content, not {json_type(message)}")
-    if not isinstance(message.get("role"), str):
-        raise DataError(f"{where}: 'role' must be text, not {json_type(message.get('role'))}")
-    content = message.get("content")
-    is_parts = isinstance(content, list) and all(isinstance(part, dict) for part in content)
-    calls_tool = content is None and message["role"] == "assistant"
-    if not (isinstance(content, str) or is_parts or calls_tool):
-        raise DataError(f"{where}: 'content' must be text, not {json_type(content)}")
-    return {**{key: value for key, value in message.items() if value is not None}, "content": content or ""}
+    return [chat_message(message, number) for number, message in enumerate(value, 1)]
 
 
 def _group(value: Any) -> str | int | None:

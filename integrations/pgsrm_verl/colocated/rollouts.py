@@ -11,13 +11,12 @@ import torch
 import transfer_queue
 from tensordict import NonTensorData, TensorDict
 
+from pgsrm_plugin.data.completions import Turns, response_text
 from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.types import RewardOutput, RewardSample
 from pgsrm_verl import compat
 from pgsrm_verl.rows import RowReader
-from pgsrm_verl.settings import Turns
-from pgsrm_verl.turns import response_text
 
 _KEY = re.compile(r"(.+_[^_]+)_([0-9]+)", re.DOTALL)
 _COLUMNS = ("raw_prompt", "reward_model", "extra_info", "data_source", "uid")
@@ -41,7 +40,7 @@ def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own") -
     Where an agent loop put several outputs into a session, the last one is scored for all of them.
 
     Args:
-        turns: what is scored of a response in which tools wrote, too; see :func:`~pgsrm_verl.turns.response_text`.
+        turns: what is scored of a response in which tools wrote, too; see :mod:`pgsrm_plugin.data.completions`.
 
     Raises:
         DataError: the rows carry no raw_prompt, or a column is of a wrong type.

@@ -14,7 +14,7 @@ from pgsrm_plugin.errors import PgsrmError
 from pgsrm_verl import compat
 from pgsrm_verl.colocated.rewards import ColocatedRewards
 from pgsrm_verl.colocated.rollouts import fetch, mask_unscored, store, store_extra
-from pgsrm_verl.columns import row_numbers
+from pgsrm_verl.columns import logged_rows
 
 logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
@@ -69,7 +69,7 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
         output, found = self._rewards.score(rollouts, partition)
         store(batch, rollouts, output)
         if partition == "val":  # rows' numbers are read in validation only, and only training has a loss
-            rows = row_numbers(output, rollouts.samples, self._rewards.spec(partition))
+            rows = logged_rows(output, rollouts.samples, self._rewards.spec(partition))
             store_extra(batch, [{name: value for name, value in row.items() if name != "reward"} for row in rows])
         else:
             mask_unscored(batch, output)

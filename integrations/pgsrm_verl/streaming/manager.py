@@ -10,22 +10,22 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 
+from pgsrm_plugin.data.completions import response_text
 from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.errors import DataError, PgsrmError
 from pgsrm_plugin.reward import RewardPair, SemanticReward
+from pgsrm_plugin.scorer.batching import MicroBatcher, Scored
 from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder, RewardSample
 from pgsrm_plugin.validate import check_samples
-from pgsrm_verl.columns import row_numbers
+from pgsrm_verl.columns import logged_rows
 from pgsrm_verl.compat import RewardManagerBase, register_reward_manager
 from pgsrm_verl.rows import Convention, prompt_key
 from pgsrm_verl.settings import Settings
-from pgsrm_verl.streaming.batcher import MicroBatcher, Scored
 from pgsrm_verl.streaming.handover import handed_mask
 from pgsrm_verl.streaming.online import open_parent
 from pgsrm_verl.streaming.preflight import Plan, make_plan
-from pgsrm_verl.turns import response_text
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def place_encoder(plan: Plan, section: EncoderSection) -> Encoder:
 
 def score_rows(reward: SemanticReward, samples: Sequence[RewardSample]) -> list[_Numbers]:
     """One dict of floats a row: ``reward``, ``acc`` and the ``pgsrm/...`` numbers of :class:`PgsrmRewardManager`."""
-    return row_numbers(reward.score(samples), samples, reward.spec)
+    return logged_rows(reward.score(samples), samples, reward.spec)
 
 
 def _extra_info(scored: Scored[_Numbers]) -> _Numbers:

@@ -25,11 +25,11 @@ from ray import cloudpickle
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.scorer.batching import MicroBatcher, MicroBatchSettings
 from pgsrm_plugin.spec import parse_spec
 from pgsrm_plugin.types import Embeddings, RewardSample, TokenEncoder
-from pgsrm_verl.settings import EncoderSettings, MicroBatchSettings
+from pgsrm_verl.settings import EncoderSettings
 from pgsrm_verl.streaming.actors import ActorEncoder, replica_of
-from pgsrm_verl.streaming.batcher import MicroBatcher
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the replicas cannot import this file
 SPEC = HashingEncoderSpec(dimensions=64)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +16,9 @@ from hypothesis import strategies as st
 
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.reward import SemanticReward
+from pgsrm_plugin.scorer.batching import DeadlineError, MicroBatcher, MicroBatchSettings, QueueFullError
 from pgsrm_plugin.spec import parse_spec
 from pgsrm_plugin.types import RewardSample
-from pgsrm_verl.settings import MicroBatchSettings
-from pgsrm_verl.streaming.batcher import MicroBatcher
 
 
 class Recorder:
@@ -107,7 +109,7 @@ def test_a_batch_starts_when_it_is_full_and_otherwise_after_the_wait():
     batcher = MicroBatcher(score, limits(max_rows=3, max_wait_ms=60_000))
     assert asyncio.run(values(batcher, [1, 2, 3])) == [2, 4, 6]
     assert score.batches == [[1, 2, 3]]
-    batcher = MicroBatcher(score, limits(max_rows=100, max_wait_ms=1))
+    batcher = MicroBatcher(score, limits(max_rows=100, max_wait_ms=100))
     assert asyncio.run(values(batcher, [4, 5])) == [8, 10]
     assert score.batches[1:] == [[4, 5]]
 
@@ -149,8 +151,8 @@ def test_the_deadline_covers_the_wait_outside_and_later_calls_work():
 
     async def run() -> list[int]:
         outcomes = await asyncio.gather(*map(batcher.submit, [99, 1, 2]), return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [ScorerError] * 3
-        assert "not scored within micro_batch.deadline_s: 0.3" in str(outcomes[0])
+        assert [type(outcome) for outcome in outcomes] == [DeadlineError] * 3
+        assert "not scored within deadline_s: 0.3" in str(outcomes[0])
         gate.set()
         return await values(batcher, [7, 8])
 
@@ -209,7 +211,8 @@ def test_callers_that_are_cancelled_harm_nobody(gone, max_rows):
         started = set(score.batches[0])
         for number in gone:
             calls[number].cancel()
-        await asyncio.sleep(0)
+        for _ in range(3):  # the task hears, then its future, then the batcher's
+            await asyncio.sleep(0)
         gate.set()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert score.scored == Counter(set(range(12)) - gone | started), "cancelled before their batch: not scored"
@@ -220,3 +223,106 @@ def test_callers_that_are_cancelled_harm_nobody(gone, max_rows):
             assert isinstance(outcome, asyncio.CancelledError)
         else:
             assert outcome.value == 2 * number
+
+
+# --- threads, several loops, items of several rows --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_and_event_loops_at_once_get_their_own_results(threads):
+    scored: Counter = Counter()
+    lock = threading.Lock()
+
+    def score(batch: Sequence[int]) -> list[int]:
+        with lock:
+            scored.update(batch)
+        return [2 * number for number in batch]
+
+    batcher = MicroBatcher(score, limits(max_rows=7, max_pending=20, max_wait_ms=1), threads)
+
+    def in_a_thread(start: int) -> list[int]:
+        return [batcher.submit_and_wait(number).value for number in range(start, start + 30)]
+
+    def in_a_loop(start: int) -> list[int]:
+        return asyncio.run(values(batcher, range(start, start + 30)))
+
+    with ThreadPoolExecutor(16) as pool:
+        starts = range(0, 480, 30)
+        got = list(pool.map(lambda start: (in_a_thread if start % 60 else in_a_loop)(start), starts))
+    assert got == [[2 * number for number in range(start, start + 30)] for start in starts]
+    assert scored == Counter(range(480))
+    batcher.close()
+
+
+def test_calls_of_many_threads_meet_in_one_batch():
+    score = Recorder()
+    batcher = MicroBatcher(score, limits(max_rows=16, max_wait_ms=60_000))
+    with ThreadPoolExecutor(16) as pool:
+        assert sorted(one.value for one in pool.map(batcher.submit_and_wait, range(16))) == list(range(0, 32, 2))
+    assert list(map(len, score.batches)) == [16]
+
+
+def test_items_of_several_rows_fill_a_batch_and_are_never_cut():
+    gate = threading.Event()
+    score = Recorder(lambda batch: gate.wait(20))
+    batcher = MicroBatcher(score, limits(max_rows=5, max_wait_ms=0))
+
+    async def run() -> list[int]:
+        sizes = [1, 3, 2, 2, 9, 1]  # the first one is being scored while the others come
+        calls = []
+        for size in sizes:
+            calls.append(asyncio.ensure_future(batcher.submit(size, size)))
+            while not score.batches:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+        gate.set()
+        return [(await call).batch_rows for call in calls]
+
+    assert asyncio.run(run()) == [1, 5, 5, 2, 9, 1]
+    assert score.batches == [[1], [3, 2], [2], [9], [1]]
+
+
+def test_who_will_not_wait_outside_is_refused_and_there_is_room_again_once_he_hears():
+    gate = threading.Event()
+    score = Recorder(lambda batch: gate.wait(20))
+    batcher = MicroBatcher(score, limits(max_rows=2, max_pending=4, max_wait_ms=0))
+
+    async def run() -> None:
+        first = asyncio.ensure_future(batcher.submit(1, 3, outside=False))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError, match="3 rows are waiting or being scored"):
+            await batcher.submit(2, 2, outside=False)
+        second = asyncio.ensure_future(batcher.submit(3, 1, outside=False))
+        await asyncio.sleep(0)
+        assert batcher.pending == 4
+        gate.set()
+        assert [(await first).value, (await second).value] == [2, 6]
+        assert batcher.pending == 0
+        assert (await batcher.submit(4, 9, outside=False)).value == 8, "one larger than the bound is let in alone"
+
+    asyncio.run(run())
+
+
+def test_a_thread_that_gives_up_is_not_scored_later():
+    gate = threading.Event()
+    score = Recorder(lambda batch: gate.wait(20))
+    batcher = MicroBatcher(score, limits(max_rows=1, deadline_s=0.2, max_wait_ms=0))
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(batcher.submit_and_wait, number) for number in (1, 2)]
+        for call in calls:
+            with pytest.raises(DeadlineError, match=r"not scored within deadline_s: 0\.2"):
+                call.result()
+    gate.set()
+    assert batcher.submit_and_wait(3).value == 6
+    assert score.batches in ([[1], [3]], [[2], [3]])
+
+
+def test_a_batcher_that_nobody_holds_lets_its_thread_end():
+    batcher = MicroBatcher(Recorder(), limits())
+    assert batcher.submit_and_wait(1).value == 2
+    (thread,) = batcher._threads._threads
+    gone = weakref.ref(batcher)
+    del batcher
+    gc.collect()
+    thread.join(20)
+    assert (gone(), thread.is_alive()) == (None, False)

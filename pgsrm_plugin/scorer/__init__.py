@@ -1,0 +1,1 @@
+"""One callable for every stack: rows in, numbers out, in this process or from a service."""

@@ -1,0 +1,47 @@
+"""What a reward says of itself, wherever it is computed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pgsrm_plugin.reward import SemanticReward
+
+
+class RewardFacts(BaseModel):
+    """What who asks for rewards must know of them, and what a run's record should say.
+
+    Attributes:
+        terms: each term's weight, by name.
+        aggregate, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
+        fingerprint: of the spec.
+        encoder: its identity; None where the spec has no encoder.
+        version: of this package.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    terms: dict[str, float]
+    aggregate: Literal["sum", "group_normalised"]
+    unscorable: Literal["floor", "mask", "raise"]
+    fingerprint: str
+    encoder: str | None
+    version: str
+
+    @classmethod
+    def of(cls, reward: SemanticReward) -> RewardFacts:
+        """What is to be known of a reward in this process."""
+        from importlib.metadata import version
+
+        spec = reward.spec
+        return cls(
+            name=spec.name,
+            terms={name: spec.weight(name) for name in spec.terms},
+            aggregate=spec.aggregate,
+            unscorable=spec.unscorable,
+            fingerprint=spec.fingerprint,
+            encoder=None if reward.encoder is None else reward.encoder.identity,
+            version=version("pgsrm-plugin"),
+        )
