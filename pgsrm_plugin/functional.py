@@ -96,6 +96,50 @@ def quantise(values: torch.Tensor, step: float, low: float, high: float) -> torc
     return (torch.round(values / step) * step).clamp(low, high)
 
 
+def lcs_length(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
+    """The length of a longest common subsequence, by bit vectors (Crochemore et al. 2001).
+
+    >>> lcs_length("human", "chimpanzee")
+    4
+    """
+    places: dict[Hashable, int] = {}
+    for i, item in enumerate(a):
+        places[item] = places.get(item, 0) | 1 << i
+    mask = unmatched = (1 << len(a)) - 1
+    for item in b:
+        hits = unmatched & places.get(item, 0)
+        unmatched = (unmatched + hits | unmatched - hits) & mask
+    return len(a) - unmatched.bit_count()
+
+
+MOST_UNREAD = 0.8
+"""The most that is left of a likeness where one unknown word stands for another."""
+
+
+def unread_factor(a: Sequence[str], b: Sequence[str], words: int) -> float:
+    r"""What unknown words leave of the likeness of two texts, in [0, 1].
+
+    An encoder has one vector for all words that it does not know, so these are compared as words: :math:`u` of the one
+    text's and :math:`v` of the other's are in no longest common subsequence. With :math:`s = \min(1, (u + v) / n)` that
+    is :math:`1 - s`, and at most :data:`MOST_UNREAD` where :math:`u` and :math:`v` are both above 0: one unknown word
+    stands for another, which no cosine can see.
+
+    Args:
+        a: the unknown words of one text, in its order.
+        b: those of the other.
+        words: :math:`n`, how many words both texts have together, known ones included.
+
+    >>> [unread_factor(["猫"], ["狗"], words) for words in (4, 60)], unread_factor(["猫"], [], words=4)
+    ([0.5, 0.8], 0.75)
+    """
+    common = lcs_length(a, b)
+    here, there = len(a) - common, len(b) - common
+    if not here and not there:
+        return 1.0
+    left = 1.0 - min(1.0, (here + there) / max(words, 1))
+    return min(left, MOST_UNREAD) if here and there else left
+
+
 def softmax_mean(values_M: torch.Tensor, scores_M: torch.Tensor, temperature: float) -> torch.Tensor:
     r"""The mean of ``values`` with weights :math:`\mathrm{softmax}(s / \tau)`; a scalar.
 

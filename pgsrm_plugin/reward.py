@@ -13,10 +13,10 @@ import torch
 from typing_extensions import Self
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
 from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.guards.apply import guarded, look, shares_of
 from pgsrm_plugin.spec import RewardSpec, load_spec
@@ -24,7 +24,7 @@ from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
-from pgsrm_plugin.validate import check_samples, row_label
+from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
 
 _MANY = 3
 """Responses, of which what they have in common is no chance."""
@@ -77,6 +77,17 @@ class SemanticReward:
         """Builds the reward that a spec file describes; see :func:`~pgsrm_plugin.spec.load_spec`."""
         return cls(load_spec(path))
 
+    def check_references(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> None:
+        """Refuses rows, before training, that cannot be scored or whose references the encoder hardly knows.
+
+        Raises:
+            DataError: a row lacks what a term needs, or the encoder does not know most words of a reference (which
+                :meth:`score` refuses only where it knows none).
+        """
+        batch, vocabulary = check_samples(samples, self.spec, label), vocabulary_of(self.encoder)
+        if self._embeds and self.encoder is not None:
+            check_known(batch, vocabulary, self.encoder.identity, label)
+
     def with_spec(self, spec: RewardSpec, encoder: Callable[[EncoderSection], Encoder] = EncoderSection.build) -> Self:
         """The reward of another spec, with this one's encoder where both have the same ``encoder`` section."""
         if spec.encoder is None or spec.encoder == self.spec.encoder:
@@ -103,6 +114,7 @@ class SemanticReward:
         texts = [*batch.responses(), *references, *self._texts]
         embedder = BatchEmbedder(self._cached if self._embeds else None, texts, self._needs_states, references)
         self._check_references(batch, embedder, label)
+        self._say_unknown(batch, embedder)
         unscorable = torch.tensor(
             [
                 row.response.unscorable is not None or not embedder.has_representation(row.response.text)
@@ -150,6 +162,21 @@ class SemanticReward:
                 self._said.add(kind)
                 _logger.warning(sentence)
 
+    def _say_unknown(self, batch: PreparedBatch, embedder: BatchEmbedder) -> None:
+        vocabulary = vocabulary_of(self.encoder)
+        if vocabulary is None or "unknown words" in self._said:
+            return
+        texts = sorted({*batch.responses(), *batch.references()})
+        found = [unread.words[0] for unread in map(embedder.unread, texts) if unread.words]
+        if found:
+            self._said.add("unknown words")
+            share = sum(map(embedder.unknown_share, texts)) / len(texts)
+            _logger.warning(
+                f"{len(found)} of {len(texts)} distinct texts have words that the encoder does not know "
+                f"({found[0][:40]!r}, for one), {share:.1%} of a text's words on average; they "
+                f"are compared as words, letter by letter; {advice(vocabulary)}"
+            )
+
     def worst(self, name: str) -> float:
         """The value of a term that lowers the reward most (by its nature, where its weight is 0)."""
         term, weight = self.spec.terms[name], self.spec.weight(name)
@@ -161,16 +188,9 @@ class SemanticReward:
             if not embedder.has_representation(text):
                 remedy = self.spec.terms[name].remedy
                 raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; {remedy}")
-        faults = Faults()
-        for sample, row in zip(batch.first, batch.rows, strict=True):
-            unknown = next((one for one in row.targets if not embedder.has_representation(one)), None)
-            if unknown is not None:
-                assert self.encoder is not None
-                faults.add(
-                    f"{label(sample)}: field 'reference': {unknown[:60]!r} has no representation: encoder "
-                    f"{self.encoder.identity} knows none of its words; correct it, or use another encoder"
-                )
-        faults.check()
+        if self._embeds:
+            assert self.encoder is not None
+            refuse_unread(batch, embedder.unread, vocabulary_of(self.encoder), self.encoder.identity, label)
 
     def _term_values(
         self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
@@ -295,6 +315,8 @@ def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.
     columns = {
         "truncated": [cut(row.response) for row in batch.rows],
         "reference_truncated": [any(map(cut, row.references)) for row in batch.rows],
+        "unknown_words": [embedder.unknown_share(row.response.text) for row in batch.rows],
+        "reference_unknown_words": [max(map(embedder.unknown_share, row.targets), default=0.0) for row in batch.rows],
         "response_chars": [len(row.response.uncut) for row in batch.rows],
     }
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}

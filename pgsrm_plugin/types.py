@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -161,6 +161,38 @@ class OnePassEncoder(TokenEncoder, Protocol):
         """What ``encode`` and ``token_states`` give, in one pass over the texts."""
 
 
+class Unread(NamedTuple):
+    """What an encoder does not know of a text.
+
+    Attributes:
+        words: the unknown words in the order of the text, as they are written, repeats included.
+        whole: whether no word of the text is known.
+    """
+
+    words: tuple[str, ...] = ()
+    whole: bool = False
+
+
+class Vocabulary(Protocol):
+    """The words that an encoder knows; computes no vectors."""
+
+    @property
+    def reads(self) -> str:
+        """What it has words of, to stand after "this encoder reads"."""
+
+    def unread(self, texts: Sequence[str]) -> list[Unread]:
+        """What is not known of each text, at its whole length."""
+
+
+@runtime_checkable
+class ReadingEncoder(Encoder, Protocol):
+    """An encoder that may tell which words it does not know."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Its words; None where every text has a representation of its own, or nobody here can tell."""
+
+
 @dataclass(frozen=True)
 class ScoredText:
     """A text in the form in which texts are scored.
@@ -215,7 +247,10 @@ class Embedder(Protocol):
     """What a term may ask of the batch's encoder; repeated texts cost nothing."""
 
     def cosine(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """The cosine of each pair of texts, in [-1, 1]."""
+        """The cosine of each pair of texts, in [-1, 1]; one above 0 times its :meth:`unread_factors`."""
+
+    def unread_factors(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """What unknown words leave of the likeness of each pair, in [0, 1]; :meth:`cosine` has it already."""
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as the encoder counts them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from pgsrm_plugin.data.faults import Faults
+from pgsrm_plugin.encoders.vocabulary import MOST_UNKNOWN, reference_fault
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
-from pgsrm_plugin.types import RewardSample, Row
+from pgsrm_plugin.types import RewardSample, Row, Unread, Vocabulary
 
 
 def row_label(i: int) -> str:
@@ -42,6 +43,47 @@ def check_samples(
             faults.add(f"{label(i)}: field 'group' is missing, and aggregate: group_normalised needs it")
     faults.check()
     return batch
+
+
+def check_known(
+    batch: PreparedBatch, vocabulary: Vocabulary | None, encoder: str, label: Callable[[int], str] = row_label
+) -> None:
+    """Refuses references by their words alone, before training and before any is embedded.
+
+    Args:
+        vocabulary: the encoder's; None: nobody can tell.
+        encoder: what messages call it.
+
+    Raises:
+        DataError: the encoder does not know more than :data:`~pgsrm_plugin.encoders.vocabulary.MOST_UNKNOWN` of a
+            reference's words.
+    """
+    if vocabulary is not None:
+        texts = sorted(set(batch.references()))
+        unread = dict(zip(texts, vocabulary.unread(texts), strict=True))
+        refuse_unread(batch, unread.__getitem__, vocabulary, encoder, label, MOST_UNKNOWN)
+
+
+def refuse_unread(
+    batch: PreparedBatch,
+    unread: Callable[[str], Unread],
+    vocabulary: Vocabulary | None,
+    encoder: str,
+    label: Callable[[int], str],
+    most: float = 1.0,
+) -> None:
+    """Refuses references of which the encoder knows no word, or does not know a greater share than ``most``.
+
+    Raises:
+        DataError: naming the row, a word, and what the encoder reads.
+    """
+    faults = Faults()
+    for first, row in zip(batch.first, batch.rows, strict=True):
+        found = (reference_fault(target, unread(target), encoder, vocabulary, most) for target in row.targets)
+        fault = next(filter(None, found), None)
+        if fault is not None:
+            faults.add(f"{label(first)}: field 'reference': {fault}")
+    faults.check()
 
 
 def compares_references(spec: RewardSpec) -> bool:

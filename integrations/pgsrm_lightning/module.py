@@ -39,7 +39,6 @@ from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.reward import RewardPair
-from pgsrm_plugin.validate import check_samples
 
 Spec = str | Path | RewardSpec | SemanticReward
 SHOWN = ("train/reward", "train/kl")
@@ -134,7 +133,8 @@ class RLModule(LightningModule):
         Raises:
             DataError: the message names file, row and field.
         """
-        check_samples([record.sample("x") for record in records], self.reward(split).spec, lambda i: records[i].label)
+        samples = [record.sample("x") for record in records]
+        self.reward(split).check_references(samples, lambda i: records[i].label)
         for record in records:
             encode_prompt(record, self.policy, self.sampling)
 

@@ -16,9 +16,10 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from pgsrm_plugin.data.files import stream_rows
 from pgsrm_plugin.data.layouts import Layout
+from pgsrm_plugin.encoders.vocabulary import vocabulary_here
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.validate import check_samples, compares_references, judges_truth
+from pgsrm_plugin.validate import check_known, check_samples, compares_references, judges_truth
 from pgsrm_verl.rows import RowReader, prompt_key
 
 logger = logging.getLogger(__name__)
@@ -180,6 +181,7 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
     """The label of a row of each prompt, by prompt."""
     wanted = _wanted(prompt_column, reader.layout)
     reader = replace(reader, judged=judges_truth(spec))
+    vocabulary = vocabulary_here(spec.encoder) if files and compares_references(spec) else None
     labels: dict[str, str] = {}
     asked: set[str] = set()
     missed: dict[str, str] = {}
@@ -200,7 +202,8 @@ def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, sp
                 missed.setdefault(key, label)
             lacks_references = not sample.references and compares_references(spec)
             try:
-                check_samples([sample], spec, label=lambda i, label=label: label)  # type: ignore[misc]
+                row_batch = check_samples([sample], spec, label=lambda i, label=label: label)  # type: ignore[misc]
+                check_known(row_batch, vocabulary, "of the spec", lambda i, label=label: label)  # type: ignore[misc]
             except DataError as error:
                 hint = f"; {WHERE_REFERENCES_STAND}" if lacks_references else ""
                 raise DataError(f"{error}{hint}") from None

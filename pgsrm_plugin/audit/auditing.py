@@ -98,6 +98,7 @@ def audit(plan: AuditPlan, everything: Sequence[Target], paymaster: Paymaster) -
         length_pooled=length_correlation([one for row in paid for one in row]),
         good_unscorable=Share.counted([one.unscorable for one in goods]),
         good_truncated=Share.counted([one.truncated for one in goods]),
+        good_unknown=fmean(one.unknown for one in goods),
         noise=found_noise,
         spread=spread_within(paid),
         damage=damage_of(goods),

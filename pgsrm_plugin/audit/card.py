@@ -88,6 +88,7 @@ class Card:
         length_within: Spearman's correlation of reward and length, the mean over rows.
         length_pooled: the same over all texts.
         good_unscorable, good_truncated: shares of the good answers.
+        good_unknown: the mean share of a good answer's words that the encoder does not know.
         noise: the spread of the reward over texts that nobody can tell apart.
         spread: its spread within rows; their ratio is ``noise_share``.
         damage: by guard.
@@ -113,6 +114,7 @@ class Card:
     length_pooled: float | None
     good_unscorable: Share
     good_truncated: Share
+    good_unknown: float
     noise: float
     spread: float
     damage: Mapping[str, Damage]

@@ -80,6 +80,7 @@ def other_measures(card: Card) -> Iterator[tuple[str, str, str]]:
     yield "length, pooled", number(card.length_pooled), "the same over all texts"
     yield "good answers truncated", percent(card.good_truncated.value), interval(card.good_truncated)
     yield "good answers unscorable", percent(card.good_unscorable.value), interval(card.good_unscorable)
+    yield "words unknown to the encoder", percent(card.good_unknown), "the mean share of a good answer's words"
     yield "noise", f"{card.noise:.2g}", "spread of the reward over texts that nobody can tell apart, and over batches"
     yield "spread within rows", number(card.spread), f"the noise is {percent(card.noise_share)} of it"
 

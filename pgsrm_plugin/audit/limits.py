@@ -20,6 +20,7 @@ _OF_THE_CARD: Mapping[str, Callable[[Card], float | None]] = {
     "max_length_correlation": lambda card: None if card.length_within is None else abs(card.length_within),
     "max_truncated": lambda card: card.good_truncated.value,
     "max_unscorable": lambda card: card.good_unscorable.value,
+    "max_unknown": lambda card: card.good_unknown,
     "max_unpaid": lambda card: card.unpaid.value,
     "max_noise": lambda card: card.noise_share,
     "max_damage": lambda card: max((one.fires.value or 0.0 for one in card.damage.values()), default=0.0),

@@ -20,6 +20,7 @@ class Paid:
         chars: the length of its scored part.
         right: whether the spec's verdict is that it is right.
         guards: the violation that each guard of the spec found.
+        unknown: the share of its words that the encoder does not know.
     """
 
     reward: float
@@ -28,6 +29,7 @@ class Paid:
     chars: int
     right: bool
     guards: Mapping[str, float]
+    unknown: float = 0.0
 
 
 def as_audited(spec: RewardSpec) -> RewardSpec:
@@ -84,6 +86,7 @@ class Paymaster:
                 int(found["response_chars"][i]),
                 right[i] >= 1.0,
                 {name.removeprefix(_GUARD): found[name][i] for name in guards},
+                found["unknown_words"][i],
             )
             for i, reward in enumerate(output.rewards.tolist())
         ]

@@ -139,6 +139,8 @@ def summary_table(scores: Sequence[dict[str, float]], terms: Sequence[str]) -> T
 def _sentence(scores: Sequence[dict[str, float]], out: Path) -> str:
     shares = {name: sum(row[f"reward/{name}"] for row in scores) / len(scores) for name in ("unscorable", "truncated")}
     listed = ", ".join(f"{share:.1%} {name}" for name, share in shares.items())
+    unknown = sum(row["reward/unknown_words"] for row in scores) / len(scores)
+    listed += f", {unknown:.1%} of words unknown to the encoder" if unknown else ""
     return f"{len(scores)} rows ({listed}) written to {out}"
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationInfo
 from pgsrm_plugin.section import Section, beside_spec
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Encoder
+    from pgsrm_plugin.types import Encoder, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ class EncoderSection(Section, ABC):
             SpecError: the model or file cannot be found or is not what it claims to be.
             ScorerError: the model loads but fails its self-test.
         """
+
+    def vocabulary(self) -> Vocabulary | None:
+        """The words that the encoder knows, without building it; None where every text has a representation.
+
+        None too where nobody here can tell, as of an encoder behind an endpoint.
+
+        Raises:
+            SpecError: as :meth:`build`.
+        """
+        return None
 
 
 def model_beside_spec(model: Any, info: ValidationInfo) -> object:

@@ -28,7 +28,18 @@ else:  # the kinds are known when the program runs: other packages add theirs
     AnyGuard = Annotated[Union[tuple(guards.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
-RESERVED = frozenset({"scored", "unscorable", "truncated", "reference_truncated", "response_chars", "gate_failed"})
+RESERVED = frozenset(
+    {
+        "scored",
+        "unscorable",
+        "truncated",
+        "reference_truncated",
+        "unknown_words",
+        "reference_unknown_words",
+        "response_chars",
+        "gate_failed",
+    }
+)
 """Names that the output's own columns have."""
 Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 

@@ -55,14 +55,14 @@ class BertScore(Term):
         texts = sorted({text for pair in pairs for text in pair})
         # numpy: torch starts all its threads for each of these small matrices, at a hundred times the cost.
         states = {text: one_TD.numpy() for text, one_TD in zip(texts, encoder.token_states(texts), strict=True)}
-        for response, reference in pairs:
+        for (response, reference), factor in zip(pairs, encoder.unread_factors(pairs), strict=True):
             similarity_RT = states[reference] @ states[response].T
             if similarity_RT.size == 0:
                 yield 0.0
                 continue
             recall = float(similarity_RT.max(axis=1).mean())
             precision = float(similarity_RT.max(axis=0).mean())
-            value = self._value(precision, recall)
+            value = factor * self._value(precision, recall)
             yield min(1.0, max(0.0, (value - self.baseline) / (1.0 - self.baseline)))
 
     def _value(self, precision: float, recall: float) -> float:

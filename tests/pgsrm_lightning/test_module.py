@@ -72,7 +72,7 @@ def test_a_step_logs_every_number_by_its_name(algorithm, tiny_child, colour_file
     names = {
         *("reward", "reward/semantic", "reward/exact_match", "reward_std_within_groups", "reward_std_across_groups"),
         *("zero_variance_groups", "kl", "kl_coef", "entropy", "policy_loss", "clip_fraction", "grad_norm"),
-        *("response_tokens", "response_truncated", "unscorable", "input_truncated", "episodes"),
+        *("response_tokens", "response_truncated", "unscorable", "input_truncated", "unknown_words", "episodes"),
     }
     names = {f"train/{name}" for name in names} | {"time/rollout_s", "time/reward_s", "time/update_s"}
     if algorithm is PPO:

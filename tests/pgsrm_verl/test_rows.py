@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from minilm import needs_minilm
 
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.spec import parse_spec
@@ -290,3 +291,23 @@ def test_a_prompt_that_no_file_has_is_an_error_where_it_must_be_recognised(files
     said = r"here: the prompt of the row with data_source 'd' and extra_info\.index 17 is, as verl hands it over, in "
     with pytest.raises(DataError, match=said):
         reader.sample(row, "Question 1", "r", "here")
+
+
+@needs_minilm
+def test_references_that_the_encoder_cannot_read_are_refused_before_training(files):
+    """By the tokenizer alone: no weights are loaded here."""
+    spec = parse_spec("{encoder: {kind: hf, model: sentence-transformers/all-MiniLM-L6-v2}, terms: {semantic: {}}}")
+    check_data(files(table("a cat"), table("a 猫")), RowReader(), spec)
+    with pytest.raises(
+        DataError, match=r"train\.parquet: row 2: field 'reference': '猫' has no representation: .*Latin"
+    ):
+        check_data(files(table("a", "猫"), table("a")), RowReader(), spec)
+
+
+def test_a_driver_without_the_encoders_files_goes_on(files, tmp_path, caplog):
+    spec = parse_spec(f"{{encoder: {{kind: hf, model: {tmp_path}/none}}, terms: {{semantic: {{}}}}}}")
+    check_data(files(table("a"), table("猫")), RowReader(), spec)
+    assert (
+        "which words the encoder does not know cannot be told on this machine: encoder.model: there is no"
+        in caplog.text
+    )

@@ -66,7 +66,7 @@ def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str
 def measure_rewards(answers: Answers, meter: Meter) -> None:
     """Adds reward (before it was normalised, where it was), terms and groups.
 
-    Unscored rows enter only ``train/unscorable`` and ``train/input_truncated``.
+    Unscored rows enter only ``train/unscorable``, ``train/input_truncated`` and ``train/unknown_words``.
     """
     output, scored_B = answers.output, answers.output.scored_B
     meter.add_masked("train/reward", output.rewards, scored_B)
@@ -83,6 +83,7 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     rows = float(len(output))
     meter.add("train/unscorable", output.diagnostics["unscorable"].sum(), rows)
     meter.add("train/input_truncated", output.diagnostics["truncated"].sum(), rows)
+    meter.add("train/unknown_words", output.diagnostics["unknown_words"].sum(), rows)
 
 
 def measure_rollout(rollout: Rollout, experience: Experience, meter: Meter) -> None:

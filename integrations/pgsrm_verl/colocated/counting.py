@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from pgsrm_plugin.encoders.cache.memory import in_one_pass
-from pgsrm_plugin.types import Embeddings, Encoder, TokenEncoder
+from pgsrm_plugin.encoders.vocabulary import vocabulary_of
+from pgsrm_plugin.types import Embeddings, Encoder, TokenEncoder, Vocabulary
 
 
 class CountingEncoder:
@@ -21,6 +22,11 @@ class CountingEncoder:
     def identity(self) -> str:
         """The other encoder's."""
         return self.inner.identity
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The other encoder's."""
+        return vocabulary_of(self.inner)
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """See :meth:`pgsrm_plugin.types.Encoder.encode`."""

@@ -9,7 +9,7 @@ import torch
 from ray.exceptions import RayError
 
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.types import Embeddings
+from pgsrm_plugin.types import Embeddings, Vocabulary
 from pgsrm_verl.colocated.worker import Answer, Loaded
 
 
@@ -23,9 +23,11 @@ class WorkerGroupEncoder:
         workers: a worker group of :class:`~pgsrm_verl.colocated.worker.EncoderWorker`.
         name: the encoder's name there.
         loaded: what each rank said when it loaded it.
+        vocabulary: the words that the encoder knows.
     """
 
-    def __init__(self, workers: Any, name: str, loaded: Sequence[Loaded]) -> None:
+    def __init__(self, workers: Any, name: str, loaded: Sequence[Loaded], vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = vocabulary
         self._workers = workers
         self._name = name
         self.identity = loaded[0].identity

@@ -9,6 +9,7 @@ from typing import Any
 
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
+from pgsrm_plugin.encoders.vocabulary import vocabulary_here
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.types import Encoder, RewardOutput
@@ -124,7 +125,7 @@ class ColocatedRewards:
             max(rank.own_bytes for rank in loaded),
             loaded[0].whole_bytes,
         )
-        return WorkerGroupEncoder(self._workers, name, loaded)
+        return WorkerGroupEncoder(self._workers, name, loaded, vocabulary_here(spec))
 
     def _check_memory(self, spec: HfEncoderSpec) -> None:
         surveys, settings = self._workers.survey(spec), self.settings

@@ -14,8 +14,9 @@ import torch
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from pgsrm_plugin.encoders import EncoderSection
+from pgsrm_plugin.encoders.vocabulary import vocabulary_here
 from pgsrm_plugin.errors import PgsrmError, ScorerError
-from pgsrm_plugin.types import Embeddings, Encoder
+from pgsrm_plugin.types import Embeddings, Encoder, Vocabulary
 from pgsrm_verl.settings import EncoderSettings
 from pgsrm_verl.streaming import replicas
 
@@ -36,6 +37,7 @@ class ActorEncoder:
         name: of the replicas; processes that give the same name share them.
         settings: how many, where, and the deadline.
         cache_mb: memory for embeddings in each replica.
+        vocabulary: the words that the encoder knows, in this process: they are not asked for over Ray.
 
     Raises:
         SpecError: no GPUs to share, or ``build`` raised it.
@@ -43,8 +45,14 @@ class ActorEncoder:
     """
 
     def __init__(
-        self, build: Callable[[], Encoder], name: str, settings: EncoderSettings, cache_mb: float = 256.0
+        self,
+        build: Callable[[], Encoder],
+        name: str,
+        settings: EncoderSettings,
+        cache_mb: float = 256.0,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
+        self.vocabulary = vocabulary
         self._obtain = partial(replicas.obtain, name, build=build, cache_mb=cache_mb, settings=settings)
         self._settings = settings
         self._handles = {number: self._obtain(number) for number in range(settings.replicas)}
@@ -59,7 +67,7 @@ class ActorEncoder:
         """The encoder of a section, in replicas that all reward workers with the same section share."""
         written = section.model_dump_json() + settings.model_dump_json()
         name = f"pgsrm-encoder-{hashlib.sha256(written.encode()).hexdigest()[:12]}"
-        return cls(section.build, name, settings, cache_mb)
+        return cls(section.build, name, settings, cache_mb, vocabulary_here(section))
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text, in order.

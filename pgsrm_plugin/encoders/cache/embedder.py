@@ -10,7 +10,12 @@ import torch
 from pgsrm_plugin import functional
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
 from pgsrm_plugin.encoders.cache.shards import Embedded
+from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.text.words import count_words
+from pgsrm_plugin.types import Unread
+
+_READ = Unread()
 
 
 class BatchEmbedder:
@@ -36,10 +41,12 @@ class BatchEmbedder:
         self._known: dict[str, Embedded] = {}
         self._states: dict[str, torch.Tensor] = {}
         self._units: dict[str, torch.Tensor] = {}
+        self._unread: dict[str, Unread] = {}
         sources = Sources(0, 0, 0)
         if cached is not None:
             self._known, new, sources = cached.look_up(texts, states)
             self._take(new)
+            self._read(list(self._known))
         self.stats = {
             "encoder/texts": float(len(self._known)),
             "encoder/texts_computed": float(sources.computed),
@@ -50,8 +57,16 @@ class BatchEmbedder:
 
     def has_representation(self, text: str) -> bool:
         """False where the encoder said that it knows nothing of the text; true for one that it was not asked for."""
-        known = self._known.get(text)
-        return known is None or not known.unknown
+        return not self.unread(text).whole
+
+    def unread(self, text: str) -> Unread:
+        """What the encoder does not know of the text; nothing of one that it was not asked for, or cannot tell of."""
+        known, unread = self._known.get(text), self._unread.get(text, _READ)
+        return unread._replace(whole=True) if known is not None and known.unknown else unread
+
+    def unknown_share(self, text: str) -> float:
+        """The share of the text's words that the encoder does not know, in [0, 1]; 0 where it cannot tell."""
+        return unknown_share(text, self.unread(text))
 
     def truncated(self, text: str) -> bool:
         """Whether the encoder read less than the whole text."""
@@ -64,7 +79,15 @@ class BatchEmbedder:
             return []
         left_PD = torch.stack([self._known[left].vector_D for left, _ in pairs])
         right_PD = torch.stack([self._known[right].vector_D for _, right in pairs])
-        return [float(value) for value in functional.cosine(left_PD, right_PD).tolist()]
+        cosines = functional.cosine(left_PD, right_PD).tolist()
+        factors = self.unread_factors(pairs)
+        return [float(cos) * factor if cos > 0 else float(cos) for cos, factor in zip(cosines, factors, strict=True)]
+
+    def unread_factors(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """See :meth:`pgsrm_plugin.types.Embedder.unread_factors`; :func:`pgsrm_plugin.functional.unread_factor`."""
+        if not self._unread:
+            return [1.0] * len(pairs)
+        return [self._unread_factor(left, right) for left, right in pairs]
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """See :meth:`pgsrm_plugin.types.Embedder.token_counts`."""
@@ -85,3 +108,15 @@ class BatchEmbedder:
         assert self._cached is not None
         self._cached.keep_states({text: states_TD for text, states_TD in states.items() if text in self._lasting})
         self._states.update(states)
+
+    def _read(self, texts: Sequence[str]) -> None:
+        vocabulary = vocabulary_of(self._cached.encoder) if self._cached is not None else None
+        if vocabulary is not None:
+            found = zip(texts, vocabulary.unread(texts), strict=True)
+            self._unread |= {text: unread for text, unread in found if unread.words}
+
+    def _unread_factor(self, left: str, right: str) -> float:
+        here, there = ([word.casefold() for word in self.unread(text).words] for text in (left, right))
+        if here == there:
+            return 1.0
+        return functional.unread_factor(here, there, count_words(left) + count_words(right))

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pgsrm_plugin.encoders.base import EncoderSection, Gives, model_beside_spec
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Encoder
+    from pgsrm_plugin.types import Encoder, Vocabulary
 
 
 class HfEncoderSpec(EncoderSection):
@@ -66,3 +66,10 @@ class HfEncoderSpec(EncoderSection):
         from pgsrm_plugin.encoders.hf.encoder import HfEncoder
 
         return HfEncoder(self)
+
+    def vocabulary(self) -> Vocabulary | None:
+        """See :meth:`~pgsrm_plugin.encoders.base.EncoderSection.vocabulary`; loads the tokenizer alone."""
+        from pgsrm_plugin.encoders.hf.load import load_tokenizer
+        from pgsrm_plugin.encoders.hf.pieces import pieces_of
+
+        return pieces_of(load_tokenizer(self.model, self.revision))

@@ -13,6 +13,7 @@ from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf.check import self_test
 from pgsrm_plugin.encoders.hf.cpu.engine import Computed, Tail, Wanted
 from pgsrm_plugin.encoders.hf.load import find_model, load_model
+from pgsrm_plugin.encoders.hf.pieces import pieces_of
 from pgsrm_plugin.encoders.hf.runners import LoadedModel, Runner, fastest
 from pgsrm_plugin.encoders.hf.tokens import ReadTexts, TextReader
 from pgsrm_plugin.errors import ScorerError, SpecError
@@ -55,6 +56,7 @@ class HfEncoder:
         prompt = f";prompt={reader.prompt!r}" if reader.prompt else ""
         self.identity = f"hf:{source.name};max_tokens={reader.max_tokens};dtype={spec.dtype}{prompt}"
         self._loaded = LoadedModel(spec, self.identity, model, reader, Tail(model, reader.prompt))
+        self.vocabulary = pieces_of(model.tokenizer)
         self._runner = runner(self._loaded)
         if spec.self_test:
             self_test(self, model, spec)

@@ -22,6 +22,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
@@ -29,6 +31,7 @@ from pgsrm_plugin.encoders.hf import offline as embedded
 from pgsrm_plugin.errors import SpecError
 
 _HUB_TIMEOUT_S = 15.0
+_TOKENIZER_FILES = ["*.json", "*.txt", "*.model"]
 _DIGESTED = {".safetensors", ".bin", ".json", ".jinja", ".txt", ".model"}
 
 
@@ -86,6 +89,35 @@ def load_model(source: ModelSource, spec: HfEncoderSpec) -> SentenceTransformer:
         ) from error
     model.requires_grad_(False)
     return model.eval()
+
+
+def load_tokenizer(model: str, revision: str | None) -> Any:
+    """The tokenizer of a spec's model alone, without its weights: transformers', or tokenizers' where it has no other.
+
+    Raises:
+        SpecError: as :func:`find_model`; or it cannot be loaded.
+    """
+    source = find_model(model, revision)
+    folder = Path(source.location)
+    try:
+        with _quiet():
+            if source.revision is not None:
+                folder = Path(
+                    snapshot_download(
+                        source.location,
+                        revision=source.revision,
+                        local_files_only=source.offline,
+                        allow_patterns=_TOKENIZER_FILES,
+                    )
+                )
+            static = next(folder.glob("0_*/tokenizer.json"), None)
+            if static is not None and not (folder / "config.json").is_file():
+                return Tokenizer.from_file(str(static))
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise SpecError(
+            f"encoder.model {model!r}: its tokenizer cannot be loaded: {type(error).__name__}: {str(error)[:400]}"
+        ) from error
 
 
 def _load(source: ModelSource, device: str, dtype: str) -> SentenceTransformer:

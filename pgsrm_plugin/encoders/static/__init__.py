@@ -10,7 +10,7 @@ from pgsrm_plugin.encoders.base import EncoderSection
 from pgsrm_plugin.section import beside_spec
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Encoder
+    from pgsrm_plugin.types import Encoder, Vocabulary
 
 
 class StaticEncoderSpec(EncoderSection):
@@ -41,3 +41,9 @@ class StaticEncoderSpec(EncoderSection):
         from pgsrm_plugin.encoders.static.mean import StaticEncoder
 
         return StaticEncoder(self)
+
+    def vocabulary(self) -> Vocabulary:
+        """See :meth:`~pgsrm_plugin.encoders.base.EncoderSection.vocabulary`; reads the whole file."""
+        from pgsrm_plugin.encoders.static.mean import StaticEncoder
+
+        return StaticEncoder(self).vocabulary

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,30 @@ import torch
 from pgsrm_plugin.encoders.hf.offline import sha256_file
 from pgsrm_plugin.encoders.static import StaticEncoderSpec
 from pgsrm_plugin.encoders.static.vectors import read_word_vectors, words
+from pgsrm_plugin.encoders.vocabulary import scripts_of
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.types import Embeddings
+from pgsrm_plugin.types import Embeddings, Unread
+
+
+class KnownWords:
+    """The words that have a vector; satisfies :class:`~pgsrm_plugin.types.Vocabulary`."""
+
+    def __init__(self, known: Collection[str], lowercase: bool) -> None:
+        self._known = known
+        self._lowercase = lowercase
+
+    @functools.cached_property
+    def reads(self) -> str:
+        """See :attr:`pgsrm_plugin.types.Vocabulary.reads`."""
+        return scripts_of(self._known)
+
+    def unread(self, texts: Sequence[str]) -> list[Unread]:
+        """See :meth:`pgsrm_plugin.types.Vocabulary.unread`."""
+        return [self._unread(words(text, self._lowercase)) for text in texts]
+
+    def _unread(self, said: Sequence[str]) -> Unread:
+        unknown = tuple(word for word in said if word not in self._known)
+        return Unread(unknown, whole=len(unknown) == len(said) > 0)
 
 
 class StaticEncoder:
@@ -33,6 +56,7 @@ class StaticEncoder:
         self._vectors = read_word_vectors(spec.path, spec.lowercase, spec.limit)
         limit = f";limit={spec.limit}" if spec.limit else ""
         digest = sha256_file(spec.path)[:16]
+        self.vocabulary = KnownWords(self._vectors.rows, spec.lowercase)
         self.identity = f"static:file-sha256:{digest};lowercase={spec.lowercase};oov={spec.oov}{limit}"
 
     def __repr__(self) -> str:
