@@ -33,7 +33,7 @@ LAYERS = (
     {"reward"},
     {"scorer"},
     {"parents", "report"},
-    {"audit"},
+    {"audit", "serve"},
     {"cli"},
 )
 """The core's modules and packages, lowest first: each imports only its own layer and those before it."""

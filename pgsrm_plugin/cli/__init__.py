@@ -18,6 +18,7 @@ from pgsrm_plugin.cli.evaluate import evaluate
 from pgsrm_plugin.cli.integrations import add_integration_commands
 from pgsrm_plugin.cli.parent.app import parent_app
 from pgsrm_plugin.cli.score import score
+from pgsrm_plugin.cli.serve.serve_command import serve
 from pgsrm_plugin.cli.spec import spec_app
 from pgsrm_plugin.errors import DataError, PgsrmError, ScorerError, SpecError, StoreError, UnscorableError
 from pgsrm_plugin.stopping import Stopped, stopping_on_signals
@@ -62,6 +63,7 @@ def build_app() -> typer.Typer:
     app.add_typer(parent_app, name="parent")
     app.command()(evaluate)
     app.command()(audit)
+    app.command()(serve)
     app.command()(calibrate)
     app.command()(doctor)
     add_integration_commands(app)

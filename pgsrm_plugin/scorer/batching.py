@@ -75,13 +75,19 @@ class MicroBatcher(Generic[Item, Result]):
         score: gets the items of a batch in order of arrival, returns as many results.
         limits: the bounds named above, and the deadline.
         threads: how many batches are scored at once.
+        deadline: what messages call the setting of the deadline.
     """
 
     def __init__(
-        self, score: Callable[[Sequence[Item]], Sequence[Result]], limits: MicroBatchSettings, threads: int = 1
+        self,
+        score: Callable[[Sequence[Item]], Sequence[Result]],
+        limits: MicroBatchSettings,
+        threads: int = 1,
+        deadline: str = "deadline_s",
     ) -> None:
         self._score = score
         self._limits = limits
+        self._deadline = deadline
         self._most = threads
         # A pool, and no thread per batch: OpenMP keeps its own threads for each thread that ever asked it to work.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="pgsrm-score")
@@ -130,7 +136,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _late(self) -> DeadlineError:
         return DeadlineError(
-            f"a response was not scored within deadline_s: {self._limits.deadline_s:g} "
+            f"a response was not scored within {self._deadline}: {self._limits.deadline_s:g} "
             f"({self._rows_waiting} rows wait for a batch); the encoder is too slow, or does not answer"
         )
 

@@ -78,7 +78,9 @@ class PgsrmRewardManager(RewardManagerBase):
         self._reader, self._validation_prompts = plan.reader, plan.seen.validation
         self._rewards = RewardPair.build(plan.spec, plan.val_spec, partial(place_encoder, plan))
         self._parent = None if plan.settings.parent is None else open_parent(plan.settings.parent)
-        self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(self._score, plan.settings.micro_batch)
+        self._batcher: MicroBatcher[_Question, _Numbers] = MicroBatcher(
+            self._score, plan.settings.micro_batch, deadline="micro_batch.deadline_s"
+        )
         _warn_of_copies(config["reward"], plan.settings)
 
     async def run_single(self, data: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What each stack asks, and how it is answered: one file a stack."""
