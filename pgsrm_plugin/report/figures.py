@@ -42,7 +42,7 @@ def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> Mar
     for colour, (label, runs) in zip(COLOURS * len(groups), groups.items(), strict=False):
         if all(panel.metric not in run.series for run in runs):
             continue
-        _draw(figure, label, colour, band(runs, panel.metric))
+        draw(figure, label, colour, band(runs, panel.metric))
     if not figure.data:
         return None
     figure.update_layout(
@@ -61,15 +61,17 @@ def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> Mar
     return drawn(figure, div_id)
 
 
-def _draw(figure: Any, label: str, colour: str, curve: Band) -> None:
+def draw(figure: Any, label: str, colour: str, curve: Band, **where: Any) -> None:
+    """Adds a mean with its band to a plotly figure; ``where`` goes to each of its traces (``row``, ``col`` ...)."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     steps, invisible = curve.steps.tolist(), {"width": 0}
-    shared = {"x": steps, "mode": "lines", "hoverinfo": "skip"}
+    shared = {"x": steps, "mode": "lines", "hoverinfo": "skip", **where}
     figure.add_scatter(y=curve.low.tolist(), line=invisible, **shared)
     figure.add_scatter(
         y=curve.high.tolist(), line=invisible, fill="tonexty", fillcolor=f"rgba({red},{green},{blue},0.16)", **shared
     )
-    figure.add_scatter(x=steps, y=curve.mean.tolist(), mode="lines", name=label, line={"color": colour, "width": 2})
+    line = {"color": colour, "width": 2}
+    figure.add_scatter(x=steps, y=curve.mean.tolist(), mode="lines", name=label, line=line, **where)
 
 
 def coloured(labels: Iterable[str]) -> list[tuple[str, str]]:

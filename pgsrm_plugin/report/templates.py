@@ -8,13 +8,13 @@ from markupsafe import Markup
 SHARED = "pgsrm_plugin.report"
 
 
-def environment(package: str, html: bool = True) -> Environment:
-    """The templates in a package's folder ``templates``, and those that every page shares.
+def environment(*packages: str, html: bool = True) -> Environment:
+    """The templates in the packages' folders ``templates``, earlier ones first, and those that every page shares.
 
     Everything is escaped in HTML and nothing in Markdown; a name that a template lacks is an error.
     """
     found = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader(SHARED)]),
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, SHARED)]),
         autoescape=html,
         undefined=StrictUndefined,
         trim_blocks=True,

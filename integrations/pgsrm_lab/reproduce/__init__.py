@@ -1,1 +1,1 @@
-"""The claims of the PGSRM paper, put to the test: tasks x rewards x seeds, with intervals and verdicts by rule."""
+"""Studies: rewards put to tasks and seeds, with intervals and verdicts by rule. One folder a study."""

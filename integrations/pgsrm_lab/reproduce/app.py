@@ -1,4 +1,4 @@
-"""`pgsrm reproduce`: the experiments of a paper, and the pages made from their results."""
+"""`pgsrm reproduce`: studies, and the pages made from their results."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
-from pgsrm_lab.reproduce.arms import Update
-from pgsrm_lab.reproduce.grid import TINY, Protocol, plan
+from pgsrm_lab.reproduce.guards.guards import Guards
+from pgsrm_lab.reproduce.guards.protocol import QUICK, GuardsProtocol
+from pgsrm_lab.reproduce.paper.arms import Update
+from pgsrm_lab.reproduce.paper.grid import TINY, PaperProtocol, plan
+from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
+from pgsrm_lab.reproduce.study import Job
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.errors import PgsrmError
 
-DEFAULT_OUT = Path("runs/reproduce/pgsrm")
+RUNS = Path("runs/reproduce")
 
 
 class UpdateRule(str, Enum):
@@ -31,8 +35,9 @@ class UpdateRule(str, Enum):
 
 def build_app() -> typer.Typer:
     """The command with its subcommands."""
-    app = new_app("Run a paper's experiments, with seeds and intervals, and write what came out.")
+    app = new_app("Run a study, with seeds and intervals, and write what came out.")
     app.command()(pgsrm)
+    app.command()(guards)
     app.command()(page)
     return app
 
@@ -52,32 +57,38 @@ def pgsrm(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
-    steps: Annotated[int, typer.Option(min=2, help="Update steps of each run.")] = Protocol.steps,
-    prompts: Annotated[int, typer.Option(min=2, help="Sampled answers of a step.")] = Protocol.prompts_per_step,
+    steps: Annotated[int, typer.Option(min=2, help="Update steps of each run.")] = PaperProtocol.steps,
+    prompts: Annotated[int, typer.Option(min=2, help="Sampled answers of a step.")] = PaperProtocol.prompts_per_step,
     child: Annotated[str, typer.Option(help="'tiny' (made on the spot), or a causal LM's folder or hub id.")] = TINY,
     lr: Annotated[
         float | None, typer.Option(help="Learning rate (default: 3e-4 for tiny, else the paper's 1e-5).")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = DEFAULT_OUT,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
+    / Pgsrm.name,
 ) -> None:
     """PGSRM against binary and other rewards on the paper's five tasks. Finished runs are not run again."""
-    from pgsrm_lab.reproduce.collect import collect
-    from pgsrm_lab.reproduce.figures import write_html
-    from pgsrm_lab.reproduce.run import run_grid
-
-    console = Console()
     protocol = make_protocol(child, steps, prompts, lr)
     updates: list[Update] = [rule for rule in get_args(Update) if update is not None and rule == update.value]
-    grid = plan(_listed(tasks), _listed(arms), updates, seeds, protocol, out)
-    failed = run_grid(grid, jobs, console)
-    if len(failed) < len(grid):
-        rows = collect(grid)
-        console.print(f"{len(rows)} runs. Tables and page: [bold]{write_html(out)}[/]", highlight=False)
-    if failed:
-        raise PgsrmError(
-            f"{len(failed)} of {len(grid)} runs failed, the first: {failed[0].job.name}: {failed[0].error}; "
-            "the same command tries only these again"
-        )
+    _run(plan(Pgsrm(), _listed(tasks), _listed(arms), updates, seeds, protocol, out), jobs)
+
+
+def guards(
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="Kinds of statements, repeated or comma-separated (default: all three).")
+    ] = None,
+    arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: all).")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
+    steps: Annotated[int | None, typer.Option(min=2, help="Update steps of each run (default: 30).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
+    / Guards.name,
+) -> None:
+    """Cosine, token recall, guarded rewards and binary on near-copies that are wrong. Finished runs stay."""
+    protocol = QUICK if quick else GuardsProtocol()
+    if steps is not None:
+        protocol = dataclasses.replace(protocol, steps=steps)
+    _run(Guards().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
 
 
 def page(
@@ -87,21 +98,24 @@ def page(
         typer.Option(dir_okay=False, help="Markdown file of the findings (default: these alone, to the terminal)."),
     ] = None,
 ) -> None:
-    """Write the results as Markdown: the findings, and tables in a folder of the file's name beside it."""
-    from pgsrm_lab.reproduce.markdown import render, write
+    """Write a study's results as Markdown: the findings, and tables in a folder of the file's name beside it."""
+    from pgsrm_lab.reproduce.studies import study_of
+    from pgsrm_lab.reproduce.writing import write_pages
 
+    study = study_of(results)
+    pages = study.pages(results, study.name if out is None else out.stem)
     if out is None:
-        sys.stdout.write(next(iter(render(results).values())))
+        sys.stdout.write(next(iter(pages.values())))
     else:
-        write(results, out)
+        write_pages(pages, out.parent)
 
 
-def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> Protocol:
+def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> PaperProtocol:
     """The default protocol with the given changes; a child that is not tiny gets the library's PPO settings.
 
     Those have the paper's learning rates, KL and entropy coefficients.
     """
-    protocol = Protocol(child=child, steps=steps, prompts_per_step=prompts)
+    protocol = PaperProtocol(child=child, steps=steps, prompts_per_step=prompts)
     if child != TINY:
         protocol = dataclasses.replace(protocol, ppo=PPOConfig(), reinforce=ReinforceConfig())
     if lr is None:
@@ -111,6 +125,23 @@ def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> Pro
         ppo=dataclasses.replace(protocol.ppo, lr_actor=lr),
         reinforce=dataclasses.replace(protocol.reinforce, lr_actor=lr),
     )
+
+
+def _run(grid: list[Job], jobs: int) -> None:
+    """Runs what is not finished, and writes tables and report of all that is."""
+    from pgsrm_lab.reproduce.collect import collect
+    from pgsrm_lab.reproduce.run import run_grid
+
+    console, study, out = Console(), grid[0].study, grid[0].out
+    failed = run_grid(grid, jobs, console)
+    if len(failed) < len(grid):
+        rows = collect(grid)
+        console.print(f"{len(rows)} runs. Tables and page: [bold]{study.report(out)}[/]", highlight=False)
+    if failed:
+        raise PgsrmError(
+            f"{len(failed)} of {len(grid)} runs failed, the first: {failed[0].job.name}: {failed[0].error}; "
+            "the same command tries only these again"
+        )
 
 
 def _listed(given: list[str] | None) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pgsrm_lab.reproduce.grid import FORMAT, Job
+from pgsrm_lab.reproduce.study import FORMAT, Job
 from pgsrm_plugin.data.files import write_rows
 from pgsrm_plugin.data.whole import write_whole
 

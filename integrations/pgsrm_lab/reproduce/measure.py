@@ -1,22 +1,19 @@
-"""A run's curves -> its row of numbers. Pure functions; what each number means stands in :data:`MEASURES`."""
+"""Numbers of a run: what each is called and how it is written, and pure functions that make them of curves."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from pgsrm_plugin.report.stats import Interval, area
+from pgsrm_plugin.report.stats import Interval
 
 MINUS = "\N{MINUS SIGN}"
 WARM_UP = 0.2
 """The first share of the steps is left out of the variances."""
-SHARE = 0.9
-"""Episodes are counted until this share of the best reward's final accuracy."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Measure:
     Attributes:
         column: in results.parquet.
         title: on pages.
-        better: the direction that the paper claims for PGSRM, or that is wanted.
+        better: the direction that is claimed, or wanted.
         percent: it is a share.
         about: how it is measured; empty where another measure says it.
     """
@@ -58,110 +55,6 @@ class Measure:
     def _signed(self, value: float) -> str:
         text = self._plain(abs(value))
         return text if not float(text.replace(",", "")) else ("+" if value > 0 else MINUS) + text
-
-
-MEASURES = {
-    measure.column: measure
-    for measure in (
-        Measure(
-            "auc_train",
-            "accuracy on training prompts, mean over the run",
-            "higher",
-            True,
-            "area under the curve of the probability that a sampled answer is the parent's, over the run's length",
-        ),
-        Measure("auc_held_out", "accuracy on held-out prompts, mean over the run", "higher", True),
-        Measure("final_train", "final accuracy, training prompts", "higher", True, "that probability at the end"),
-        Measure("final_held_out", "final accuracy, held-out prompts", "higher", True),
-        Measure("greedy_train", "final greedy accuracy, training prompts", "higher", True, "share of greedy answers"),
-        Measure("greedy_held_out", "final greedy accuracy, held-out prompts", "higher", True),
-        Measure(
-            "semantic_train",
-            "final semantic reward, training prompts",
-            "higher",
-            about="mean of max(0, cos) of greedy answers under MiniLM: one yardstick for all arms",
-        ),
-        Measure("semantic_held_out", "final semantic reward, held-out prompts", "higher"),
-        Measure(
-            "episodes_to_90",
-            "episodes to 90 %",
-            "lower",
-            about="sampled answers until accuracy on training prompts first reaches 90 % of the best claimed or "
-            "baseline reward's mean final accuracy on the task; a run that never does counts with all its episodes",
-        ),
-        Measure(
-            "smoothness",
-            "roughness of the reward",
-            "lower",
-            about="standard deviation of the first differences of the batch reward, in units of its range over the run",
-        ),
-        Measure(
-            "kl_variance",
-            "variance of KL",
-            "lower",
-            about="variance of the step's mean KL (k3, nats a token) after warm-up",
-        ),
-        Measure(
-            "entropy_variance",
-            "variance of entropy",
-            "lower",
-            about="variance of the step's mean entropy (nats a token) after warm-up",
-        ),
-        Measure(
-            "value_loss_variance",
-            "variance of value loss",
-            "lower",
-            about="variance after warm-up over the squared mean value loss, because its unit is the squared reward's",
-        ),
-        Measure(
-            "kl_jitter",
-            "KL from step to step",
-            "lower",
-            about="half the mean squared first difference of KL after warm-up: its variance without its trend",
-        ),
-    )
-}
-
-
-def row_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A finished run's row of results.parquet, but for ``episodes_to_90``, which depends on the other runs.
-
-    Measures of a held-out set that the task lacks are None.
-    """
-    curves = run["curves"]
-    accuracy = _values(curves, "val/train/chance")
-    seconds = run["seconds"]
-    held_out = "val/held_out/chance" in curves
-    row = {name: run[name] for name in ("task", "arm", "update", "seed", "episodes", "digest", "spec")}
-    row |= {
-        "steps": curves["train/reward"]["steps"][-1],
-        "wrong_cosine": run["wrong_cosine"],
-        "child": run["settings"]["child"],
-        "child_origin": run.get("child_origin", run["settings"]["child"]),
-        "child_parameters": run["child_parameters"],
-        "start_train": accuracy[0],
-        "start_held_out": _values(curves, "val/held_out/chance")[0] if held_out else None,
-        "collapsed": collapsed(accuracy, [v for c in curves.values() for v in c["values"]]),
-        "smoothness": smoothness(_values(curves, "train/reward")),
-        "kl_variance": late_variance(_values(curves, "train/kl")),
-        "entropy_variance": late_variance(_values(curves, "train/entropy")),
-        "value_loss_variance": late_variance(_values(curves, "train/value_loss"), relative=True),
-        "value_loss_variance_raw": late_variance(_values(curves, "train/value_loss")),
-        "kl_jitter": jitter(_values(curves, "train/kl")),
-        "seconds": seconds["total"],
-        "reward_share": seconds["reward"] / seconds["total"],
-        "versions": json.dumps(run["versions"]),
-        "machine": json.dumps(run["machine"]),
-        "settings": json.dumps(run["settings"]),
-    }
-    for name in ("train", "held_out"):
-        there = name == "train" or held_out
-        chance = curves[f"val/{name}/chance"] if there else None
-        row[f"auc_{name}"] = area(chance["steps"], chance["values"]) if chance else None
-        row[f"final_{name}"] = chance["values"][-1] if chance else None
-        row[f"greedy_{name}"] = _values(curves, f"val/{name}/accuracy")[-1] if there else None
-        row[f"semantic_{name}"] = _values(curves, f"val/{name}/semantic")[-1] if there else None
-    return row
 
 
 def episodes_to(threshold: float, steps: Sequence[int], values: Sequence[float], per_step: int) -> tuple[float, bool]:
@@ -227,7 +120,3 @@ def collapsed(accuracy: Sequence[float], numbers: Sequence[float]) -> bool:
 
 def _late(values: Sequence[float]) -> Sequence[float]:
     return values[math.ceil(WARM_UP * len(values)) :] if len(values) > 1 else values
-
-
-def _values(curves: Mapping[str, Any], name: str) -> list[float]:
-    return list(curves[name]["values"])

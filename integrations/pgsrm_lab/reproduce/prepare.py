@@ -1,8 +1,7 @@
-"""Before the runs of a task and seed: prompts with the parent's answers, and the child that all rewards start from."""
+"""Before the runs of a task and seed: prompts with their answers, and the child that all rewards start from."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -11,12 +10,8 @@ from pathlib import Path
 
 import torch
 
-from pgsrm_lab.reproduce.grid import TINY, Job
-from pgsrm_lab.tasks import Task, load_task
-from pgsrm_lab.tiny import models, write_prompts
+from pgsrm_lab.reproduce.study import Job
 from pgsrm_lightning.policy import Policy
-
-VAL_SETS = ("train", "held_out")
 
 
 def prepare(job: Job) -> None:
@@ -28,44 +23,18 @@ def prepare(job: Job) -> None:
     folder = job.warm_start
     if folder.is_dir():
         return
-    task = load_task(job.task)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
     try:
-        write_prompts(task, dict(task.expert), temporary)
-        if job.protocol.child == TINY:
-            steps = _train_child(task, job, temporary / "child")
-            (temporary / "warm_start.json").write_text(json.dumps({"supervised_steps": steps}) + "\n", encoding="utf-8")
+        job.study.start(job, temporary)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def child_of(job: Job) -> str:
-    """The folder, or the hub id, of the child that the job's run starts from."""
-    return str(job.warm_start / "child") if job.protocol.child == TINY else job.protocol.child
-
-
-def _train_child(task: Task, job: Job, folder: Path) -> int:
-    """A supervised run on the training prompts; initial weights and order of rows are the seed's."""
-    tokenizer = models.train_tokenizer([f"{prompt} {answer}" for prompt, answer in task.expert.items()])
-    prompts = list(task.train_prompts)
-    answers = [task.expert[prompt] for prompt in prompts]
-    model = models.new_model(tokenizer, job.protocol.size, seed=1000 + job.seed)
-
-    def knows_enough() -> bool:
-        return models.sampled_accuracy(model, tokenizer, prompts, answers) >= job.protocol.goal
-
-    data = models.encode_pairs(tokenizer, prompts, answers)
-    most = job.protocol.supervised_steps
-    steps = models.train_supervised(model, data, lr=1e-3, until=knows_enough, max_steps=most, every=1, seed=job.seed)
-    models.save(model, tokenizer, folder)
-    return steps
-
-
 @torch.no_grad()
-def chance_of_answer(policy: Policy, prompts: Sequence[str], answers: Sequence[str]) -> float:
-    """The probability, averaged over prompts, that sampling at temperature 1 gives exactly the answer and then ends.
+def chances_of_answers(policy: Policy, prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """For each pair, the probability that sampling at temperature 1 gives exactly the answer and then ends.
 
     It is what the share of right answers among sampled ones estimates, without the sampling noise. Spellings of an
     answer in other tokens than the tokenizer's own are not counted.
@@ -84,4 +53,11 @@ def chance_of_answer(policy: Policy, prompts: Sequence[str], answers: Sequence[s
     mask_BT = torch.tensor([[1] * len(a) + [0] * (right - len(a)) for a in wanted])
     device = next(policy.parameters()).device
     seen = policy.evaluate(torch.tensor(tokens_BS, device=device), torch.tensor(seen_BS, device=device), right, 1.0)
-    return float((seen.logprobs_BT.cpu() * mask_BT).sum(-1).exp().mean())
+    chances: list[float] = (seen.logprobs_BT.cpu() * mask_BT).sum(-1).exp().tolist()
+    return chances
+
+
+def chance_of_answer(policy: Policy, prompts: Sequence[str], answers: Sequence[str]) -> float:
+    """The mean of :func:`chances_of_answers`."""
+    chances = chances_of_answers(policy, prompts, answers)
+    return sum(chances) / len(chances)

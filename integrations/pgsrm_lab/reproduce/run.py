@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pgsrm_lab.pool import ProgressMessage, configure_process, received, workers
 from pgsrm_lab.reproduce import worker
 from pgsrm_lab.reproduce.files import is_finished
-from pgsrm_lab.reproduce.grid import Job
+from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.worker import Outcome
 from pgsrm_plugin.cli import DEBUG
 

@@ -21,19 +21,21 @@ from rich.console import Console
 from pgsrm_lab.reproduce.app import build_app, make_protocol
 from pgsrm_lab.reproduce.collect import collect
 from pgsrm_lab.reproduce.files import is_finished
-from pgsrm_lab.reproduce.grid import Job, Protocol, plan
+from pgsrm_lab.reproduce.paper.grid import PaperProtocol, plan
+from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
 from pgsrm_lab.reproduce.run import run_grid
+from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.worker import Outcome
 from pgsrm_lab.tiny import Size
 from pgsrm_plugin.cli import main as pgsrm
 from pgsrm_plugin.data.files import read_rows
 
-TINY = Protocol(size=Size(layers=1, width=32), goal=0.01, steps=4, prompts_per_step=8, validate_every=2)
+TINY = PaperProtocol(size=Size(layers=1, width=32), goal=0.01, steps=4, prompts_per_step=8, validate_every=2)
 QUIET = Console(quiet=True)
 
 
 def grid(out, protocol=TINY, seeds=1, arms=("pgsrm-clipped", "binary")):
-    return plan(["colours"], list(arms), ("ppo",), seeds, protocol, out)
+    return plan(Pgsrm(), ["colours"], list(arms), ("ppo",), seeds, protocol, out)
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def test_the_command_lists_its_options_and_refuses_what_it_does_not_know(tmp_pat
     assert not list(tmp_path.iterdir())
     assert {command.name or command.callback.__name__ for command in build_app().registered_commands} == {
         "pgsrm",
+        "guards",
         "page",
     }
 

@@ -13,7 +13,7 @@ from pgsrm_plugin.cli.integrations import integration_commands
 
 NEEDED = {"demo": "verl lightning plotly ray", "lightning": "lightning", "verl": "verl ray hydra"}
 """Modules of an extra, without which a command of it cannot say anything."""
-OWN_COMMANDS = {"tasks": ("list", "show", "export", "cosines"), "reproduce": ("pgsrm", "page")}
+OWN_COMMANDS = {"tasks": ("list", "show", "export", "cosines"), "reproduce": ("pgsrm", "guards", "page")}
 
 
 def commands() -> Iterator[tuple[str, ...]]:

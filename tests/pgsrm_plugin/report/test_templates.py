@@ -8,7 +8,7 @@ from pgsrm_plugin.report.templates import environment
 
 @pytest.mark.parametrize(("html", "written"), [(True, "&lt;b&gt; {{ x }}"), (False, "<b> {{ x }}")])
 def test_html_is_escaped_and_markdown_is_not(html, written):
-    pages = environment("pgsrm_plugin.report", html)
+    pages = environment("pgsrm_plugin.report", html=html)
     assert pages.from_string("{{ text }}").render(text="<b> {{ x }}") == written
 
 

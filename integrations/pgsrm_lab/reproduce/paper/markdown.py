@@ -1,36 +1,22 @@
-"""results.parquet -> pages of Markdown: sentences are the templates', numbers and verdicts those of :mod:`.summary`."""
+"""results.parquet -> pages of Markdown: the templates' sentences, numbers and verdicts of :mod:`.findings`."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pgsrm_lab.reproduce.arms import ARMS, of_role
-from pgsrm_lab.reproduce.collect import tables_folder
 from pgsrm_lab.reproduce.files import EXAMPLES
-from pgsrm_lab.reproduce.measure import MEASURES, SHARE
-from pgsrm_lab.reproduce.summary import (
-    BASELINE,
-    CLAIMS,
-    Results,
-    Row,
-    above,
-    across_tasks,
-    advice,
-    compare,
-    outcome,
-    shared,
-    tally,
-)
+from pgsrm_lab.reproduce.measure import WARM_UP
+from pgsrm_lab.reproduce.paper.arms import ARMS, needs_floor, of_role
+from pgsrm_lab.reproduce.paper.findings import CLAIMS, above, advice, outcome, tally
+from pgsrm_lab.reproduce.paper.measures import MEASURES, SHARE
+from pgsrm_lab.reproduce.study import Row
+from pgsrm_lab.reproduce.summary import Results, across_tasks, cells, compare, shared
+from pgsrm_lab.reproduce.writing import escaped, markdown
 from pgsrm_lab.tasks import load_task
 from pgsrm_plugin.data.files import read_rows
-from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.report.compare import Verdict
-from pgsrm_plugin.report.stats import interval
-from pgsrm_plugin.report.templates import environment
 
 SHOWN = ("final_train", "final_held_out", "auc_train", "auc_held_out", "semantic_train", "episodes_to_90")
 STEADY = ("smoothness", "kl_variance", "entropy_variance", "value_loss_variance", "kl_jitter")
@@ -41,30 +27,20 @@ PER_TASK = 4
 """Examples shown of a task."""
 
 
-def render(path: Path, name: str = "pgsrm") -> dict[str, str]:
+def render(results: Results, folder: Path, name: str) -> dict[str, str]:
     """Each page's text by its path: the findings in ``NAME.md``, and the tables in the folder ``NAME`` beside it."""
-    results = Results.read(path)
-    examples = _examples(tables_folder(path) / EXAMPLES)
+    examples = _examples(folder / EXAMPLES)
     pages = {
         f"{name}.md": ("findings", _findings(results)),
         f"{name}/verdicts.md": ("verdicts", {"compared": _compared(results)}),
         **{f"{name}/{task}.md": ("task", _task(results, task, examples.get(task, []))) for task in results.tasks},
         f"{name}/method.md": ("method", {"specs": _specs(results)}),
     }
-    templates = environment(__package__, html=False)
-    common = {"marks": "marks.md.j2", "name": name, **shared(results)}
+    common = {"name": name, "warm_up": WARM_UP, **shared(results)}
     return {
-        page: _spaced(templates.get_template(f"{template}.md.j2").render({**common, **facts}))
+        page: markdown(__package__, f"{template}.md.j2", {**common, **facts})
         for page, (template, facts) in pages.items()
     }
-
-
-def write(results: Path, out: Path) -> None:
-    """Writes the findings to a file, and the tables into a folder of its name beside it."""
-    for name, text in render(results, out.stem).items():
-        page = out.parent / name
-        page.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(page, text.encode())
 
 
 def _findings(results: Results) -> dict[str, Any]:
@@ -85,7 +61,11 @@ def _findings(results: Results) -> dict[str, Any]:
             (arm, accuracy.text(found.mean), above(results, arm, claimed)) for arm, found in means.items() if found
         ],
         "exponents": [
-            (task, _mean(results, task, BASELINE), [_mean(results, task, arm) for _, arm in _exponents(results, task)])
+            (
+                task,
+                _mean(results, task, results.study.baseline),
+                [_mean(results, task, arm) for _, arm in _exponents(results, task)],
+            )
             for task in results.tasks
             if _exponents(results, task)
         ],
@@ -106,9 +86,9 @@ def _across(results: Results) -> list[list[str]]:
     rows = []
     for arm in results.arms():
         found = [(MEASURES[column], across_tasks(results, arm, column)) for column in SHOWN_ACROSS]
-        cells = [measure.spread(one) for measure, one in found if one]
-        if len(cells) == len(found):
-            rows.append([arm, *cells])
+        spreads = [measure.spread(one) for measure, one in found if one]
+        if len(spreads) == len(found):
+            rows.append([arm, *spreads])
     return rows
 
 
@@ -137,7 +117,9 @@ def _compared(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
 def _task(results: Results, task: str, passed: Sequence[Row]) -> dict[str, Any]:
     arms = results.arms(task)
     columns = [name for name in SHOWN if any(results.values(task, arm, name) for arm in arms)]
-    compared = [(arm, [compare(results, task, arm, name) for name in columns]) for arm in arms if arm != BASELINE]
+    compared = [
+        (arm, [compare(results, task, arm, name) for name in columns]) for arm in arms if arm != results.study.baseline
+    ]
     rows = [row for row in results.rows if row["task"] == task]
     held_out = [row["start_held_out"] for row in rows if row["start_held_out"] is not None]
     return {
@@ -150,12 +132,12 @@ def _task(results: Results, task: str, passed: Sequence[Row]) -> dict[str, Any]:
         "columns": [MEASURES[name] for name in columns],
         "steady_columns": [MEASURES[name] for name in STEADY],
         "exponent_columns": [MEASURES[name] for name in SHOWN_ACROSS],
-        "learned": [[arm, *_cells(results, task, arm, columns)] for arm in arms],
+        "learned": [[arm, *cells(results, task, arm, columns)] for arm in arms],
         "against": [(arm, found) for arm, found in compared if all(found)],
-        "steady": [[arm, *_cells(results, task, arm, STEADY)] for arm in arms],
+        "steady": [[arm, *cells(results, task, arm, STEADY)] for arm in arms],
         "runs": [(arm, _runs(results.of(task, arm))) for arm in arms],
         "exponents": [
-            [str(alpha), *_cells(results, task, arm, SHOWN_ACROSS)] for alpha, arm in _exponents(results, task)
+            [str(alpha), *cells(results, task, arm, SHOWN_ACROSS)] for alpha, arm in _exponents(results, task)
         ],
         "reinforce": [_reinforce(results, task, arm) for arm in results.arms(task, "reinforce")],
         "passed": passed,
@@ -180,9 +162,9 @@ def _exponents(results: Results, task: str) -> list[tuple[int, str]]:
 
 
 def _reinforce(results: Results, task: str, arm: str) -> list[str]:
-    found = compare(results, task, arm, "auc_train", update="reinforce") if arm != BASELINE else None
-    cells = [cell for update in ("ppo", "reinforce") for cell in _cells(results, task, arm, ["auc_train"], update)]
-    return [arm, *cells, found.text if found else ""]
+    found = compare(results, task, arm, "auc_train", update="reinforce") if arm != results.study.baseline else None
+    both = [cell for update in ("ppo", "reinforce") for cell in cells(results, task, arm, ["auc_train"], update)]
+    return [arm, *both, found.text if found else ""]
 
 
 def _examples(path: Path) -> dict[str, list[Row]]:
@@ -193,7 +175,7 @@ def _examples(path: Path) -> dict[str, list[Row]]:
     chosen = [row for _, row in read_rows(path) if (row["arm"], row["update"], row["split"]) == like]
     found: dict[str, dict[tuple[str, str], Row]] = {}
     for row in sorted(chosen, key=lambda row: (-row["cosine"], row["prompt"])):
-        texts = {name: _escaped(row[name]) for name in ("prompt", "reference", "response")}
+        texts = {name: escaped(row[name]) for name in ("prompt", "reference", "response")}
         found.setdefault(row["task"], {}).setdefault((row["reference"], row["response"]), {**row, **texts})
     return {task: list(rows.values())[:PER_TASK] for task, rows in found.items()}
 
@@ -201,13 +183,7 @@ def _examples(path: Path) -> dict[str, list[Row]]:
 def _specs(results: Results) -> list[tuple[str, str, str]]:
     """Each reward's spec, and the task whose floor stands in it, if one does."""
     seen = {row["arm"]: row for row in reversed(results.rows)}
-    return [(arm, seen[arm]["spec"], seen[arm]["task"] if ARMS[arm].needs_floor else "") for arm in results.arms()]
-
-
-def _cells(results: Results, task: str, arm: str, columns: Iterable[str], update: str = "ppo") -> list[str]:
-    """Means with their intervals; empty where a task has no such measure."""
-    values = {column: results.values(task, arm, column, update) for column in columns}
-    return [MEASURES[column].spread(interval(found)) if found else "" for column, found in values.items()]
+    return [(arm, seen[arm]["spec"], seen[arm]["task"] if needs_floor(ARMS[arm]) else "") for arm in results.arms()]
 
 
 def _mean(results: Results, task: str, arm: str) -> str:
@@ -217,13 +193,3 @@ def _mean(results: Results, task: str, arm: str) -> str:
 def _average(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
-
-
-def _escaped(text: str) -> str:
-    """Within backticks and a table."""
-    return json.dumps(text, ensure_ascii=False)[1:-1].replace("`", "'").replace("|", "\\|").strip()
-
-
-def _spaced(page: str) -> str:
-    """Without the spaces and the blank lines that a template's blocks leave behind."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r" +$", "", page, flags=re.MULTILINE)).strip() + "\n"

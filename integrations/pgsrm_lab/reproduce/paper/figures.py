@@ -9,16 +9,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pgsrm_lab.reproduce.arms import of_role
 from pgsrm_lab.reproduce.files import CURVES
-from pgsrm_lab.reproduce.measure import MEASURES, Measure
-from pgsrm_lab.reproduce.summary import BASELINE, CLAIMS, Comparison, Results, advice, compare, shared
+from pgsrm_lab.reproduce.measure import WARM_UP, Measure
+from pgsrm_lab.reproduce.paper.arms import of_role
+from pgsrm_lab.reproduce.paper.findings import CLAIMS, advice
+from pgsrm_lab.reproduce.paper.measures import MEASURES
+from pgsrm_lab.reproduce.summary import Comparison, Results, compare, shared
+from pgsrm_lab.reproduce.writing import write_html
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.report import Panel, Run, RunInfo
 from pgsrm_plugin.report.figures import COLOURS, coloured, curves
-from pgsrm_plugin.report.page import write_page
 from pgsrm_plugin.report.run import Series
-from pgsrm_plugin.report.templates import drawn, environment
+from pgsrm_plugin.report.templates import drawn
 
 TITLE = "PGSRM, reproduced"
 PANELS = {
@@ -39,32 +41,20 @@ CURVE_ARMS = 6
 """Curves in one panel, at most: there are as many colours."""
 
 
-def write_html(out: Path) -> Path:
+def write_report(results: Results, out: Path) -> Path:
     """Writes report.html into the results' folder."""
-    results = Results.read(out)
     runs = _runs(out / CURVES)
-    page = (
-        environment(__package__)
-        .get_template("report.html.j2")
-        .render(
-            title=TITLE,
-            marks="marks.html.j2",
-            **shared(results),
-            advice=advice(results),
-            claims=[
-                {
-                    "title": claim[0].upper() + claim[1:],
-                    "forest": _forest(results, claim, f"claim-{number}"),
-                    "verdicts": _verdicts(results, claim),
-                    "curves": [
-                        _curves(runs, results, task, claim, f"curves-{number}-{task}") for task in results.tasks
-                    ],
-                }
-                for number, claim in enumerate(CLAIMS)
-            ],
-        )
-    )
-    return write_page(out / "report.html", page)
+    claims = [
+        {
+            "title": claim[0].upper() + claim[1:],
+            "forest": _forest(results, claim, f"claim-{number}"),
+            "verdicts": _verdicts(results, claim),
+            "curves": [_curves(runs, results, task, claim, f"curves-{number}-{task}") for task in results.tasks],
+        }
+        for number, claim in enumerate(CLAIMS)
+    ]
+    facts = {"title": TITLE, "warm_up": WARM_UP, **shared(results), "advice": advice(results), "claims": claims}
+    return write_html(__package__, out, facts)
 
 
 def _forest(results: Results, claim: str, name: str) -> list[tuple[Measure, Markup]]:
@@ -117,7 +107,7 @@ def _forest_panel(results: Results, column: str, name: str) -> Markup | None:
 
 
 def _scale(results: Results, task: str, column: str) -> float:
-    values = results.values(task, BASELINE, column)
+    values = results.values(task, results.study.baseline, column)
     return abs(sum(values) / len(values)) or 1.0
 
 

@@ -1,17 +1,18 @@
 """The rewards that are compared, as reward specs in YAML.
 
-What an arm needs to know of its task (the cosine of unrelated answers, the task's other answers) is filled in by
-:func:`spec_text`, from the training prompts' answers alone.
+An arm's body is its spec without the encoder. What it needs to know of its task is filled in by :func:`spec_text`, from
+the training prompts' answers alone: ``{floor}`` stands for a floor as ``pgsrm calibrate`` writes it, ``{others}`` for
+the task's answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import yaml
 
+from pgsrm_lab.reproduce.study import Arm
 from pgsrm_plugin.cli.floor import Floor
 
 Update = Literal["ppo", "reinforce"]
@@ -23,31 +24,6 @@ encoder:
   model: sentence-transformers/all-MiniLM-L6-v2
   revision: 1110a243fdf4706b3f48f1d95db1a4f5529b4d41
 """
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A reward.
-
-    Attributes:
-        name: on pages and in files.
-        role: what it is compared for.
-        body: its spec without the encoder; ``{floor}`` stands for a floor as ``pgsrm calibrate`` writes it,
-            ``{others}`` for the task's answers.
-        about: what it is, in a few words.
-        encoder: whether its spec has one.
-    """
-
-    name: str
-    role: Role
-    body: str
-    about: str
-    encoder: bool = True
-
-    @property
-    def needs_floor(self) -> bool:
-        """Whether its spec is calibrated on the task's answers."""
-        return "{floor}" in self.body
 
 
 def _clipped(alpha: float) -> str:
@@ -100,10 +76,15 @@ ARMS = {
 }
 
 
+def needs_floor(arm: Arm) -> bool:
+    """Whether an arm's spec is calibrated on the task's answers."""
+    return "{floor}" in arm.body
+
+
 def spec_text(arm: Arm, floor: Floor | None, answers: Sequence[str]) -> str:
     """The arm's spec as YAML, with the task's floor and its answers filled in where it needs them."""
     text = f"name: {arm.name}\n" + (ENCODER if arm.encoder else "") + arm.body
-    if arm.needs_floor:
+    if needs_floor(arm):
         assert floor is not None
         text = text.replace("{floor}", _inline(yaml.safe_load(floor.yaml())["floor"]))
     return text.replace("{others}", _inline(sorted(set(answers))))
