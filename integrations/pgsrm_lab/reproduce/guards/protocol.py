@@ -24,10 +24,10 @@ class GuardsProtocol(Protocol):
     goal: float = 0.95
     odds: float = 0.02
     steps: int = 30
-    prompts_per_step: int = 22
-    validate_every: int = 2
+    prompts_per_step: int = 11
+    validate_every: int = 3
     grpo: GRPOConfig = field(
-        default_factory=lambda: GRPOConfig(lr_actor=1e-3, minibatches=2, kl=KLConfig(coef=0.02, schedule="fixed"))
+        default_factory=lambda: GRPOConfig(lr_actor=5e-4, kl=KLConfig(coef=0.02, schedule="fixed"))
     )
 
     @property
