@@ -9,7 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
+
+_ONE_THREAD = 4 * 65_536
+"""Multiplications of one product up to which OpenBLAS stays in the calling thread."""
+_GRAIN = 32_768
+"""Numbers up to which an operation of torch does."""
 
 
 def cosine(a_PD: torch.Tensor, b_PD: torch.Tensor) -> torch.Tensor:
@@ -36,6 +43,31 @@ def cosine(a_PD: torch.Tensor, b_PD: torch.Tensor) -> torch.Tensor:
         raise ValueError("the cosine of a zero vector is undefined")
     cos_P: torch.Tensor = (a_PD * b_PD).sum(-1) / norms_P
     return cos_P.clamp(-1.0, 1.0)
+
+
+def unit_rows(states_TD: torch.Tensor) -> torch.Tensor:
+    """Each row over its norm, (T, D) float64, in the calling thread; a row of zeros stays one.
+
+    >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]], dtype=torch.float64)
+    """
+    rows = max(1, _GRAIN // max(1, states_TD.shape[1]))
+    return torch.cat([torch.nn.functional.normalize(block.double(), dim=-1) for block in torch.split(states_TD, rows)])
+
+
+def dot_products(a_RD: npt.NDArray[np.float64], b_TD: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Every row of one with every row of the other, (R, T): :math:`A B^T`, in the calling thread.
+
+    Two texts' states are so small that to start threads for them costs ten times what is computed, and numpy and torch
+    do start them; so the product is taken in blocks of rows that are below BLAS's own bound.
+
+    >>> dot_products(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0], [0.0, 1.0]]))
+    array([[11.,  2.]])
+    """
+    rows = max(1, _ONE_THREAD // max(1, b_TD.size))
+    blocks = [a_RD[start : start + rows] @ b_TD.T for start in range(0, len(a_RD), rows)]
+    return np.concatenate(blocks) if blocks else np.zeros((0, len(b_TD)))
 
 
 def clipped(cos: torch.Tensor, alpha: float = 1.0) -> torch.Tensor:

@@ -43,7 +43,6 @@ class OffTopicWindow(Guard):
             for pair in pairs
         ]
         texts = sorted({text for pair, look in zip(pairs, looked, strict=True) if look for text in pair[:2]})
-        # numpy, as in bertscore: torch starts all its threads for each of these small matrices.
         windows = {
             text: self._windows(states_TD.numpy())
             for text, states_TD in zip(texts, encoder.token_states(texts), strict=True)
@@ -71,6 +70,8 @@ class OffTopicWindow(Guard):
 def _violation(response_WD: np.ndarray, reference_WD: np.ndarray) -> Violation:
     if not len(response_WD) or not len(reference_WD):
         return NONE
-    nearest = (response_WD @ reference_WD.T).max(axis=1)
+    from pgsrm_plugin.functional import dot_products
+
+    nearest = dot_products(response_WD, reference_WD).max(axis=1)
     share = 1.0 - ramp(float(nearest.min()), 0.15, 0.45)
     return Violation(share, (f"window {int(nearest.argmin()) + 1} of {len(nearest)}",)) if share else NONE

@@ -52,11 +52,12 @@ class BertScore(Term):
         return values if self.quantise is None else quantised(values, self.quantise, self.bounds)
 
     def _score(self, pairs: Sequence[Pair], encoder: Embedder) -> Iterator[float]:
+        from pgsrm_plugin.functional import dot_products
+
         texts = sorted({text for pair in pairs for text in pair})
-        # numpy: torch starts all its threads for each of these small matrices, at a hundred times the cost.
         states = {text: one_TD.numpy() for text, one_TD in zip(texts, encoder.token_states(texts), strict=True)}
         for (response, reference), factor in zip(pairs, encoder.unread_factors(pairs), strict=True):
-            similarity_RT = states[reference] @ states[response].T
+            similarity_RT = dot_products(states[reference], states[response])
             if similarity_RT.size == 0:
                 yield 0.0
                 continue

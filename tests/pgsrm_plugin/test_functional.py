@@ -76,3 +76,22 @@ def test_zscore_does_not_depend_on_order():
 
 def test_group_zscore_leaves_groups_apart():
     assert functional.group_zscore([0, 10, 2, 10], ["a", "b", "a", "b"]) == [-1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (90, 40), (300, 20), (2, 900), (0, 4), (4, 0)])
+def test_products_in_blocks_are_the_whole_product(rows, columns):
+    generator = np.random.default_rng(rows + columns)
+    a_RD, b_TD = generator.normal(size=(rows, 384)), generator.normal(size=(columns, 384))
+    found_RT = functional.dot_products(a_RD, b_TD)
+    assert found_RT.shape == (rows, columns)
+    np.testing.assert_allclose(found_RT, np.einsum("rd,td->rt", a_RD, b_TD), atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 85, 200])
+def test_rows_over_their_norms_in_blocks(rows):
+    states_TD = torch.randn(rows, 384, generator=torch.Generator().manual_seed(rows))
+    found_TD = functional.unit_rows(states_TD)
+    assert found_TD.shape == (rows, 384)
+    np.testing.assert_allclose(
+        found_TD.numpy(), states_TD.double().numpy() / np.linalg.norm(states_TD.double().numpy(), axis=1)[:, None]
+    )

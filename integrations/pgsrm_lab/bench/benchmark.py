@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pgsrm_lab.bench.measure.guard_cost import measure_guards
 from pgsrm_lab.bench.measure.known_texts import measure_known_texts
 from pgsrm_lab.bench.measure.roofline import Gemm, Work, token_counts, work_of
 from pgsrm_lab.bench.measure.rounds import SystemTimes, time_in_turn
@@ -23,6 +24,7 @@ from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.report.machine import machine, versions
+from pgsrm_plugin.spec import RewardSpec
 
 SAMPLE_GROUPS, KNOWN_TEXTS_SHARE = 16, 4
 """Groups compared with float64; the part of the groups that the cache is tried on."""
@@ -87,6 +89,19 @@ def run_bench(settings: BenchSettings, progress: Progress = lambda _: None) -> d
     return _with_provenance(results, settings, str(plain.model.device.type))
 
 
+def run_guards(spec: RewardSpec, rounds: int, command: str, progress: Progress = lambda _: None) -> dict[str, Any]:
+    """What guards cost, as ``pgsrm bench --guards SPEC --json`` writes it.
+
+    Raises:
+        SpecError: the spec's encoder is of another kind than ``hf``, or it has no guards, or no cosine beside them.
+        ScorerError: the encoder failed.
+    """
+    if not isinstance(spec.encoder, HfEncoderSpec):
+        raise SpecError(f"--guards measures beside an encoder of kind hf, and {spec.name or 'this spec'} has none")
+    about = _provenance(spec.encoder.model, spec.encoder.device, rounds, command)
+    return {"guards": measure_guards(spec, rounds, progress), "spec": spec.name or "spec", **about}
+
+
 def true_cosines(spec: HfEncoderSpec, pairs: Pairs) -> torch.Tensor:
     """(B,) cosines of the float32 weights computed in float64."""
     baseline = Baseline(_with_dtype(spec, "float32"))
@@ -118,21 +133,25 @@ def _with_dtype(spec: HfEncoderSpec, dtype: str) -> HfEncoderSpec:
 
 
 def _with_provenance(results: list[dict[str, Any]], settings: BenchSettings, device: str) -> dict[str, Any]:
+    about = _provenance(settings.spec.model, device, settings.rounds, settings.command)
+    return {**results[0], **about} if len(results) == 1 else {"runs": [r | about for r in results], **about}
+
+
+def _provenance(model: str, device: str, rounds: int, command: str) -> dict[str, Any]:
     host = machine() | {"torch_threads": str(torch.get_num_threads())}
-    if device == "cpu":
+    if device != "cuda":
         host.pop("gpu", None)
         host["instructions"] = _instructions()
     found = versions()
-    about = {
+    return {
         "machine": host,
         "versions": {name: found[name] for name in found if name not in ("lightning", "verl")},
-        "command": settings.command,
+        "command": command,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "model": settings.spec.model,
+        "model": model,
         "device": device,
-        "rounds": settings.rounds,
+        "rounds": rounds,
     }
-    return {**results[0], **about} if len(results) == 1 else {"runs": [r | about for r in results], **about}
 
 
 def _instructions() -> str:

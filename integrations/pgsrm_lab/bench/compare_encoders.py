@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from pgsrm_lab.bench.benchmark import BenchSettings
+    from pgsrm_lab.bench.systems.base import Progress
     from pgsrm_lab.bench.workload import WorkloadSettings
     from pgsrm_plugin.encoders.hf import HfEncoderSpec
 
@@ -47,6 +49,9 @@ def bench(
     group: Annotated[int, typer.Option(min=2, help="Responses to a prompt.")] = 8,
     mean_tokens: Annotated[int, typer.Option(min=4, help="Mean length of a text.")] = 130,
     seed: Annotated[int, typer.Option(help="Of the workload.")] = 0,
+    guards: Annotated[
+        str, typer.Option(metavar="SPEC", help="Measure instead what this spec's guards cost beside a plain cosine.")
+    ] = "",
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
     html_out: Annotated[Path | None, typer.Option("--html", help="Write a page with bar charts to this file.")] = None,
 ) -> None:
@@ -57,9 +62,14 @@ def bench(
         _refuse_unwritable(out)
     if html_out is not None:
         _refuse_without_plotly()
+    if guards:
+        _guards(guards, rounds, json_out, html_out)
+        return
     workload = WorkloadSettings(prompts=prompts, group=group, mean_tokens=mean_tokens, seed=seed)
     settings = _settings(_encoder(spec, model, device), dtype, rounds, workload, spec if not model else "")
-    result = _run(settings)
+    from pgsrm_lab.bench.benchmark import run_bench
+
+    result = _watched(lambda progress: run_bench(settings, progress))
 
     from rich.console import Console
 
@@ -114,16 +124,31 @@ def _settings(
     return BenchSettings(encoder, dtypes, rounds, workload, command)
 
 
-def _run(settings: BenchSettings) -> dict[str, object]:
+def _guards(spec: str, rounds: int, json_out: Path | None, html_out: Path | None) -> None:
     from rich.console import Console
 
-    from pgsrm_lab.bench.benchmark import run_bench
+    from pgsrm_lab.bench.benchmark import run_guards
+    from pgsrm_lab.bench.report.terminal import show_guards
+    from pgsrm_plugin.spec import load_spec
+
+    if html_out is not None:
+        raise DataError("--html shows the comparison of encoders; --guards has a table, and --json")
+    command = f"pgsrm bench --guards {spec} --rounds {rounds}"
+    result = _watched(lambda progress: run_guards(load_spec(spec), rounds, command, progress))
+    show_guards(result, Console())
+    if json_out is not None:
+        json_out.expanduser().write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _watched(run: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
+    """Runs with a line of progress where there is a terminal."""
+    from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return run_bench(settings)
+        return run(lambda _: None)
     with console.status("") as status:
-        return run_bench(settings, status.update)
+        return run(status.update)
 
 
 def _refuse_unwritable(out: Path | None) -> None:

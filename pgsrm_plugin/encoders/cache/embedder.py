@@ -101,7 +101,7 @@ class BatchEmbedder:
         assert self._cached is not None
         self._take(self._cached.token_states([text for text in texts if text not in self._states]))
         for text in set(texts) - self._units.keys():
-            self._units[text] = torch.nn.functional.normalize(self._states[text].double(), dim=-1)
+            self._units[text] = functional.unit_rows(self._states[text])
         return [self._units[text] for text in texts]
 
     def _take(self, states: Mapping[str, torch.Tensor]) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
@@ -176,7 +177,8 @@ def _size(key: tuple[str, str], kept: _Kept) -> int:
 
 
 def _checked_states(texts: Sequence[str], states: Sequence[torch.Tensor], identity: str) -> dict[str, torch.Tensor]:
-    if len(states) != len(texts) or not all(bool(torch.isfinite(states_TD).all()) for states_TD in states):
+    # numpy: for one text's states torch would start all its threads, at many times the cost.
+    if len(states) != len(texts) or not all(np.isfinite(states_TD.numpy()).all() for states_TD in states):
         raise ScorerError(f"encoder {identity} returned wrong or non-finite token states")
     return dict(zip(texts, states, strict=True))
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
@@ -119,7 +120,9 @@ class HfEncoder:
                 if computed.vector_D is not None:
                     vectors_ND[row] = computed.vector_D
                 if computed.states_TD is not None:
-                    states[row] = computed.states_TD[torch.tensor(read.own_N[row], dtype=torch.bool)].clone()
+                    # numpy: for one text's states torch would start all its threads, at many times the cost.
+                    own_TD = computed.states_TD.numpy()[np.array(read.own_N[row], dtype=bool)]
+                    states[row] = torch.from_numpy(own_TD)
         width = max((state_TD.shape[1] for state_TD in states), default=0)
         states = [state_TD if state_TD.shape[1] else torch.zeros(0, width) for state_TD in states]
         return self._embeddings(read, vectors_ND), states

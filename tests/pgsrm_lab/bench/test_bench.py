@@ -30,7 +30,7 @@ from pgsrm_lab.bench.measure.rounds import SystemTimes, time_in_turn
 from pgsrm_lab.bench.measure.streaming import Streamed, Window, poisson_arrivals, stream
 from pgsrm_lab.bench.report import charts, docs
 from pgsrm_lab.bench.report.facts import facts
-from pgsrm_lab.bench.report.rows import range_of_rounds, system_title
+from pgsrm_lab.bench.report.rows import guard_rows, range_of_rounds, system_title
 from pgsrm_lab.bench.result import DtypeMeasurements, SharedInputs, one_result
 from pgsrm_lab.bench.systems.base import System
 from pgsrm_lab.bench.systems.compared import ComparedSystems
@@ -298,6 +298,16 @@ def test_the_page_of_the_documentation_has_every_run() -> None:
     assert "## model, float32, cpu" in text
     assert "| pgsrm-plugin, bfloat16 | 8.0 | 7-10 |" in text
     assert "`pgsrm bench`, 2 rounds" in text
+
+
+def test_what_guards_cost_has_its_section_and_no_bar() -> None:
+    part = {"ms_a_row": {"plain": 5.0, "whole": 5.5}, "ratio": {"plain": [1.0, 1.0, 1.0], "whole": [1.1, 1.05, 1.2]}}
+    about = {key: result()[key] for key in ("machine", "versions", "rounds", "date")}
+    found = {"guards": {"rows": 7, **part}, "spec": "guarded", "command": "pgsrm bench --guards guarded", **about}
+    assert guard_rows(found)[1] == ["whole", "5.50", "1.100", "1.050-1.200"]
+    text = docs.page([result(), found])
+    assert text.index("## model, bfloat16, cpu") < text.index("## What guards cost: `guarded`") < text.index("## Again")
+    assert "| whole | 5.50 | 1.100 | 1.050-1.200 |" in text
 
 
 def test_a_models_name_is_escaped_on_the_page() -> None:

@@ -17,6 +17,7 @@ from wordpiece import wordpiece
 
 from pgsrm_lab.bench.benchmark import BenchSettings, run_bench, true_cosines
 from pgsrm_lab.bench.measure import known_texts
+from pgsrm_lab.bench.measure.guard_cost import parts_of
 from pgsrm_lab.bench.measure.roofline import work_of
 from pgsrm_lab.bench.systems.baseline import Baseline
 from pgsrm_lab.bench.systems.tuned import Batching, Tuned, best_batching
@@ -24,6 +25,7 @@ from pgsrm_lab.bench.workload import Pairs, WorkloadSettings, make_workload
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.spec import load_spec
 
 WORKLOAD = WorkloadSettings(prompts=4, group=4, mean_tokens=12)
 SYSTEMS = {"per_sample", "default", "tuned", "ours"}
@@ -237,3 +239,51 @@ def test_a_model_that_is_no_transformer_is_refused(capsys: pytest.CaptureFixture
 def test_no_rounds_are_refused_in_python_too() -> None:
     with pytest.raises(SpecError, match="at least one round"):
         BenchSettings(HfEncoderSpec(model="x"), rounds=0)
+
+
+GUARDED = """
+encoder: {{kind: hf, model: {model}, device: cpu, self_test: false}}
+terms: {{semantic: {{}}, bertscore: {{}}, repetition: {{}}}}
+guards: {{polarity: {{}}, off_topic_window: {{}}}}
+weights: {{semantic: 0.5, bertscore: 0.5, repetition: -0.1}}
+"""
+
+
+def test_what_guards_cost_is_measured_of_each_part_of_the_spec(tiny: Path, tmp_path: Path) -> None:
+    spec, out = tmp_path / "mine.yaml", tmp_path / "out.json"
+    spec.write_text(GUARDED.format(model=tiny), encoding="utf-8")
+    parts = parts_of(load_spec(str(spec)))
+    assert {name: (list(part.terms), list(part.guards)) for name, part in parts.items()} == {
+        "plain": (["semantic"], []),
+        "with the guards that read text": (["semantic"], ["polarity"]),
+        "with all guards": (["semantic"], ["polarity", "off_topic_window"]),
+        "with terms of token states": (["semantic", "bertscore"], []),
+        "whole": (["semantic", "bertscore", "repetition"], ["polarity", "off_topic_window"]),
+    }
+    with pytest.raises(SystemExit) as stopped:
+        main(["bench", "--guards", str(spec), "--rounds", "2", "--json", str(out)])
+    assert stopped.value.code == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["guards"]["ratio"]["plain"] == [1.0, 1.0, 1.0]
+    assert all(least <= middle <= most for middle, least, most in found["guards"]["ratio"].values())
+    assert found["guards"]["rows"] >= 568
+    assert found["command"] == f"pgsrm bench --guards {spec} --rounds 2"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("encoder: {kind: hf, model: x}\nterms: {semantic: {}}", "and this spec has no guards"),
+        (
+            "encoder: {kind: hf, model: x}\nterms: {bertscore: {}}\nguards: {polarity: {}}",
+            "and this spec has no term that compares vectors",
+        ),
+        ("encoder: {kind: hashing}\nterms: {semantic: {}}\nguards: {polarity: {}}", "an encoder of kind hf"),
+    ],
+)
+def test_a_spec_whose_guards_cannot_be_measured_is_refused(
+    tmp_path: Path, spec: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(spec, encoding="utf-8")
+    assert message in refusal(capsys, "--guards", str(file))

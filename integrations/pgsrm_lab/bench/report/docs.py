@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pgsrm_lab.bench.report.facts import facts
-from pgsrm_lab.bench.report.rows import HEADINGS, cells, runs_of, system_title
+from pgsrm_lab.bench.report.rows import GUARD_HEADINGS, HEADINGS, cells, guard_rows, runs_of, system_title
 from pgsrm_plugin.report.templates import environment
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
-    """The page as Markdown, a section a result and dtype."""
+    """The page as Markdown, a section a result and dtype; what guards cost after the comparisons."""
     sections = [
         {
             "run": run,
@@ -24,10 +24,14 @@ def page(results: Sequence[dict[str, Any]]) -> str:
             "facts": facts(run),
         }
         for result in results
+        if "guards" not in result
         for run in runs_of(result)
     ]
+    guards = [{"result": result, "rows": guard_rows(result)} for result in results if "guards" in result]
     pages = environment("pgsrm_lab.bench.report", html=False)
-    return pages.get_template("benchmarks.md.j2").render(sections=sections, head=HEADINGS)
+    return pages.get_template("benchmarks.md.j2").render(
+        sections=sections, head=HEADINGS, guards=guards, guard_head=GUARD_HEADINGS
+    )
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -36,6 +36,18 @@ def range_of_rounds(run: dict[str, Any], name: str) -> tuple[float, float]:
     return pairs / max(seconds), pairs / min(seconds)
 
 
+GUARD_HEADINGS = ("CPU ms a row", "times plain", "range")
+
+
+def guard_rows(result: dict[str, Any]) -> list[list[str]]:
+    """A row a part of the spec, with its name, below :data:`GUARD_HEADINGS`."""
+    found = result["guards"]
+    return [
+        [name, f"{found['ms_a_row'][name]:.2f}", f"{middle:.3f}", f"{least:.3f}-{greatest:.3f}"]
+        for name, (middle, least, greatest) in found["ratio"].items()
+    ]
+
+
 def cells(run: dict[str, Any], name: str) -> list[str]:
     """A system's row, below :data:`HEADINGS`."""
     speed, ours = run["pairs_per_s"][name], run["pairs_per_s"]["ours"]

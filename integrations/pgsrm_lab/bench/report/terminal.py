@@ -8,8 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from pgsrm_lab.bench.report.facts import facts
-from pgsrm_lab.bench.report.rows import HEADINGS, cells, runs_of
+from pgsrm_lab.bench.report.rows import GUARD_HEADINGS, HEADINGS, cells, guard_rows, runs_of
 from pgsrm_plugin.cli.tables import show_table
+
+
+def show_guards(result: dict[str, Any], console: Console) -> None:
+    """Prints what ``pgsrm bench --guards`` found."""
+    rows = result["guards"]["rows"]
+    table = Table(title=f"{result['spec']}, {rows} rows, {result['rounds']} rounds", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in GUARD_HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in guard_rows(result):
+        table.add_row(*row)
+    show_table(table, console)
 
 
 def show(result: dict[str, Any], console: Console) -> None:
