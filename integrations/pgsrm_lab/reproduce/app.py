@@ -79,7 +79,7 @@ def guards(
     arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: all).")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
-    steps: Annotated[int | None, typer.Option(min=2, help="Update steps of each run (default: 30).")] = None,
+    steps: Annotated[int | None, typer.Option(min=2, help="Update steps of each run (default: 18).")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
     / Guards.name,

@@ -22,6 +22,14 @@ from pgsrm_plugin.errors import SpecError, did_you_mean
 FORMAT = 1
 """Of a run's file; raised when what a run does or records changes, so that older files are not taken for finished."""
 
+ENCODER = """\
+encoder:
+  kind: hf
+  model: sentence-transformers/all-MiniLM-L6-v2
+  revision: 1110a243fdf4706b3f48f1d95db1a4f5529b4d41
+"""
+"""What the specs of all arms compare with."""
+
 Run = Mapping[str, Any]
 """A finished run's file."""
 Row = Mapping[str, Any]

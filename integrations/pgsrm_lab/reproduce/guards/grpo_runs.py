@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import time
@@ -26,7 +27,7 @@ from pgsrm_lightning.policy import Policy
 from pgsrm_plugin import SemanticReward
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.spec.parse import parse_spec
-from pgsrm_plugin.types import RewardSample
+from pgsrm_plugin.types import Encoder, RewardSample
 
 EVERY = 10
 """Supervised steps between two looks at how far a warm start is."""
@@ -76,7 +77,8 @@ def train(job: Job) -> dict[str, Any]:
     """A whole run."""
     protocol, folder, started = protocol_of(job), job.warm_start, time.perf_counter()
     statements, text = STATEMENTS[job.task](), ARMS[job.arm].body
-    reward = SemanticReward(parse_spec(text))
+    spec = parse_spec(text)
+    reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     prompts = str(folder / "train.jsonl")
     module = RLModule(
         child=str(folder / "child"),
@@ -167,6 +169,14 @@ def _examples(module: RLModule, statements: Sequence[Statement], prompts: str) -
         }
         for statement, text, earned in zip(statements, answers.texts, answers.output.rewards, strict=True)
     ]
+
+
+@functools.cache
+def _encoder() -> Encoder:
+    """One a process, for all its runs: what a child says, others have said before, and embeddings are remembered."""
+    encoder = SemanticReward(parse_spec(ARMS["cosine"].body)).encoder
+    assert encoder is not None
+    return encoder
 
 
 def _commit() -> str:

@@ -23,7 +23,7 @@ class GuardsProtocol(Protocol):
     size: Size = field(default_factory=lambda: Size(layers=2, width=64))
     goal: float = 0.95
     odds: float = 0.02
-    steps: int = 30
+    steps: int = 18
     prompts_per_step: int = 11
     validate_every: int = 3
     grpo: GRPOConfig = field(

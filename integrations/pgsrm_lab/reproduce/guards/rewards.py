@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pgsrm_lab.reproduce.paper.arms import ENCODER
-from pgsrm_lab.reproduce.study import Arm
+from pgsrm_lab.reproduce.study import ENCODER, Arm
 from pgsrm_plugin.spec.shipped import find_spec_file
 
 

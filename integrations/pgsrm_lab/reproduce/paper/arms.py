@@ -12,18 +12,11 @@ from typing import Literal
 
 import yaml
 
-from pgsrm_lab.reproduce.study import Arm
+from pgsrm_lab.reproduce.study import ENCODER, Arm
 from pgsrm_plugin.cli.floor import Floor
 
 Update = Literal["ppo", "reinforce"]
 Role = Literal["claim", "baseline", "control", "alpha", "improved"]
-
-ENCODER = """\
-encoder:
-  kind: hf
-  model: sentence-transformers/all-MiniLM-L6-v2
-  revision: 1110a243fdf4706b3f48f1d95db1a4f5529b4d41
-"""
 
 
 def _clipped(alpha: float) -> str:

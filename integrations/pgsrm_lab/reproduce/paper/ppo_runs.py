@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pgsrm_lab.reproduce.paper.arms import ARMS, ENCODER, needs_floor, spec_text
+from pgsrm_lab.reproduce.paper.arms import ARMS, needs_floor, spec_text
 from pgsrm_lab.reproduce.paper.grid import TINY, PaperProtocol
 from pgsrm_lab.reproduce.prepare import chance_of_answer
-from pgsrm_lab.reproduce.study import Job
+from pgsrm_lab.reproduce.study import ENCODER, Job
 from pgsrm_lab.reproduce.worker import Recorder, trainer_of
 from pgsrm_lab.tasks import Task, load_task
 from pgsrm_lab.tiny import models, write_prompts
