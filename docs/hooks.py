@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from pgsrm_lab.bench.compare_encoders import bench
 from pgsrm_lab.tasks.command import tasks_app
+from pgsrm_plugin.aggregates import KINDS as AGGREGATE_KINDS
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
@@ -52,9 +53,10 @@ def _spec_tables() -> str:
     encoders = {f"`encoder` of kind `{kind}`": section for kind, section in ENCODER_KINDS.items()}
     terms = {f"`terms`: `{kind}`": model for kind, model in TERM_KINDS.items()}
     guards = {f"`guards`: `{kind}`": model for kind, model in GUARD_KINDS.items()}
+    aggregates = {f"`aggregate` of kind `{kind}`": model for kind, model in AGGREGATE_KINDS.items()}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
-    sections = top | encoders | terms | guards | floor
+    sections = top | encoders | terms | guards | aggregates | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 

@@ -9,15 +9,40 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from pgsrm_plugin.aggregates import Sum
 from pgsrm_plugin.errors import SpecError
+
+
+class Composes(Protocol):
+    """What the rules ask of an :class:`~pgsrm_plugin.aggregates.Aggregate`."""
+
+    @property
+    def kind(self) -> str:
+        """What the spec calls it."""
+
+    @property
+    def needs_groups(self) -> bool:
+        """Whether a reward depends on the other responses to its prompt."""
+
+    @property
+    def gives_advantages(self) -> bool:
+        """Whether totals are advantages."""
+
+    @property
+    def only_shifts(self) -> bool:
+        """Whether it is the weighted sum but for a constant."""
+
+    @property
+    def instead(self) -> str:
+        """What composes single responses, as messages name it."""
 
 
 class Rules(Protocol):
     """What the rules look at: a :class:`~pgsrm_plugin.spec.RewardSpec`, or what a service says of its own."""
 
     @property
-    def aggregate(self) -> str:
-        """``sum`` or ``group_normalised``."""
+    def aggregate(self) -> Composes:
+        """How terms become one reward."""
 
     @property
     def unscorable(self) -> str:
@@ -33,6 +58,7 @@ class Use:
         own_advantages: what makes advantages of its own out of rewards, and what does not, e.g. ``algorithm: a makes
             advantages of its own; set algorithm: b``.
         one_response: by which setting a prompt has one response only, e.g. ``group_size is 1``.
+        subtracts_mean: what subtracts a mean from rewards, e.g. ``algorithm: a subtracts the group's mean``.
         divides_again: by which setting advantages are divided by their group's deviation once more.
         cannot_mask: who cannot leave a response out of the loss, and how to do it elsewhere: two texts.
         cannot_stop: who goes on when a response raises an error, and how to stop it elsewhere: two texts.
@@ -41,40 +67,59 @@ class Use:
     one_by_one: str | None = None
     own_advantages: str | None = None
     one_response: str | None = None
+    subtracts_mean: str | None = None
     divides_again: str | None = None
     cannot_mask: tuple[str, str] | None = None
     cannot_stop: tuple[str, str] | None = None
 
 
 def _needs_groups(spec: Rules, use: Use) -> str | None:
-    if spec.aggregate == "group_normalised" and use.one_by_one:
+    aggregate = spec.aggregate
+    if aggregate.needs_groups and use.one_by_one:
         return (
-            f"aggregate: group_normalised needs whole groups, and here responses come one by one; {use.one_by_one}, "
-            "or use aggregate: sum"
+            f"aggregate: {aggregate.kind} needs whole groups, and here responses come one by one; "
+            f"{use.one_by_one}, or use aggregate: {aggregate.instead}"
         )
     return None
 
 
 def _is_an_advantage(spec: Rules, use: Use) -> str | None:
-    if spec.aggregate == "group_normalised" and use.own_advantages:
-        return f"aggregate: group_normalised gives advantages, and {use.own_advantages}, or use aggregate: sum"
+    aggregate = spec.aggregate
+    if aggregate.gives_advantages and use.own_advantages:
+        return (
+            f"aggregate: {aggregate.kind} gives advantages, and {use.own_advantages}, or use aggregate: "
+            f"{aggregate.instead}"
+        )
     return None
 
 
 def _needs_several(spec: Rules, use: Use) -> str | None:
-    if spec.aggregate == "group_normalised" and use.one_response:
+    aggregate = spec.aggregate
+    if aggregate.needs_groups and use.one_response:
         return (
-            "aggregate: group_normalised compares the responses to one prompt, and every reward would be 0 because "
-            f"{use.one_response}; set it to 2 or more, or use aggregate: sum"
+            f"aggregate: {aggregate.kind} compares the responses to one prompt, and there would be none to compare "
+            f"with because {use.one_response}; set it to 2 or more, or use aggregate: {aggregate.instead}"
         )
     return None
 
 
 def _divided_once(spec: Rules, use: Use) -> str | None:
-    if spec.aggregate == "group_normalised" and use.divides_again:
+    aggregate = spec.aggregate
+    if aggregate.gives_advantages and use.divides_again:
         return (
-            "aggregate: group_normalised divides each term by its group's deviation, and the sum would be divided once "
-            f"more, which undoes it, because {use.divides_again}; set it to false, or use aggregate: sum"
+            f"aggregate: {aggregate.kind} divides each term by its group's deviation, and the sum would be divided "
+            f"once more, which undoes it, because {use.divides_again}; set it to false, or use aggregate: "
+            f"{aggregate.instead}"
+        )
+    return None
+
+
+def _not_undone(spec: Rules, use: Use) -> str | None:
+    aggregate = spec.aggregate
+    if aggregate.only_shifts and use.subtracts_mean:
+        return (
+            f"aggregate: {aggregate.kind} only shifts the weighted sum, and {use.subtracts_mean}, which undoes it; "
+            f"use aggregate: {Sum().kind}"
         )
     return None
 
@@ -101,6 +146,7 @@ RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _is_an_advantage,
     _needs_several,
     _divided_once,
+    _not_undone,
     _can_mask,
     _can_stop,
 )

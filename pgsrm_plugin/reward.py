@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from typing_extensions import Self
 
-from pgsrm_plugin import functional
+from pgsrm_plugin.aggregates import ScoredRows
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
@@ -39,9 +39,8 @@ class SemanticReward:
     .. math:: r_i = \sum_k w_k \, \tilde t_{k,i}
 
     where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is
-    unscorable (``unscorable: floor``) or fails a gate that does not keep the term. With ``aggregate: group_normalised``
-    (GDPO, arXiv 2601.05242) each :math:`\tilde t_k` is first z-scored within the row's group, and the sum is z-scored
-    over the whole batch after.
+    unscorable (``unscorable: floor``) or fails a gate that does not keep the term. Instead of the sum, the spec's
+    ``aggregate`` may compose them in another way (:mod:`pgsrm_plugin.aggregates`).
 
     The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
     are scored once, distinct texts are embedded once, in sorted order.
@@ -135,11 +134,8 @@ class SemanticReward:
         if self.spec.gates:
             diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
-        reward_B, weighted = self._weighted(effective, scored_B, groups=None)
-        total_B, unnormalised_B = reward_B, None
-        if self.spec.aggregate == "group_normalised":
-            summed_B, weighted = self._weighted(effective, scored_B, [sample.group for sample in samples])
-            total_B, unnormalised_B = _zscored(summed_B, scored_B), reward_B
+        total_B, weighted, measures, worth_B = self._composed(effective, scored_B, [one.group for one in samples])
+        diagnostics |= measures
         stats = {
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
@@ -148,13 +144,14 @@ class SemanticReward:
         }
         if not bool(torch.isfinite(total_B).all()):
             raise ScorerError("a total that is not finite came out; lower the weights")
-        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, unnormalised_B)
+        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, worth_B)
 
     def for_validation(self) -> Self:
-        """The same reward with ``aggregate: sum``: a validation prompt has one answer, which is a group of one."""
-        if self.spec.aggregate == "sum":
-            return self
-        return self.with_spec(self.spec.model_copy(update={"aggregate": "sum"}))
+        """The same reward of single responses: a validation prompt has one answer, which is a group of one."""
+        alone = self.spec.aggregate.alone()
+        return (
+            self if alone == self.spec.aggregate else self.with_spec(self.spec.model_copy(update={"aggregate": alone}))
+        )
 
     def _say_hints(self, rows: Sequence[Row]) -> None:
         for kind, sentence in hints(rows, self.spec.text):
@@ -225,28 +222,25 @@ class SemanticReward:
                 effective[name] = effective[name].masked_fill(failed_B, self.worst(name))
         return effective, failed_any_B
 
-    def _weighted(
-        self, effective: Mapping[str, torch.Tensor], scored_B: torch.Tensor, groups: Sequence[Hashable] | None
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The sum and the terms, times their weights; z-scored within groups of scored rows where there are groups."""
+    def _composed(
+        self, effective: Mapping[str, torch.Tensor], scored_B: torch.Tensor, groups: Sequence[Hashable]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor | None]:
+        """Totals, parts and measures of the aggregation, and what rows are worth where totals are advantages."""
         scored_rows = scored_B.nonzero().flatten()
-        weighted = {}
-        total_B = torch.zeros(len(scored_B), dtype=torch.float64)
-        for name, value_B in effective.items():
-            part = value_B[scored_rows]
-            if groups is not None:
-                own = [groups[row] for row in scored_rows.tolist()]
-                part = torch.tensor(functional.group_zscore(part.tolist(), own), dtype=torch.float64)
-            weighted[name] = torch.zeros_like(total_B)
-            weighted[name][scored_rows] = self.spec.weight(name) * part + 0.0  # turns -0.0 into 0.0
-            total_B = total_B + weighted[name]
-        return total_B, weighted
 
+        def spread(column: Sequence[float]) -> torch.Tensor:
+            column_B = torch.zeros(len(scored_B), dtype=torch.float64)
+            column_B[scored_rows] = torch.tensor(column, dtype=torch.float64)
+            return column_B
 
-def _zscored(values_B: torch.Tensor, scored_B: torch.Tensor) -> torch.Tensor:
-    zscored_B = torch.zeros_like(values_B)
-    zscored_B[scored_B] = torch.tensor(functional.zscore(values_B[scored_B].tolist()), dtype=torch.float64)
-    return zscored_B
+        values = {name: value_B[scored_rows].tolist() for name, value_B in effective.items()}
+        ordered = {name: values[name] for name in self.spec.terms}
+        own = [groups[row] for row in scored_rows.tolist()]
+        composed = self.spec.aggregate.compose(ScoredRows(self.spec.weighed, ordered, own))
+        parts = {name: spread(composed.parts[name]) for name in effective}
+        measures = {f"aggregate/{name}": spread(composed.measures[name]) for name in self.spec.aggregate.logs}
+        worth_B = None if composed.worth is None else spread(composed.worth)
+        return spread(composed.total), parts, measures, worth_B
 
 
 @dataclass(frozen=True)

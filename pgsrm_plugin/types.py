@@ -48,15 +48,14 @@ class RewardOutput:
     Attributes:
         total_B: the reward.
         terms: each term's raw value, by name.
-        weighted: each term's contribution after gates, normalisation and weight, by name. With
-            ``aggregate: sum`` they add up to the total.
+        weighted: each term's contribution after gates, normalisation and weight, by name: its share of the total, or
+            its factor where the aggregation multiplies.
         scored_B: bool. False only for unscorable rows under ``unscorable: mask``; leave these out of the
             loss and of group statistics. Their total is 0.
         diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).
         stats: numbers about the batch as a whole (encoder texts, tokens, seconds, cache hits).
-        unnormalised_B: with ``aggregate: group_normalised`` the weighted sum of the terms before any normalisation. The
-            total is an advantage then: no algorithm may normalise it within its group again. None with ``aggregate:
-            sum``, whose total is a reward.
+        unnormalised_B: where the aggregation gives advantages (``group_normalised``), the weighted sum of the terms
+            before any normalisation: no algorithm may normalise the total within its group again. Else None.
     """
 
     total_B: torch.Tensor

@@ -39,8 +39,8 @@ def check_samples(
     for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
         if problems[row] is not None:
             faults.add(f"{label(i)}: {problems[row]}")
-        elif spec.aggregate == "group_normalised" and sample.group is None:
-            faults.add(f"{label(i)}: field 'group' is missing, and aggregate: group_normalised needs it")
+        elif spec.aggregate.needs_groups and sample.group is None:
+            faults.add(f"{label(i)}: field 'group' is missing, and aggregate: {spec.aggregate.kind} needs it")
     faults.check()
     return batch
 

@@ -27,7 +27,7 @@ LAYERS = (
     {"errors", "types", "functional", "section", "kinds", "stopping"},
     {"text", "data", "endpoint"},
     {"encoders", "terms"},
-    {"guards", "pretrained"},
+    {"guards", "aggregates", "pretrained"},
     {"spec"},
     {"validate", "crosscheck"},
     {"reward"},

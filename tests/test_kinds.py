@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from pgsrm_plugin import encoders, guards, kinds, parse_spec, terms
+from pgsrm_plugin import aggregates, encoders, guards, kinds, parse_spec, terms
 from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.kinds import Kinds, kind_of
@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 HOMES = (
     "pgsrm_plugin/terms",
     "pgsrm_plugin/guards",
+    "pgsrm_plugin/aggregates",
     "pgsrm_plugin/encoders",
     "pgsrm_plugin/audit/attacks",
     "integrations/pgsrm_lightning/algorithms",
@@ -51,6 +52,7 @@ def all_kinds() -> set[str]:
     return {
         *map(kind_of, terms.TERMS),
         *map(kind_of, guards.GUARDS),
+        *map(kind_of, aggregates.AGGREGATES),
         *map(kind_of, encoders.ENCODERS),
         *attacks,
         *({"ppo", "grpo", "reinforce"} & parts),
@@ -90,7 +92,12 @@ def test_a_kind_named_elsewhere_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_part_stands_in_the_file_of_its_name() -> None:
-    for home, parts in (("terms", terms.TERMS), ("guards", guards.GUARDS), ("encoders", encoders.ENCODERS)):
+    for home, parts in (
+        ("terms", terms.TERMS),
+        ("guards", guards.GUARDS),
+        ("aggregates", aggregates.AGGREGATES),
+        ("encoders", encoders.ENCODERS),
+    ):
         for part in parts:
             assert part.__module__ == f"pgsrm_plugin.{home}.{kind_of(part)}"
 

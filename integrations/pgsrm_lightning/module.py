@@ -260,6 +260,9 @@ def _use(config: AlgorithmConfig) -> Use:
     return Use(
         own_advantages=None if config.takes_advantages else own,
         one_response=f"model.{config.name}.group_size is 1" if config.group_size == 1 else None,
+        subtracts_mean=f"model.algorithm: {config.name} subtracts the group's mean"
+        if config.takes_advantages
+        else None,
     )
 
 

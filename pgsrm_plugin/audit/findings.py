@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from pgsrm_plugin.aggregates import Aggregate
 from pgsrm_plugin.audit.attacks.other_reference import OtherReference
 from pgsrm_plugin.audit.card import AttackResult, Damage, Example
 from pgsrm_plugin.audit.card_measures import Share, auc, mean_or_none, spearman, spread
@@ -122,7 +123,7 @@ def bar_in_words(threshold: float | None, bases: Counter[str]) -> str:
     return f"{good}; where only the reference is known, {half}" if bases[ITSELF] else good
 
 
-def notes_on(bases: Counter[str], unpaid: Share, aggregate: str, unscorable: str) -> list[str]:
+def notes_on(bases: Counter[str], unpaid: Share, aggregate: Aggregate, unscorable: str) -> list[str]:
     """What to know before believing the card."""
     rows, alone = bases.total(), bases[ITSELF]
     notes = []
@@ -137,8 +138,11 @@ def notes_on(bases: Counter[str], unpaid: Share, aggregate: str, unscorable: str
             f"The good answers of {unpaid.count} of {unpaid.of} rows earn no more than another row's reference does on "
             "average: there the reward pays too little for what is right."
         )
-    if aggregate == "group_normalised":
-        notes.append("Scored with aggregate: sum, as what a text is worth must not depend on the others of its group.")
+    if aggregate.needs_groups:
+        notes.append(
+            f"Scored with aggregate: {aggregate.alone()}, as what a text is worth must not depend on the others of its "
+            "group."
+        )
     if unscorable != "floor":
         notes.append(f"Scored with unscorable: floor (the spec says {unscorable}).")
     return notes

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, metadata, requires, version
 from importlib.util import find_spec
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from packaging.requirements import Requirement
 
 from pgsrm_plugin.errors import PgsrmError
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.kinds import Kinds
 
 DISTRIBUTION = "pgsrm-plugin"
 MINILM_PAIR = ("red and blue make purple", "mixing blue with red gives violet")
@@ -262,9 +265,11 @@ def _verl_plugins() -> Iterator[Finding]:
 
 def _kinds() -> Iterator[Finding]:
     """The kinds that other packages bring."""
-    from pgsrm_plugin import encoders, terms
+    from pgsrm_plugin import aggregates, encoders, guards, terms
 
-    for what, kinds in (("term", terms.KINDS), ("encoder", encoders.KINDS)):
+    parts = {"term": terms.KINDS, "encoder": encoders.KINDS, "guard": guards.KINDS, "aggregate": aggregates.KINDS}
+    kinds: Kinds[Any]
+    for what, kinds in parts.items():
         for kind, package in kinds.origins.items():
             yield Finding(f"{what} {kind}", "ok", f"`kind: {kind}` comes from {package}")
         for name, why in kinds.broken.items():

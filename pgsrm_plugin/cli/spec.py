@@ -65,7 +65,7 @@ def describe(spec: RewardSpec) -> list[str]:
         bound = f">= {gate.at_least:g}" if gate.at_least is not None else f"<= {gate.at_most:g}"
         kept = f", keeps {', '.join(gate.keep)}" if gate.keep else ""
         lines.append(f"  gate       {gate.term} {bound}{kept}; other terms get their worst value")
-    lines.append(f"  aggregate  {spec.aggregate}")
+    lines.append(f"  aggregate  {spec.aggregate}; suits {spec.aggregate.suits}")
     lines.append(f"  unscorable {spec.unscorable}")
     lines.append(f"  range      {_range(spec)}")
     return lines
@@ -83,13 +83,7 @@ def _encoder(spec: RewardSpec) -> str:
 
 
 def _range(spec: RewardSpec) -> str:
-    if spec.aggregate == "group_normalised":
+    reach = spec.aggregate.reach(spec.weighed)
+    if reach is None:
         return "mean 0, standard deviation 1 over the batch"
-    worst, best = reward_range(spec)
-    return f"worst possible reward {worst:g}, best {best:g}"
-
-
-def reward_range(spec: RewardSpec) -> tuple[float, float]:
-    """The least and the greatest reward of ``aggregate: sum``."""
-    parts = [sorted(spec.weight(name) * bound for bound in spec.terms[name].bounds) for name in spec.terms]
-    return sum(part[0] for part in parts), sum(part[1] for part in parts)
+    return f"worst possible reward {reach[0]:g}, best {reach[1]:g}"

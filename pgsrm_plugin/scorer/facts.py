@@ -9,6 +9,18 @@ from pydantic import BaseModel, ConfigDict
 from pgsrm_plugin.reward import SemanticReward
 
 
+class AggregateFacts(BaseModel):
+    """What :func:`pgsrm_plugin.crosscheck.check_use` asks of a spec's aggregation."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+
+    kind: str
+    needs_groups: bool
+    gives_advantages: bool
+    only_shifts: bool
+    instead: str
+
+
 class RewardFacts(BaseModel):
     """What who asks for rewards must know of them, and what a run's record should say.
 
@@ -24,7 +36,7 @@ class RewardFacts(BaseModel):
 
     name: str
     terms: dict[str, float]
-    aggregate: Literal["sum", "group_normalised"]
+    aggregate: AggregateFacts
     unscorable: Literal["floor", "mask", "raise"]
     fingerprint: str
     encoder: str | None
@@ -39,7 +51,7 @@ class RewardFacts(BaseModel):
         return cls(
             name=spec.name,
             terms={name: spec.weight(name) for name in spec.terms},
-            aggregate=spec.aggregate,
+            aggregate=AggregateFacts.model_validate(spec.aggregate),
             unscorable=spec.unscorable,
             fingerprint=spec.fingerprint,
             encoder=None if reward.encoder is None else reward.encoder.identity,

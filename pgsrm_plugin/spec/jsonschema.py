@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgsrm_plugin import guards, terms
+from pydantic import BaseModel
+
+from pgsrm_plugin import aggregates, guards, terms
 from pgsrm_plugin.spec.schema import RewardSpec
 
 
@@ -20,12 +22,23 @@ def json_schema() -> dict[str, Any]:
     definitions["EncoderOfAnyKind"] = {"oneOf": [_with_kind(name) for name in encoders]}
     _encoder_choices(schema, replacement={"$ref": "#/$defs/EncoderOfAnyKind"})
     definitions["GuardOfAnyKind"] = {"oneOf": [_with_kind(model.__name__) for model in guards.KINDS.values()]}
+    aggregate = schema["properties"]["aggregate"]
+    alone = [kind for kind, model in aggregates.KINDS.items() if not _needs_settings(model)]
+    with_kind = [_with_kind(model.__name__) for model in aggregates.KINDS.values()]
+    schema["properties"]["aggregate"] = {
+        "anyOf": [{"enum": alone}, {"oneOf": with_kind}],
+        **{key: aggregate[key] for key in ("default", "description")},
+    }
     for field, kinds in (("Term", terms.KINDS), ("Guard", guards.KINDS)):
         named = schema["properties"][f"{field.lower()}s"]
         any_kind = f"#/$defs/{field}OfAnyKind"
         named["properties"] = {name: _kind_from_name(model.__name__, any_kind) for name, model in kinds.items()}
         named["additionalProperties"] = {"$ref": any_kind}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _needs_settings(model: type[BaseModel]) -> bool:
+    return any(field.is_required() for field in model.model_fields.values())
 
 
 def _encoder_choices(schema: dict[str, Any], replacement: dict[str, Any] | None = None) -> list[dict[str, str]]:

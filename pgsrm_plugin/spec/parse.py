@@ -10,14 +10,19 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pgsrm_plugin import encoders, guards, terms
+from pgsrm_plugin import aggregates, encoders, guards, terms
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.spec.elsewhere import SHAPES, instead_of_key, instead_of_shape
 from pgsrm_plugin.spec.schema import RewardSpec
 from pgsrm_plugin.spec.shipped import find_spec_file
 
-_KINDS: dict[str, Kinds[Any]] = {"encoder": encoders.KINDS, "terms": terms.KINDS, "guards": guards.KINDS}
+_KINDS: dict[str, Kinds[Any]] = {
+    "encoder": encoders.KINDS,
+    "terms": terms.KINDS,
+    "guards": guards.KINDS,
+    "aggregate": aggregates.KINDS,
+}
 
 
 def load_spec(path: str | Path) -> RewardSpec:
@@ -91,7 +96,7 @@ def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, list
         if child is not None:
             node = child
             path.append(str(part))
-        elif is_last and part not in (*terms.KINDS, *encoders.KINDS, *guards.KINDS):
+        elif is_last and not any(part in kinds for kinds in _KINDS.values()):
             path.append(str(part))
     return line, path
 
@@ -115,7 +120,7 @@ def _explain(detail: ErrorDetails, root: yaml.Node | None, source: str) -> str:
         known = f"(known: {', '.join(kinds)}){kinds.why_broken(tag)}"
         return f"{where}: there is no kind {tag!r}{kinds.instead_of(tag)} {known}"
     if kind == "union_tag_not_found":
-        return f"{where}: required key `kind` is missing (one of {', '.join(encoders.KINDS)})"
+        return f"{where}: required key `kind` is missing (one of {', '.join(_KINDS[path[0]])})"
     if kind in ("value_error", "problem_at"):
         return f"{where}: {message}"
     if kind in SHAPES:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin import encoders, guards, terms
+from pgsrm_plugin import aggregates, encoders, guards, terms
+from pgsrm_plugin.aggregates import Aggregate, Sum, Weighed
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
@@ -22,10 +25,12 @@ from pgsrm_plugin.text import TextSpec
 if TYPE_CHECKING:
     AnyTerm = Term
     AnyGuard = Guard
+    AnyAggregate = Aggregate
     AnyEncoder = EncoderSection
 else:  # the kinds are known when the program runs: other packages add theirs
     AnyTerm = Annotated[Union[tuple(terms.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyGuard = Annotated[Union[tuple(guards.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyAggregate = Annotated[Union[tuple(aggregates.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
 RESERVED = frozenset(
@@ -91,8 +96,8 @@ class RewardSpec(Section):
     )
     weights: dict[str, Weight] = Field({}, description="by term; a term of weight 0 is computed and logged only")
     gates: tuple[GateSpec, ...] = ()
-    aggregate: Literal["sum", "group_normalised"] = Field(
-        "sum", description="sum: weighted sum; group_normalised: z-score of each term in its group first (GDPO)"
+    aggregate: AnyAggregate = Field(
+        Sum(), description="how the terms become one reward: a kind, or a section with its settings"
     )
     unscorable: Literal["floor", "mask", "raise"] = Field(
         "floor", description="floor: worst value of every term; mask: left out of the loss; raise: stop"
@@ -109,6 +114,16 @@ class RewardSpec(Section):
     @classmethod
     def _kind_of_guard_from_name(cls, sections: Any) -> Any:
         return _named(sections, "guards", "guard", guards.KINDS)
+
+    @field_validator("aggregate", mode="before")
+    @classmethod
+    def _kind_of_aggregate_alone(cls, section: Any) -> Any:
+        return {"kind": section} if isinstance(section, str) else section
+
+    @field_serializer("aggregate")
+    def _aggregate_as_written(self, aggregate: Aggregate) -> Any:
+        settings = aggregate.model_dump()
+        return aggregate.kind if len(settings) == 1 else settings
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -137,6 +152,11 @@ class RewardSpec(Section):
                 )
         if all(self.weight(name) == 0 for name in self.terms):
             raise problem_at(("weights",), "all are 0, so the reward would always be 0")
+        return self
+
+    @model_validator(mode="after")
+    def _aggregate_can_compose(self) -> Self:
+        self.aggregate.check(self.weighed)
         return self
 
     @model_validator(mode="after")
@@ -171,6 +191,11 @@ class RewardSpec(Section):
     def weight(self, name: str) -> float:
         """The weight of a term: 1 where the spec gives no weights at all."""
         return self.weights.get(name, 1.0)
+
+    @functools.cached_property
+    def weighed(self) -> Mapping[str, Weighed]:
+        """The terms with their weights, as an aggregation sees them."""
+        return {name: Weighed(term, self.weight(name)) for name, term in self.terms.items()}
 
     @property
     def fingerprint(self) -> str:

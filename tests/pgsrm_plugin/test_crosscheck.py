@@ -11,14 +11,16 @@ TERMS = "terms: {exact_match: {}}\n"
 SPECS = {
     "plain": parse_spec(TERMS),
     "grouped": parse_spec(TERMS + "aggregate: group_normalised"),
+    "renorm": parse_spec(TERMS + "aggregate: renorm"),
     "mask": parse_spec(TERMS + "unscorable: mask"),
     "raise": parse_spec(TERMS + "unscorable: raise"),
 }
 CASES = [
     ("grouped", Use(one_by_one="score a step"), "needs whole groups, and here responses come one by one; score a step"),
     ("grouped", Use(own_advantages="it makes its own; set b"), "gives advantages, and it makes its own; set b, or use"),
-    ("grouped", Use(one_response="n is 1"), "every reward would be 0 because n is 1; set it to 2 or more, or use agg"),
+    ("grouped", Use(one_response="n is 1"), "none to compare with because n is 1; set it to 2 or more, or use agg"),
     ("grouped", Use(divides_again="c is true"), "once more, which undoes it, because c is true; set it to false, or"),
+    ("renorm", Use(subtracts_mean="e subtracts a mean"), "only shifts the weighted sum, and e subtracts a mean, which"),
     (
         "mask",
         Use(cannot_mask=("the trainer", "set d")),

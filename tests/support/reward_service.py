@@ -12,7 +12,13 @@ from typing import Any
 FACTS = {
     "name": "lengths",
     "terms": {"length": 1.0},
-    "aggregate": "sum",
+    "aggregate": {
+        "kind": "sum",
+        "needs_groups": False,
+        "gives_advantages": False,
+        "only_shifts": False,
+        "instead": "sum",
+    },
     "unscorable": "floor",
     "fingerprint": "f",
     "encoder": None,

@@ -67,6 +67,9 @@ def check_training_spec(spec: RewardSpec, config: Mapping[str, Any], label: str)
     use = Use(
         own_advantages=None if estimator in _TAKES_ADVANTAGES else own,
         one_response="actor_rollout_ref.rollout.n is 1" if _responses(config) == 1 else None,
+        subtracts_mean=f"algorithm.adv_estimator={estimator} subtracts the group's mean"
+        if estimator in _TAKES_ADVANTAGES
+        else None,
         divides_again="algorithm.norm_adv_by_std_in_grpo is true" if divides else None,
     )
     check_use(spec, use, label)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from reward_service import RewardService
+from reward_service import FACTS, RewardService
 
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.scorer.batching import MicroBatchSettings
@@ -161,7 +161,10 @@ def test_rows_of_many_callers_are_sent_together_and_a_bad_one_spoils_only_its_ow
 
 
 def test_groups_of_two_callers_are_asked_for_apart():
-    with RewardService(aggregate="group_normalised") as service, scorer(service.url) as asked:
+    with (
+        RewardService(aggregate={**FACTS["aggregate"], "kind": "group_normalised", "needs_groups": True}) as service,
+        scorer(service.url) as asked,
+    ):
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda count: asked.score_rows([ROW] * count), (1, 2, 3, 4)))
         assert sorted(len(question["rows"]) for question in service.questions) == [1, 2, 3, 4]

@@ -175,7 +175,7 @@ def test_a_copy_in_another_process_gives_the_same(tmp_path):
 
 def test_facts(scorer):
     facts = scorer.facts
-    assert (facts.name, facts.aggregate, facts.unscorable) == ("test", "sum", "floor")
+    assert (facts.name, facts.aggregate.kind, facts.unscorable) == ("test", "sum", "floor")
     assert facts.terms == {"semantic": 0.7, "exact_match": 0.2, "repetition": -0.1}
     assert facts.fingerprint == parse_spec(SPEC).fingerprint
     assert facts.encoder == SemanticReward(parse_spec(SPEC)).encoder.identity
