@@ -267,8 +267,12 @@ def _kinds() -> Iterator[Finding]:
     """The kinds that other packages bring."""
     from pgsrm_plugin import aggregates, encoders, guards, terms
 
-    parts = {"term": terms.KINDS, "encoder": encoders.KINDS, "guard": guards.KINDS, "aggregate": aggregates.KINDS}
-    kinds: Kinds[Any]
+    parts: dict[str, Kinds[Any]] = {
+        "term": terms.KINDS,
+        "encoder": encoders.KINDS,
+        "guard": guards.KINDS,
+        "aggregate": aggregates.KINDS,
+    }
     for what, kinds in parts.items():
         for kind, package in kinds.origins.items():
             yield Finding(f"{what} {kind}", "ok", f"`kind: {kind}` comes from {package}")

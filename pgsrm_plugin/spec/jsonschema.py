@@ -27,7 +27,8 @@ def json_schema() -> dict[str, Any]:
     with_kind = [_with_kind(model.__name__) for model in aggregates.KINDS.values()]
     schema["properties"]["aggregate"] = {
         "anyOf": [{"enum": alone}, {"oneOf": with_kind}],
-        **{key: aggregate[key] for key in ("default", "description")},
+        "default": aggregate["default"]["kind"],
+        "description": aggregate["description"],
     }
     for field, kinds in (("Term", terms.KINDS), ("Guard", guards.KINDS)):
         named = schema["properties"][f"{field.lower()}s"]
