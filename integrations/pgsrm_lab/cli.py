@@ -6,7 +6,12 @@ import typer
 
 
 def bench(ctx: typer.Context) -> None:
-    """Measure the encoder against sentence-transformers (and vLLM, if installed) on a GRPO-shaped workload."""
+    """Measure the encoder against others on a GRPO-shaped workload; or, `bench serve`, a service under load."""
+    if ctx.args[:1] == ["serve"]:
+        from pgsrm_lab.bench.service import load_command
+
+        load_command.main(ctx.args[1:])
+        return
     from pgsrm_lab.bench import compare_encoders
 
     compare_encoders.main(ctx.args)

@@ -81,7 +81,7 @@ class Columns:
     usual: Layout = PLAIN
     special_tokens: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Where references and ground truth are looked for."""
         return replace(self.usual, reference_field=self.reference, ground_truth_field=self.ground_truth)

@@ -40,6 +40,8 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
 )
 """What an error is to a client; the first that fits. None is ever a number."""
 _SOON = (QueueFullError, StartingError)
+_AT_ONCE = 4
+"""How many questions of the greatest length may be under way: connections alone bound no memory."""
 _GONE = 499
 """What is counted where a client went away; nobody reads it."""
 
@@ -117,30 +119,69 @@ class TokenGate:
         return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._token)
 
 
+class _Body:
+    """Reads a question's bytes within two bounds: its own length, and what all questions under way hold together."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._held = 0
+
+    async def read(self, request: Request) -> bytes:
+        """The body.
+
+        Raises:
+            BadBodyError: it is too long.
+            QueueFullError: too much is under way.
+        """
+        most = self._service.settings.max_body_bytes
+        announced = request.headers.get("content-length", "0")
+        chunks: list[bytes] = []
+        if not (announced.isdigit() and int(announced) > most):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                self._hold(len(chunk), _AT_ONCE * most)
+                if self._held > most:
+                    break
+            else:
+                return b"".join(chunks)
+        raise BadBodyError(413, f"the question is longer than {most} bytes (--max-body-mb)")
+
+    def _hold(self, size: int, most: int) -> None:
+        self._held += size
+        self._service.bytes_under_way += size
+        if self._service.bytes_under_way > most:
+            raise QueueFullError(f"questions of more than {most} bytes are under way, and no more are let in")
+
+    def let_go(self) -> None:
+        """The question is answered."""
+        self._service.bytes_under_way -= self._held
+
+
 def _route(service: Service, dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         started = time.perf_counter()
         service.under_way += 1
-        status = 500
+        status, body = 500, _Body(service)
         try:
-            response = await _answer(service, dialect, request)
+            response = await _answer(service, dialect, request, body)
             status = response.status_code
         except ClientDisconnect:
             status = _GONE
             response = Response(status_code=_GONE)
         finally:
             service.under_way -= 1
+            body.let_go()
             service.measured.answered(dialect.path, status, time.perf_counter() - started)
         return response
 
     return answer
 
 
-async def _answer(service: Service, dialect: Dialect, request: Request) -> Response:
+async def _answer(service: Service, dialect: Dialect, request: Request, body: _Body) -> Response:
     try:
         if service.state != "ready":
             raise StartingError(f"the service is {service.state}; ask again")
-        document = await _document(request, service.settings.max_body_bytes, service.settings.limits.deadline_s)
+        document = await _document(request, body, service.settings.limits.deadline_s)
         numbers = await _unless_gone(request, service.score(dialect, document))
         return _json(dialect.answer(numbers, request.query_params))
     except BadBodyError as error:
@@ -161,9 +202,9 @@ async def _answer(service: Service, dialect: Dialect, request: Request) -> Respo
         return _json({"error": f"internal error: {type(error).__name__}", "kind": "InternalError"}, 500)
 
 
-async def _document(request: Request, most: int, deadline_s: float) -> Mapping[str, Any]:
+async def _document(request: Request, reader: _Body, deadline_s: float) -> Mapping[str, Any]:
     try:
-        body = await asyncio.wait_for(_body(request, most), deadline_s)
+        body = await asyncio.wait_for(reader.read(request), deadline_s)
     except asyncio.TimeoutError:
         raise BadBodyError(408, f"the question did not arrive within {deadline_s:g} s") from None
     try:
@@ -177,20 +218,6 @@ async def _document(request: Request, most: int, deadline_s: float) -> Mapping[s
     if not isinstance(document, dict):
         raise DataError(f"the question must be an object, not {json_type(document)}")
     return document
-
-
-async def _body(request: Request, most: int) -> bytes:
-    announced = request.headers.get("content-length", "0")
-    chunks, size = [], int(announced) if announced.isdigit() and int(announced) > most else 0
-    if not size:
-        async for chunk in request.stream():
-            size += len(chunk)
-            chunks.append(chunk)
-            if size > most:
-                break
-    if size > most:
-        raise BadBodyError(413, f"the question is longer than {most} bytes (--max-body-mb)")
-    return b"".join(chunks)
 
 
 async def _unless_gone(request: Request, scoring: Awaitable[list[Numbers]]) -> list[Numbers]:

@@ -21,7 +21,7 @@ class ServeSettings:
         token: wanted of every question but ``/health``; None: none is.
         limits: how questions are put together; more rows than ``max_pending`` are refused.
         max_rows: of one question.
-        max_body_bytes: of one question.
+        max_body_bytes: of one question; four times that of all that are under way.
         grace_s: how long a stop waits for what was accepted.
     """
 

@@ -44,7 +44,7 @@ class Service:
     def __init__(self, settings: ServeSettings, columns: Columns) -> None:
         self.settings = settings
         self.stopping = False
-        self.under_way = 0
+        self.under_way = self.bytes_under_way = 0
         self.measured = Measured(lambda: 0 if self._batcher is None else self._batcher.pending)
         self._columns = columns
         self._backend: InProcess | None = None
