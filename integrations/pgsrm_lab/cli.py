@@ -18,7 +18,7 @@ def bench(ctx: typer.Context) -> None:
 
 
 def tasks(ctx: typer.Context) -> None:
-    """The five tasks of the PGSRM paper: list, show, export, measure."""
+    """The PGSRM paper's five tasks, explanations, and public sets: list, show, export, fetch, measure."""
     from pgsrm_lab.tasks import command
 
     command.main(ctx.args)

@@ -1,18 +1,33 @@
-"""``pgsrm tasks``: the five tasks of the PGSRM paper as data sets."""
+"""``pgsrm tasks``: tasks as data sets, the project's and public ones."""
 
 from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgsrm_plugin.cli.apps import new_app
 
-tasks_app = new_app("The five tasks of the PGSRM paper: list, show, export, measure.")
+if TYPE_CHECKING:
+    from pgsrm_lab.tasks import Task
 
-Name = Annotated[str, typer.Argument(help="A task of `pgsrm tasks list`.")]
+tasks_app = new_app("The PGSRM paper's five tasks, explanations, and public sets: list, show, export, fetch, measure.")
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A task of `pgsrm tasks list`, or a .jsonl or .csv of your own questions (question, options, key, "
+        "explanation)."
+    ),
+]
+Out = Annotated[Path, typer.Option(help="The file to write: .jsonl, or .parquet for verl.")]
+Layout = Annotated[
+    str, typer.Option("--format", help="jsonl (records), verl (RL parquet), or sft (parquet of chats to imitate).")
+]
+SHOWN = 5
+"""Notes on rows that are printed; the others are counted."""
 
 
 def main(arguments: list[str]) -> None:
@@ -22,14 +37,18 @@ def main(arguments: list[str]) -> None:
 
 @tasks_app.command("list")
 def list_tasks() -> None:
-    """List the tasks with their numbers of prompts and the longest answer."""
+    """List the tasks with their numbers of prompts and the longest answer, and the public sets that can be fetched."""
     from pgsrm_lab.tasks import TASKS
+    from pgsrm_lab.tasks.questions.public import PUBLIC_SETS
 
-    typer.echo(f"{'name':<12}{'train':>6}{'held out':>10}{'paper':>7}{'new tokens':>12}   answer")
+    typer.echo(f"{'name':<14}{'train':>6}{'held out':>10}{'paper':>7}{'new tokens':>12}   answer")
     for name, make in TASKS.items():
         task = make()
-        counts = f"{len(task.train_prompts):>6}{len(task.held_out_prompts):>10}{len(task.paper_prompts):>7}"
-        typer.echo(f"{name:<12}{counts}{task.new_tokens:>12}   {task.summary}")
+        counts = f"{len(task.train_prompts):>6}{len(task.held_out_prompts):>10}{len(task.paper_prompts) or '-':>7}"
+        typer.echo(f"{name:<14}{counts}{task.new_tokens:>12}   {task.summary}")
+    typer.echo("\nto be fetched from their sources (pgsrm tasks fetch NAME):")
+    for name, public in PUBLIC_SETS.items():
+        typer.echo(f"{name:<14}{public.title}; {', '.join(public.languages)}; {public.licence}")
 
 
 @tasks_app.command()
@@ -43,8 +62,8 @@ def show(
     task = load_task(name)
     facts = {
         "answer": f"{task.summary}, at most {task.new_tokens} GPT-2 tokens",
-        "prompts": f"{len(task.train_prompts)} train, {len(task.held_out_prompts)} held out; "
-        f"the paper trains on {len(task.paper_prompts)}",
+        "prompts": f"{len(task.train_prompts)} train, {len(task.held_out_prompts)} held out"
+        + (f"; the paper trains on {len(task.paper_prompts)}" if task.paper_prompts else ""),
         "held out": task.held_out_kind,
         "source": task.source,
     }
@@ -53,24 +72,43 @@ def show(
         typer.echo(textwrap.fill(text, 100, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12))
     for split, prompts in {"train": task.train_prompts, "held_out": task.held_out_prompts}.items():
         for prompt in prompts[:rows]:
-            typer.echo(f"  {split:<10}{prompt}  ->  {task.expert[prompt]}")
+            typer.echo(f"  {split:<10}{prompt}  ->  {task.expert[prompt]}".replace("\n", "\n" + " " * 12))
+    _say(task.notes)
 
 
 @tasks_app.command()
 def export(
     name: Name,
-    out: Annotated[Path, typer.Option(help="The file to write: .jsonl, or .parquet for verl.")],
-    layout: Annotated[str, typer.Option("--format", help="jsonl (records), or verl (RL parquet).")] = "jsonl",
+    out: Out,
+    layout: Layout = "jsonl",
     split: Annotated[
         str, typer.Option(help="train, held_out, all, or paper (all that the paper trains on; it holds none out).")
     ] = "train",
 ) -> None:
     """Write a task's prompts with the parent's answers as references."""
     from pgsrm_lab.tasks import load_task
-    from pgsrm_lab.tasks.export import export as write
 
-    count = write(load_task(name), out, layout, split)
-    typer.echo(f"{count} rows of {name} ({split}) written to {out}")
+    _write(load_task(name), out, layout, split)
+
+
+@tasks_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A public set: casimedicos or comve.")],
+    out: Out,
+    layout: Layout = "jsonl",
+    split: Annotated[str, typer.Option(help="train, held_out (the source's development part), or all.")] = "train",
+    language: Annotated[str | None, typer.Option(help="casimedicos: it (default), en, es or fr.")] = None,
+    given: Annotated[
+        Path | None,
+        typer.Option("--from", help="The source's file, or the folder that has it, where there is no network."),
+    ] = None,
+) -> None:
+    """Download a public set from its source, check its sha256, and write it like a task; its licence is printed."""
+    from pgsrm_lab.tasks.questions.public import find_public_set
+
+    task = find_public_set(name).task(given, language)
+    _write(task, out, layout, split)
+    typer.echo(f"source: {task.source}")
 
 
 @tasks_app.command()
@@ -90,3 +128,19 @@ def cosines(
     encoder_spec, text_spec = encoder_sections(find_spec_file(spec))
     encoder = encoder_spec.build()
     typer.echo(markdown([measure_cosines(task, encoder, text_spec) for task in chosen]))
+
+
+def _write(task: Task, out: Path, layout: str, split: str) -> None:
+    from pgsrm_lab.tasks.export import export as write
+
+    count = write(task, out, layout, split)
+    _say(task.notes)
+    typer.echo(f"{count} rows of {task.name} ({split}) written to {out}")
+
+
+def _say(notes: tuple[str, ...]) -> None:
+    """Prints what to know about single rows, on stderr."""
+    for note in notes[:SHOWN]:
+        typer.echo(textwrap.shorten(note, 240, placeholder=" ..."), err=True)
+    if len(notes) > SHOWN:
+        typer.echo(f"and {len(notes) - SHOWN} more notes of this kind", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ def measure_cosines(task: Task, encoder: Encoder, text: TextSpec) -> Cosines:
     Raises:
         ScorerError: the encoder failed.
     """
-    answers = list(dict.fromkeys(_prepared(task.expert[prompt], text) for prompt in task.prompts))
-    right = [_prepared(task.expert[prompt], text) for prompt in task.prompts]
+    right = [_prepared(task.references_of(prompt)[0], text) for prompt in task.prompts]
+    answers = list(dict.fromkeys(right))
     wrong = [_prepared(task.mistakes[prompt], text) for prompt in task.prompts]
     embedded, _ = CachedEncoder(encoder, limit_mb=0).embed([*right, *wrong])
 
@@ -77,10 +78,14 @@ def markdown(measured: Sequence[Cosines]) -> str:
     for one in measured:
         others, mistakes = (", ".join(f"{value:.2f}" for value in values) for values in (one.others, one.mistakes))
         lines.append(
-            f"| {one.task} | {one.itself:.2f} | {others} | {' / '.join(one.nearest)} "
+            f"| {one.task} | {one.itself:.2f} | {others} | {' / '.join(map(_short, one.nearest))} "
             f"| {one.mistake_kind} | {mistakes} | {one.beaten:.0%} |"
         )
     return "\n".join(lines)
+
+
+def _short(answer: str) -> str:
+    return textwrap.shorten(answer, 60, placeholder=" ...")
 
 
 def _prepared(answer: str, text: TextSpec) -> str:

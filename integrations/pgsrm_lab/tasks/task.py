@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pgsrm_plugin.errors import DataError, did_you_mean
@@ -22,12 +22,17 @@ class Task:
         train_prompts: what the child may train on.
         held_out_prompts: never trained on; none where a child has no way to know their answers.
         held_out_kind: what the held-out prompts are and how a child could know their answers, or why there are none.
-        paper_prompts: as many as the paper's child trains on; the paper holds none out.
-        expert: an answer to every prompt of both sets. A parent may be taught with it; a child is not.
+        paper_prompts: as many as the PGSRM paper's child trains on, who holds none out; none: not a task of that paper.
+        expert: an answer to every prompt of both sets. A parent may be taught with it; a child is not, unless it is
+            shown how to answer (supervised fine-tuning).
         source: where the prompts and answers come from, and under which licence.
         new_tokens: how long an answer may be, in GPT-2's tokens, as in the paper.
         mistakes: a typical wrong answer to every prompt, for measuring what a reward gives to it.
         mistake_kind: what these are, in a few words.
+        references: what an answer is compared with, where that is not the expert's whole answer.
+        truths: what decides whether it is right, where that is not the expert's whole answer.
+        labels: what else is known of a prompt, as texts by name.
+        notes: what to know about single rows: which were left out or changed, and why.
     """
 
     name: str
@@ -41,6 +46,10 @@ class Task:
     new_tokens: int
     mistakes: Mapping[str, str]
     mistake_kind: str
+    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    truths: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -62,6 +71,16 @@ class Task:
             "paper": self.paper_prompts,
             "all": self.prompts,
         }[name]
+        if not prompts and name == "paper":
+            raise DataError(f"task {self.name!r} is not one of the PGSRM paper's; its splits: train, held_out, all")
         if not prompts:
             raise DataError(f"task {self.name!r} has no held-out prompts. {self.held_out_kind}")
         return prompts
+
+    def references_of(self, prompt: str) -> tuple[str, ...]:
+        """What an answer to a prompt is compared with."""
+        return self.references.get(prompt) or (self.expert[prompt],)
+
+    def truth_of(self, prompt: str) -> str:
+        """What decides whether an answer to a prompt is right."""
+        return self.truths.get(prompt, self.expert[prompt])

@@ -27,7 +27,11 @@ from pgsrm_plugin.types import Prompt
 
 
 class Task(Protocol):
-    """What a package gives under the entry-point group ``pgsrm.tasks``: a function without arguments returns one."""
+    """What a package gives under the entry-point group ``pgsrm.tasks``: a function without arguments returns one.
+
+    A task may have ``truths`` too: by prompt, what decides whether an answer is right, where that is not the whole of
+    the right answer (the letter of a choice).
+    """
 
     @property
     def prompts(self) -> Sequence[str]:
@@ -218,9 +222,10 @@ def _tasks() -> dict[str, EntryPoint]:
 def _task_rows(name: str) -> Iterator[PromptRow]:
     task: Task = _tasks()[name].load()()
     held_out = set(task.held_out_prompts)
+    truths: Mapping[str, str] = {**task.expert, **getattr(task, "truths", {})}
     for number, prompt in enumerate(task.prompts, 1):
         split = "held_out" if prompt in held_out else "train"
         extra_info = {"split": split, "index": number - 1}
         yield PromptRow(
-            prompt, "", task.expert.get(prompt), f"pgsrm/{name}", name, extra_info, f"task {name}: prompt {number}"
+            prompt, "", truths.get(prompt), f"pgsrm/{name}", name, extra_info, f"task {name}: prompt {number}"
         )

@@ -20,7 +20,7 @@ from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
 from pgsrm_lab.reproduce.studies import STUDIES, study_of
 from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.writing import write_pages
-from pgsrm_lab.tasks import TASKS
+from pgsrm_lab.tasks import PGSRM_TASKS
 from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.cli.floor import Floor
 from pgsrm_plugin.data.files import read_rows, write_rows
@@ -276,7 +276,7 @@ def test_a_table_of_something_else_is_refused(tmp_path):
 def test_the_grid_has_every_arm_and_no_arm_twice(tmp_path):
     jobs = plan(STUDY, [], [], (), 2, PaperProtocol(), tmp_path)
     assert len({job.digest for job in jobs}) == len(jobs)
-    assert {job.task for job in jobs} == set(TASKS)
+    assert {job.task for job in jobs} == set(PGSRM_TASKS)
     assert {job.arm for job in jobs} == set(arms.ARMS)
     assert {job.task for job in jobs if job.arm == "clipped-alpha8"} == set(grid.ALPHA_TASKS)
     assert {job.task for job in jobs if job.update == "reinforce"} == set(grid.REINFORCE_TASKS)

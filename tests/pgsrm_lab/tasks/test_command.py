@@ -1,4 +1,4 @@
-"""`pgsrm tasks`: list, show, export, cosines."""
+"""`pgsrm tasks`: list, show, export, cosines. Fetching has a file of its own."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "tasks.md"
 def test_list_gives_each_tasks_numbers(pgsrm: Any) -> None:
     status, out, _ = pgsrm("tasks", "list")
     assert status == 0
-    numbers = {line.split()[0]: [int(word) for word in line.split()[1:5]] for line in out.splitlines()[1:]}
+    tasks, public = out.split("\n\n")
+    assert [line.split()[0] for line in public.splitlines()[1:]] == ["casimedicos", "comve"]
+    rows = [line.replace(" - ", " 0 ").split() for line in tasks.splitlines()[1:]]
+    numbers = {name: [int(number) for number in row[:4]] for name, *row in rows}
     assert numbers == {
         "colours": [75, 15, 90, 2],
         "antonyms": [94, 0, 94, 2],
         "categories": [100, 0, 100, 2],
         "copying": [100, 25, 100, 10],
         "inversion": [101, 25, 101, 10],
+        "explanations": [269, 67, 0, 160],
     }
 
 
@@ -42,14 +46,15 @@ def test_show_says_what_is_held_out_and_gives_examples(pgsrm: Any) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_exported_records_are_read_back(pgsrm: Any, tmp_path: Path, name: str) -> None:
     task, out = load_task(name), tmp_path / "out.jsonl"
-    for split in ("train", "paper", "all"):
+    for split in ("train", "paper", "all") if task.paper_prompts else ("train", "held_out", "all"):
         status, said, _ = pgsrm("tasks", "export", name, "--out", out, "--split", split)
         records = read_records(out, responses=False)
         assert (status, said) == (0, f"{len(records)} rows of {name} ({split}) written to {out}\n")
         assert tuple(record.prompt for record in records) == task.split(split)
         for record in records:
-            answer = task.expert[str(record.prompt)]
-            assert (record.references, record.ground_truth) == ((answer,), answer)
+            prompt = str(record.prompt)
+            assert (record.references, record.ground_truth) == (task.references_of(prompt), task.truth_of(prompt))
+            assert record.row.get("response") == (task.expert[prompt] if name == "explanations" else None)
             assert record.data_source == f"pgsrm/{name}"
             held_out = record.prompt in task.held_out_prompts
             assert record.row["extra_info"]["split"] == ("held_out" if held_out else "train")
@@ -74,6 +79,25 @@ def test_verls_parquet_is_what_the_verl_integration_reads(pgsrm: Any, tmp_path: 
         assert (sample.references, sample.ground_truth) == ((answer,), answer)
 
 
+def test_explanations_go_to_verl_with_both_references_and_the_letter(pgsrm: Any, tmp_path: Path) -> None:
+    rows = pytest.importorskip("pgsrm_verl.rows")
+    task, out = load_task("explanations"), tmp_path / "out.parquet"
+    assert pgsrm("tasks", "export", "explanations", "--format", "verl", "--split", "all", "--out", out)[0] == 0
+    for row, prompt in zip(pq.read_table(out).to_pylist(), task.prompts, strict=True):
+        sample = rows.RowReader().sample(row, row["prompt"], "r")
+        assert (sample.references, sample.ground_truth) == (task.references_of(prompt), task.truth_of(prompt))
+        assert row["extra_info"]["topic"] == task.labels[prompt]["topic"]
+
+
+def test_chats_for_supervised_training_are_what_verls_data_set_reads(pgsrm: Any, tmp_path: Path) -> None:
+    task, out = load_task("explanations"), tmp_path / "out.parquet"
+    assert pgsrm("tasks", "export", "explanations", "--format", "sft", "--split", "held_out", "--out", out)[0] == 0
+    written = pq.read_table(out).to_pylist()
+    assert [[message["role"] for message in row["messages"]] for row in written] == [["user", "assistant"]] * 67
+    for row, prompt in zip(written, task.held_out_prompts, strict=True):
+        assert [message["content"] for message in row["messages"]] == [prompt, task.expert[prompt]]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -85,6 +109,8 @@ def test_verls_parquet_is_what_the_verl_integration_reads(pgsrm: Any, tmp_path: 
         (("export", "copying", "--format", "verll", "--out", "x.jsonl"), "no format 'verll'; did you mean 'verl'?"),
         (("export", "copying", "--split", "papr", "--out", "x.jsonl"), "no split 'papr'; did you mean 'paper'?"),
         (("export", "antonyms", "--split", "held_out", "--out", "x.jsonl"), "has no held-out prompts"),
+        (("export", "explanations", "--split", "paper", "--out", "x.jsonl"), "is not one of the PGSRM paper's"),
+        (("export", "my.csv", "--out", "x.jsonl"), "my.csv cannot be read: No such file"),
         (("cosines", "colors"), "did you mean 'colours'?"),
         (("cosines", "--spec", "binary"), "no encoder"),
     ],

@@ -1,4 +1,4 @@
-"""The four tasks beside colour mixing: numbers, prompts and answers as the paper has them, and how they were made."""
+"""The PGSRM paper's tasks beside colour mixing: numbers, prompts and answers as it has them, and how they were made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pytest
 
-from pgsrm_lab.tasks import TASKS, load_task
+from pgsrm_lab.tasks import PGSRM_TASKS, TASKS, load_task
 from pgsrm_lab.tasks.make.__main__ import HERE, main, sentence_files
 from pgsrm_lab.tasks.make.frames import choose, fillings, words
 from pgsrm_lab.tasks.make.wordnet import DEBIAN, WordNet
@@ -32,7 +32,8 @@ def asked(name: str, prompts: tuple[str, ...]) -> list[str]:
 
 
 def test_there_are_the_papers_five_tasks() -> None:
-    assert list(TASKS) == list(PAPER)
+    assert list(PGSRM_TASKS) == list(PAPER)
+    assert set(PGSRM_TASKS) < set(TASKS)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -176,5 +177,6 @@ def test_the_licence_of_each_file_is_stated() -> None:
     for path in HERE.glob("*.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             assert next(csv.reader(file))
+    for path in [*HERE.glob("*.csv"), *HERE.glob("*.jsonl")]:
         assert f"`{path.name}`" in readme
     assert "Princeton University" in (HERE / "LICENSE.wordnet").read_text(encoding="utf-8")

@@ -9,12 +9,12 @@ import pytest
 from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from pgsrm_lab import tiny
-from pgsrm_lab.tasks import TASKS, load_task
+from pgsrm_lab.tasks import PGSRM_TASKS, load_task
 from pgsrm_lab.tiny.models import sampled_accuracy
 from pgsrm_plugin.data.rows import read_records
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", PGSRM_TASKS)
 def test_a_childs_tokenizer_fits_the_answers_into_the_papers_new_tokens(tmp_path: Path, name: str) -> None:
     task = load_task(name)
     answers = tiny.store_expert_answers(task, tmp_path)

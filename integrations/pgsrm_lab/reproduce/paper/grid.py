@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pgsrm_lab.reproduce.paper.arms import ARMS, Update, of_role
 from pgsrm_lab.reproduce.study import Job, Protocol, Study, digest
-from pgsrm_lab.tasks import TASKS, load_task
+from pgsrm_lab.tasks import PGSRM_TASKS, load_task
 from pgsrm_lightning.algorithms.base import KLConfig
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
@@ -68,13 +68,15 @@ def plan(
     study.check(tasks, arms)
     chosen: list[tuple[str, str, str]] = [
         (task, arm, update)
-        for task in (tasks or list(TASKS))
+        for task in (tasks or list(PGSRM_TASKS))
         for update in (updates or ("ppo",))
         for arm in (arms or _default_arms(task))
     ]
     if not arms and not updates:
         compared = of_role("claim", "baseline")
-        chosen += [(task, arm, "reinforce") for task in tasks or TASKS if task in REINFORCE_TASKS for arm in compared]
+        chosen += [
+            (task, arm, "reinforce") for task in tasks or PGSRM_TASKS if task in REINFORCE_TASKS for arm in compared
+        ]
     return [Job(study, *one, seed, protocol, out) for seed in range(seeds) for one in chosen]
 
 

@@ -13,14 +13,14 @@ from pgsrm_lab.reproduce.paper.grid import task_digest
 from pgsrm_lab.reproduce.paper.measures import MEASURES, rows_of
 from pgsrm_lab.reproduce.study import Job, Run, Study
 from pgsrm_lab.reproduce.summary import Results
-from pgsrm_lab.tasks import TASKS
+from pgsrm_lab.tasks import PGSRM_TASKS
 
 
 class Pgsrm(Study):
     """Does PGSRM learn faster, smoother and steadier than a binary reward, as its paper (arXiv 2512.06920) claims?"""
 
     name: ClassVar = "pgsrm"
-    tasks: ClassVar = TASKS
+    tasks: ClassVar = PGSRM_TASKS
     arms: ClassVar = ARMS
     measures: ClassVar = MEASURES
     (baseline,) = of_role("baseline")
