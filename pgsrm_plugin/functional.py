@@ -172,6 +172,26 @@ def unread_factor(a: Sequence[str], b: Sequence[str], words: int) -> float:
     return min(left, MOST_UNREAD) if here and there else left
 
 
+def logistic(log_odds: float, centre: float, scale: float) -> float:
+    r"""A probability beside another, :math:`\sigma((\mathrm{logit}\,p - \mathrm{logit}\,c) / s)`, in [0, 1].
+
+    Args:
+        log_odds: :math:`\mathrm{logit}\,p`, any finite number.
+        centre: the probability :math:`c` in (0, 1) that becomes one half.
+        scale: :math:`s` above 0; 1 and ``centre`` 0.5 give :math:`p` back.
+
+    >>> logistic(math.log(0.2 / 0.8), 0.5, 1.0)
+    0.2
+    >>> logistic(math.log(0.2 / 0.8), 0.2, 0.1)
+    0.5
+    """
+    shifted = (log_odds - math.log(centre / (1.0 - centre))) / scale
+    if shifted < 0:  # the form whose exponential cannot overflow
+        grown = math.exp(max(shifted, -700.0))
+        return grown / (1.0 + grown)
+    return 1.0 / (1.0 + math.exp(-shifted))
+
+
 def softmax_mean(values_M: torch.Tensor, scores_M: torch.Tensor, temperature: float) -> torch.Tensor:
     r"""The mean of ``values`` with weights :math:`\mathrm{softmax}(s / \tau)`; a scalar.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from typing_extensions import Self
@@ -16,14 +17,17 @@ from pgsrm_plugin.aggregates import ScoredRows
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
+from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
+from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
 from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.guards.apply import guarded, look, shares_of
 from pgsrm_plugin.spec import RewardSpec, load_spec
+from pgsrm_plugin.terms import Needs
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
-from pgsrm_plugin.types import Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
+from pgsrm_plugin.types import CrossEncoder, Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
 from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
 
 _MANY = 3
@@ -48,13 +52,19 @@ class SemanticReward:
     Args:
         spec: the reward.
         encoder: used instead of building the one that the spec describes.
+        cross_encoders: used instead of building those of the spec's parts, by their sections, which name a device.
 
     Raises:
-        SpecError: the spec's encoder cannot be built, or a calibration floor belongs to another encoder.
-        ScorerError: the encoder fails its self-test.
+        SpecError: the spec's encoder or a cross-encoder cannot be built, or a calibration floor is another encoder's.
+        ScorerError: the encoder or a cross-encoder fails its self-test.
     """
 
-    def __init__(self, spec: RewardSpec, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        spec: RewardSpec,
+        encoder: Encoder | None = None,
+        cross_encoders: Mapping[CrossEncoderSpec, CrossEncoder] = MappingProxyType({}),
+    ) -> None:
         if not isinstance(spec, RewardSpec):
             raise SpecError(f"SemanticReward takes a RewardSpec, not {spec!r}; for a file use SemanticReward.from_file")
         self.spec = spec
@@ -68,6 +78,7 @@ class SemanticReward:
         needs += [(name, guard.needs()) for name, guard in spec.guards.items()]
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
+        self.cross_encoders, self._judges = _cross_encoders(spec, cross_encoders)
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
 
@@ -88,10 +99,10 @@ class SemanticReward:
             check_known(batch, vocabulary, self.encoder.identity, label)
 
     def with_spec(self, spec: RewardSpec, encoder: Callable[[EncoderSection], Encoder] = EncoderSection.build) -> Self:
-        """The reward of another spec, with this one's encoder where both have the same ``encoder`` section."""
+        """The reward of another spec, with this one's encoder and cross-encoders where both have the same sections."""
         if spec.encoder is None or spec.encoder == self.spec.encoder:
-            return type(self)(spec, self.encoder if spec.encoder is not None else None)
-        return type(self)(spec, encoder(spec.encoder))
+            return type(self)(spec, self.encoder if spec.encoder is not None else None, self.cross_encoders)
+        return type(self)(spec, encoder(spec.encoder), self.cross_encoders)
 
     def score(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> RewardOutput:
         """Scores a batch; an empty batch gives an empty output.
@@ -111,7 +122,9 @@ class SemanticReward:
             self._say_hints(batch.rows)
         references = batch.references()
         texts = [*batch.responses(), *references, *self._texts]
-        embedder = BatchEmbedder(self._cached if self._embeds else None, texts, self._needs_states, references)
+        embedder = BatchEmbedder(
+            self._cached if self._embeds else None, texts, self._needs_states, references, self._judges
+        )
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
         unscorable = torch.tensor(
@@ -128,6 +141,8 @@ class SemanticReward:
         values, violations = self._term_values(batch.rows, unscorable, embedder)
         terms = {name: value[batch.index_B] for name, value in values.items()}
         diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
+        if self._judges:
+            diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
         diagnostics |= {f"guard/{name}": value[batch.index_B] for name, value in violations.items()}
         effective, failed_B = self._apply_gates(terms)
@@ -316,6 +331,11 @@ def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
 
+def _pair_truncated(rows: Sequence[Row], embedder: BatchEmbedder) -> torch.Tensor:
+    cut = [any(embedder.pair_truncated(row.response.text, target) for target in row.targets) for row in rows]
+    return torch.tensor(cut, dtype=torch.float64)
+
+
 def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float, float]) -> torch.Tensor:
     low, high = bounds
     if len(values) != rows:
@@ -333,6 +353,31 @@ def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
                 term.check_encoder(encoder.identity)
         except SpecError as error:
             raise SpecError(f"terms.{name}.{error}") from None
+
+
+def _cross_encoders(
+    spec: RewardSpec, built: Mapping[CrossEncoderSpec, CrossEncoder]
+) -> tuple[dict[CrossEncoderSpec, CrossEncoder], dict[Hashable, AskedOnce]]:
+    """The cross-encoders by their sections on a device, and what asks them by the sections that the parts have."""
+    parts: list[tuple[str, Needs]] = [(f"terms.{name}", term.needs()) for name, term in spec.terms.items()]
+    parts += [(f"guards.{name}", guard.needs()) for name, guard in spec.guards.items()]
+    device: str = getattr(spec.encoder, "device", "auto")
+    placed: dict[CrossEncoderSpec, CrossEncoder] = {}
+    asked: dict[CrossEncoderSpec, AskedOnce] = {}
+    judges: dict[Hashable, AskedOnce] = {}
+    for path, needs in parts:
+        section = needs.cross_encoder
+        if section is None:
+            continue
+        there = section.model_copy(update={"device": section.device or device})
+        if there not in placed:
+            try:
+                placed[there] = built.get(there) or there.build()
+            except SpecError as error:
+                raise SpecError(f"{path}.{error}") from error
+            asked[there] = AskedOnce(placed[there], spec.cache_mb)
+        judges[section] = asked[there]
+    return placed, judges
 
 
 def _check_gates(spec: RewardSpec) -> None:

@@ -5,7 +5,7 @@ Shape suffixes: ``B`` rows of a batch, ``N`` texts, ``D`` embedding dimensions, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -192,6 +192,25 @@ class ReadingEncoder(Encoder, Protocol):
         """Its words; None where every text has a representation of its own, or nobody here can tell."""
 
 
+class Inference(NamedTuple):
+    """What a cross-encoder says of a (premise, hypothesis): the log odds that the one follows; whether it was cut."""
+
+    log_odds: float
+    truncated: bool
+
+
+@runtime_checkable
+class CrossEncoder(Protocol):
+    """A frozen classifier of pairs of texts, trained on natural language inference."""
+
+    @property
+    def identity(self) -> str:
+        """What determines its answers: model, revision or digest, truncation, dtype."""
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Inference]:
+        """What it says of each (premise, hypothesis), in order."""
+
+
 @dataclass(frozen=True)
 class ScoredText:
     """A text in the form in which texts are scored.
@@ -256,3 +275,6 @@ class Embedder(Protocol):
 
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """The (T, D) unit token states of each text."""
+
+    def log_odds(self, cross_encoder: Hashable, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """The log odds that each pair's second text follows from its first; by the section that names the model."""

@@ -1,4 +1,4 @@
-"""Trains an NLI cross-encoder on top of a small encoder: ``python scripts/train_cross_encoder.py --data FILES --out FOLDER``.
+"""Trains an NLI cross-encoder on a small encoder: ``python scripts/train_cross_encoder.py --data FILES --out FOLDER``.
 
 FILES are public NLI data as their authors publish them: e-SNLI's ``.csv`` (``Sentence1, Sentence2, gold_label``),
 negation-and-nli's tab-separated ``.txt`` (``Text, Hypothesis, gold_label``), or ``.jsonl`` with ``premise``,
@@ -78,11 +78,6 @@ def main() -> None:
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )
-    read = tokenizer([one.premise for one in train], [one.hypothesis for one in train], truncation=True, max_length=256)
-    rows = [
-        {**{name: read[name][i] for name in read}, "labels": labels.index(one.label), "length": len(read["input_ids"][i])}
-        for i, one in enumerate(train)
-    ]
     arguments = TrainingArguments(
         output_dir=str(options.out),
         disable_tqdm=True,
@@ -101,13 +96,13 @@ def main() -> None:
         model,
         arguments,
         DataCollatorWithPadding(tokenizer),
-        train_dataset=rows,
+        train_dataset=_rows(train, tokenizer, labels),
         callbacks=[TimeLimit(options.minutes)] if options.minutes else None,
     )
     started = time.monotonic()
     trainer.train()
     minutes = (time.monotonic() - started) / 60
-    accuracy = _accuracy(trainer, tokenizer, labels, held)
+    accuracy = _accuracy(trainer, _rows(held, tokenizer, labels))
     model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
     report = {
@@ -118,7 +113,7 @@ def main() -> None:
         "epochs": trainer.state.epoch,
         "seed": options.seed,
         "minutes": round(minutes, 1),
-        "accuracy": accuracy,
+        "accuracy": None if accuracy is None else round(accuracy, 4),
     }
     (options.out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=1))
@@ -131,16 +126,20 @@ def read_examples(path: Path) -> list[Example]:
         SystemExit: the file is none of the forms above, or has another label.
     """
     examples = []
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in enumerate(_records(path), 1):
         named = {str(name).lower(): value for name, value in row.items()}
         found = [next((named[name] for name in names if name in named), None) for names in (PREMISE, HYPOTHESIS, LABEL)]
         if None in found:
-            raise SystemExit(f"{path}: row {number} lacks a premise, a hypothesis or a label; it has {', '.join(named)}")
+            raise SystemExit(
+                f"{path}: row {number} lacks a premise, a hypothesis or a label; it has {', '.join(named)}"
+            )
         example = Example(*(str(one).strip() for one in found))
         if example.label == "-":
             continue
         if example.label not in {*THREE, *TWO}:
-            raise SystemExit(f"{path}: row {number} has the label {example.label!r}; known are {', '.join((*THREE, TWO[1]))}")
+            raise SystemExit(
+                f"{path}: row {number} has the label {example.label!r}; known are {', '.join((*THREE, TWO[1]))}"
+            )
         examples.append(example)
     return examples
 
@@ -159,7 +158,7 @@ def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Ex
     return [one for one in examples if one.premise not in held], [one for one in examples if one.premise in held]
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _records(path: Path) -> Iterator[dict[str, Any]]:
     content = path.read_bytes()
     try:
         text = content.decode("utf-8")
@@ -173,13 +172,24 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     return csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _accuracy(trainer: Trainer, tokenizer: Any, labels: Sequence[str], held: Sequence[Example]) -> float | None:
-    if not held:
+def _rows(examples: Sequence[Example], tokenizer: Any, labels: Sequence[str]) -> list[dict[str, Any]]:
+    pairs = [one.premise for one in examples], [one.hypothesis for one in examples]
+    read = tokenizer(*pairs, truncation=True, max_length=256)
+    return [
+        {
+            **{name: read[name][i] for name in read},
+            "labels": labels.index(one.label),
+            "length": len(read["input_ids"][i]),
+        }
+        for i, one in enumerate(examples)
+    ]
+
+
+def _accuracy(trainer: Trainer, rows: Sequence[dict[str, Any]]) -> float | None:
+    if not rows:
         return None
-    read = tokenizer([one.premise for one in held], [one.hypothesis for one in held], truncation=True, max_length=256)
-    rows = [{name: read[name][i] for name in read} for i in range(len(held))]
-    chosen = np.argmax(trainer.predict(rows).predictions, axis=1)
-    return float(np.mean([labels[best] == one.label for best, one in zip(chosen, held, strict=True)]))
+    found = trainer.predict(rows)  # in an order of its own, by length
+    return float(np.mean(np.argmax(found.predictions, axis=1) == found.label_ids))
 
 
 def _options() -> argparse.Namespace:

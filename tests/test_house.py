@@ -12,10 +12,12 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "house.md"
 WIDE = {
     "pgsrm_plugin/terms": "one module a term is the rule",
+    "pgsrm_plugin/guards": "one module a guard is the rule",
     "pgsrm_plugin/audit/attacks": "one module an attack is the rule",
 }
 """Folders that may have more than 12 modules, and why."""
 DOUBLE_MODULES = {
+    ("pgsrm_plugin", "entailment"): "a term and a guard of that name",
     ("pgsrm_plugin", "length"): "a term and a guard of that name",
     ("pgsrm_plugin", "repetition"): "a term and a guard of that name",
     ("pgsrm_plugin", "prompt_copy"): "a term and a guard of that name",

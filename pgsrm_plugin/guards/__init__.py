@@ -2,6 +2,7 @@
 
 from pgsrm_plugin.guards.antonymy import Antonymy
 from pgsrm_plugin.guards.base import Compared, Guard, Violation
+from pgsrm_plugin.guards.entailment import EntailmentGuard
 from pgsrm_plugin.guards.function_words import FunctionWords
 from pgsrm_plugin.guards.length import LengthGuard
 from pgsrm_plugin.guards.numeric_consistency import NumericConsistency
@@ -26,6 +27,7 @@ GUARDS: tuple[type[Guard], ...] = (
     LengthGuard,
     RepetitionGuard,
     PromptCopyGuard,
+    EntailmentGuard,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.guards``."""
 

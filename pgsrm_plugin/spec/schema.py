@@ -39,6 +39,7 @@ RESERVED = frozenset(
         "unscorable",
         "truncated",
         "reference_truncated",
+        "pair_truncated",
         "unknown_words",
         "reference_unknown_words",
         "response_chars",

@@ -8,6 +8,7 @@ from pgsrm_plugin.terms.bertscore import BertScore
 from pgsrm_plugin.terms.bleu import Bleu
 from pgsrm_plugin.terms.contrast import Contrast
 from pgsrm_plugin.terms.correctness import Correctness
+from pgsrm_plugin.terms.entailment import Entailment
 from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
 from pgsrm_plugin.terms.length import Length
@@ -30,6 +31,7 @@ TERMS: tuple[type[Term], ...] = (
     Bleu,
     Rouge,
     BertScore,
+    Entailment,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pgsrm_plugin.section import Section, summary
 
 if TYPE_CHECKING:
+    from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
     from pgsrm_plugin.types import Embedder, Row
 
 
@@ -27,6 +28,7 @@ class Needs:
         tokens: how many tokens the encoder counts in a text.
         token_states: the encoder's states of single tokens.
         texts: texts of the term's own, embedded with every batch as they are.
+        cross_encoder: a model of its own that reads pairs; parts with equal sections share one.
     """
 
     references: bool = False
@@ -35,6 +37,7 @@ class Needs:
     tokens: bool = False
     token_states: bool = False
     texts: tuple[str, ...] = ()
+    cross_encoder: CrossEncoderSpec | None = None
 
     @property
     def encoder(self) -> bool:

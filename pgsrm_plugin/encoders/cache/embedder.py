@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import torch
 
 from pgsrm_plugin import functional
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
 from pgsrm_plugin.encoders.cache.shards import Embedded
+from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.text.words import count_words
@@ -26,6 +27,7 @@ class BatchEmbedder:
         texts: all texts of the batch, embedded at once here.
         states: whether their token states will be asked for: new texts get both in one pass.
         lasting: the texts that will come again with other batches, whose states are kept till then.
+        judges: the cross-encoders, by the sections that name them.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class BatchEmbedder:
         texts: Sequence[str],
         states: bool = False,
         lasting: Collection[str] = (),
+        judges: Mapping[Hashable, AskedOnce] | None = None,
     ) -> None:
         started = time.perf_counter()
         self._cached = cached
@@ -42,6 +45,8 @@ class BatchEmbedder:
         self._states: dict[str, torch.Tensor] = {}
         self._units: dict[str, torch.Tensor] = {}
         self._unread: dict[str, Unread] = {}
+        self._judges = judges or {}
+        self._cut_pairs: set[frozenset[str]] = set()
         sources = Sources(0, 0, 0)
         if cached is not None:
             self._known, new, sources = cached.look_up(texts, states)
@@ -54,6 +59,10 @@ class BatchEmbedder:
             "encoder/texts_from_disk": float(sources.disk),
             "encoder/seconds": time.perf_counter() - started,
         }
+        if self._judges:
+            self.stats |= dict.fromkeys(
+                (f"cross_encoder/{name}" for name in ("pairs", "pairs_computed", "seconds")), 0.0
+            )
 
     def has_representation(self, text: str) -> bool:
         """False where the encoder said that it knows nothing of the text; true for one that it was not asked for."""
@@ -103,6 +112,23 @@ class BatchEmbedder:
         for text in set(texts) - self._units.keys():
             self._units[text] = functional.unit_rows(self._states[text])
         return [self._units[text] for text in texts]
+
+    def log_odds(self, cross_encoder: Hashable, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """See :meth:`pgsrm_plugin.types.Embedder.log_odds`."""
+        started = time.perf_counter()
+        found, computed = self._judges[cross_encoder].judge(pairs)
+        self._cut_pairs |= {frozenset(pair) for pair, judged in found.items() if judged.truncated}
+        for name, value in (
+            ("pairs", len(found)),
+            ("pairs_computed", computed),
+            ("seconds", time.perf_counter() - started),
+        ):
+            self.stats[f"cross_encoder/{name}"] += value
+        return [found[pair].log_odds for pair in pairs]
+
+    def pair_truncated(self, one: str, other: str) -> bool:
+        """Whether a cross-encoder was asked about the two texts and read less than the whole of them."""
+        return frozenset((one, other)) in self._cut_pairs
 
     def _take(self, states: Mapping[str, torch.Tensor]) -> None:
         assert self._cached is not None

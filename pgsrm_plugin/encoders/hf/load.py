@@ -52,23 +52,29 @@ class ModelSource:
     offline: bool = False
 
 
-def find_model(model: str, revision: str | None) -> ModelSource:
+def find_model(
+    model: str, revision: str | None, key: str = "encoder.model", organisation: str | None = "sentence-transformers"
+) -> ModelSource:
     """Resolves a spec's ``model`` and ``revision``: an existing folder, else the embedded copy, else the hub.
+
+    Args:
+        key: what messages call the setting.
+        organisation: whose a hub id is that names none; None: it is taken as it is.
 
     Raises:
         SpecError: there is no such model, or it cannot be reached.
     """
     path = Path(model).expanduser()
     if path.is_dir():
-        _refuse_custom_code(path)
+        _refuse_custom_code(path, key)
         return ModelSource(str(path), None, f"folder-sha256:{_folder_digest(path)[:16]}")
     if path.is_absolute() or model.startswith((".", "~")):
-        raise SpecError(f"encoder.model: there is no folder {model}; name a sentence-transformers folder or a hub id")
+        raise SpecError(f"{key}: there is no folder {model}; name a folder of a model, or a hub id")
     copy = embedded.find_copy(model, revision)
     if copy is not None:
         return ModelSource(str(copy), None, f"{embedded.MODEL}@{embedded.REVISION[:12]}")
-    repository = model if "/" in model else f"sentence-transformers/{model}"
-    commit, offline = _hub_commit(model, repository, revision)
+    repository = model if "/" in model or organisation is None else f"{organisation}/{model}"
+    commit, offline = _hub_commit(model, repository, revision, key)
     return ModelSource(repository, commit, f"{repository}@{commit[:12]}", offline)
 
 
@@ -80,7 +86,7 @@ def load_model(source: ModelSource, spec: HfEncoderSpec) -> SentenceTransformer:
     """
     device = spec.device if spec.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        with _quiet():
+        with quiet():
             model = _load(source, device, spec.dtype)
     except Exception as error:
         raise SpecError(
@@ -141,23 +147,23 @@ def _load(source: ModelSource, device: str, dtype: str) -> SentenceTransformer:
     raise AssertionError("the last attempt returns or raises")
 
 
-def position_limit(model: SentenceTransformer) -> int | None:
-    """The longest input, in tokens, for which the model has positions; None where nothing bounds it.
+def positions_of(network: torch.nn.Module) -> int | None:
+    """The longest input, in tokens, for which a transformer has positions; None where nothing bounds it.
 
     Models of the RoBERTa family number positions from ``padding_idx + 1``, so their table holds fewer than its rows.
     """
-    for name, module in model[0].named_modules():
+    for name, module in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             unused = 0 if module.padding_idx is None else module.padding_idx + 1
             return module.num_embeddings - unused
-    config: Any = getattr(model[0], "config", None)
+    config: Any = getattr(network, "config", None)
     if hasattr(config, "get_text_config"):
         config = config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
-def _refuse_custom_code(folder: Path) -> None:
+def _refuse_custom_code(folder: Path, key: str) -> None:
     """Only sentence-transformers' own modules are loaded: others would run code that the folder brings along."""
     listing = folder / "modules.json"
     if not listing.is_file():
@@ -165,30 +171,30 @@ def _refuse_custom_code(folder: Path) -> None:
     try:
         kinds = [str(module["type"]) for module in json.loads(listing.read_text("utf-8"))]
     except (ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"encoder.model: {listing} is not a list of modules with a type: {error}") from error
+        raise SpecError(f"{key}: {listing} is not a list of modules with a type: {error}") from error
     for kind in kinds:
         if not kind.startswith("sentence_transformers."):
-            raise SpecError(
-                f"encoder.model: {listing} asks for {kind}, code outside sentence-transformers; it is not run"
-            )
+            raise SpecError(f"{key}: {listing} asks for {kind}, code outside sentence-transformers; it is not run")
 
 
-def _hub_commit(model: str, repository: str, revision: str | None) -> tuple[str, bool]:
+def _hub_commit(model: str, repository: str, revision: str | None, key: str) -> tuple[str, bool]:
     """The commit that a revision means, and whether only the local hub cache could say so."""
     try:
         commit = HfApi().model_info(repository, revision=revision, timeout=_HUB_TIMEOUT_S).sha
         return str(commit), False
     except GatedRepoError as error:
-        raise SpecError(f"encoder.model {model!r} is gated: accept its terms on the hub and set HF_TOKEN") from error
+        raise SpecError(f"{key} {model!r} is gated: accept its terms on the hub and set HF_TOKEN") from error
     except RevisionNotFoundError as error:
-        raise SpecError(f"encoder.revision: {repository} has no revision {revision!r} on the hub") from error
+        raise SpecError(
+            f"{key.replace('model', 'revision')}: {repository} has no revision {revision!r} on the hub"
+        ) from error
     except RepositoryNotFoundError as error:
-        raise SpecError(f"encoder.model {model!r} is neither a folder nor a model on the hub") from error
+        raise SpecError(f"{key} {model!r} is neither a folder nor a model on the hub") from error
     except Exception as error:
-        return _cached_commit(model, repository, revision, error), True
+        return _cached_commit(model, repository, revision, key, error), True
 
 
-def _cached_commit(model: str, repository: str, revision: str | None, reason: Exception) -> str:
+def _cached_commit(model: str, repository: str, revision: str | None, key: str, reason: Exception) -> str:
     try:
         return Path(snapshot_download(repository, revision=revision, local_files_only=True)).name
     except (LocalEntryNotFoundError, ValueError, OSError):
@@ -199,7 +205,7 @@ def _cached_commit(model: str, repository: str, revision: str | None, reason: Ex
         if hint and revision not in (None, embedded.REVISION):
             hint = f"; the offline copy {embedded.DISTRIBUTION} has revision {embedded.REVISION} only"
         raise SpecError(
-            f"encoder.model {model!r}{at} is neither a folder nor in the hub's local cache, and the hub cannot be "
+            f"{key} {model!r}{at} is neither a folder nor in the hub's local cache, and the hub cannot be "
             f"reached ({type(reason).__name__}){hint}"
         ) from reason
 
@@ -216,7 +222,7 @@ def _folder_digest(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences progress bars and advice of the libraries for the time of a load."""
     loggers = [logging.getLogger(name) for name in ("sentence_transformers", "huggingface_hub")]
     levels = [logger.level for logger in loggers]

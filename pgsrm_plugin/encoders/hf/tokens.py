@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 from transformers import PreTrainedTokenizerBase
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
-from pgsrm_plugin.encoders.hf.load import position_limit
+from pgsrm_plugin.encoders.hf.load import positions_of
 from pgsrm_plugin.errors import SpecError
 
 
@@ -152,7 +152,7 @@ class TextReader:
         return int(features["input_ids"].shape[1])
 
     def _set_max_tokens(self) -> int | None:
-        limit, wanted = position_limit(self._model), self._spec.max_tokens
+        limit, wanted = positions_of(self._model[0]), self._spec.max_tokens
         if self.tokenizer is None:
             if wanted is not None:
                 raise SpecError(

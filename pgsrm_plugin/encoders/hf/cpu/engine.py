@@ -95,7 +95,7 @@ class CpuEngine:
         self._tail = tail
         self._threads = threads
         network: Any = getattr(model[0], "model", None)
-        self._packed = submit(threads, _pack, network, batch_tokens).result() if can_pack(network) else None
+        self._packed = submit(threads, pack, network, batch_tokens).result() if can_pack(network) else None
         self._largest = min(batch_tokens, _PASS_TOKENS) if self._packed is None else self._packed.largest
 
     @property
@@ -143,7 +143,7 @@ def fill(lengths_N: Sequence[int], budget: int) -> Iterator[list[int]]:
         yield rows
 
 
-def _pack(network: nn.Module, batch_tokens: int) -> PackedNetwork | None:
+def pack(network: nn.Module, batch_tokens: int) -> PackedNetwork | None:
     """The network on prepacked weights; None where oneDNN cannot do that."""
     dtype = next(network.parameters()).dtype
     if not is_supported(dtype):

@@ -78,24 +78,33 @@ class PackedNetwork:
         self._heads = int(config.num_attention_heads)
         self._words_VD = embeddings.word_embeddings.weight.detach()
         self._positions_LD = embeddings.position_embeddings.weight.detach().float()
+        self._segments_SD: torch.Tensor | None = None
         if hasattr(embeddings, "token_type_embeddings"):
-            self._positions_LD = self._positions_LD + embeddings.token_type_embeddings.weight.detach()[0].float()
+            types_SD = embeddings.token_type_embeddings.weight.detach().float()
+            self._positions_LD = self._positions_LD + types_SD[0]
+            self._segments_SD = types_SD - types_SD[0]
         self._norm: nn.LayerNorm = embeddings.LayerNorm
         self._padding: int | None = None if isinstance(network, BertModel) else int(embeddings.padding_idx)
         self._bias_HR = _relative_bias(network)
         self._layers = [self._pack(layer) for layer in network.encoder.layer]  # type: ignore[union-attr]
 
-    def __call__(self, ids: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def __call__(
+        self, ids: Sequence[torch.Tensor], segments: Sequence[torch.Tensor] | None = None
+    ) -> list[torch.Tensor]:
         """The last states, (T, D) of the weights' dtype, of each text's token ids (T,), none of them empty.
+
+        ``segments`` are the token types, (T,) each, of a model that has them; without, all are of the first.
 
         Texts of equal length that stand side by side share an attention call.
         """
-        x_MD, runs = self._embed(ids)
+        x_MD, runs = self._embed(ids, segments)
         for layer in self._layers:
             x_MD = self._run(layer, x_MD, runs)
         return _split(x_MD, ids)
 
-    def _embed(self, ids: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[_Run]]:
+    def _embed(
+        self, ids: Sequence[torch.Tensor], segments: Sequence[torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, list[_Run]]:
         """The rows before the first layer and their runs: words and positions, added and normalised in float32.
 
         Rows of zeros fill up to one of the layers' sizes, and to the keys of the last texts.
@@ -105,6 +114,9 @@ class PackedNetwork:
         ids_M = torch.cat(list(ids))
         positions_M = torch.cat([self._positions(text) for text in ids])
         sum_MD = self._words_VD[ids_M].float().add_(self._positions_LD[positions_M])
+        if segments is not None:
+            assert self._segments_SD is not None
+            sum_MD.add_(self._segments_SD[torch.cat(list(segments))])
         norm = self._norm
         assert norm.weight is not None
         x_MD = torch.zeros(rows, sum_MD.shape[1], dtype=self.dtype)
