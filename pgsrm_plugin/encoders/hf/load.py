@@ -106,7 +106,7 @@ def load_tokenizer(model: str, revision: str | None) -> Any:
     source = find_model(model, revision)
     folder = Path(source.location)
     try:
-        with _quiet():
+        with quiet():
             if source.revision is not None:
                 folder = Path(
                     snapshot_download(
