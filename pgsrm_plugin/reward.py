@@ -76,6 +76,7 @@ class SemanticReward:
         self._cached = CachedEncoder(encoder, spec.cache_mb, spec.disk_cache) if encoder is not None else None
         needs = [(name, term.needs()) for name, term in spec.terms.items()]
         needs += [(name, guard.needs()) for name, guard in spec.guards.items()]
+        self._reads_prompts = any(need.prompts for _, need in needs)
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
         self.cross_encoders, self._judges = _cross_encoders(spec, cross_encoders)
@@ -121,10 +122,16 @@ class SemanticReward:
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
         references = batch.references()
+<<<<<<< HEAD
         texts = [*batch.responses(), *references, *self._texts]
         embedder = BatchEmbedder(
             self._cached if self._embeds else None, texts, self._needs_states, references, self._judges
         )
+=======
+        prompts = batch.prompts() if self._reads_prompts else []
+        texts = [*batch.responses(), *references, *prompts, *self._texts]
+        embedder = BatchEmbedder(self._cached if self._embeds else None, texts, self._needs_states, references)
+>>>>>>> cd68a7e (relevance: the likeness of response and prompt, for rewards without references)
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
         unscorable = torch.tensor(
@@ -202,7 +209,14 @@ class SemanticReward:
                 raise SpecError(f"{name}: the encoder has no representation of {text[:60]!r}; {remedy}")
         if self._embeds:
             assert self.encoder is not None
-            refuse_unread(batch, embedder.unread, vocabulary_of(self.encoder), self.encoder.identity, label)
+            refuse_unread(
+                batch,
+                embedder.unread,
+                vocabulary_of(self.encoder),
+                self.encoder.identity,
+                label,
+                prompts=self._reads_prompts,
+            )
 
     def _term_values(
         self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder

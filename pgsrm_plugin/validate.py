@@ -71,18 +71,23 @@ def refuse_unread(
     encoder: str,
     label: Callable[[int], str],
     most: float = 1.0,
+    prompts: bool = False,
 ) -> None:
     """Refuses references of which the encoder knows no word, or does not know a greater share than ``most``.
+
+    Args:
+        prompts: whether prompts are compared with, too.
 
     Raises:
         DataError: naming the row, a word, and what the encoder reads.
     """
     faults = Faults()
     for first, row in zip(batch.first, batch.rows, strict=True):
-        found = (reference_fault(target, unread(target), encoder, vocabulary, most) for target in row.targets)
-        fault = next(filter(None, found), None)
-        if fault is not None:
-            faults.add(f"{label(first)}: field 'reference': {fault}")
+        for field, texts in (("reference", row.targets), ("prompt", (row.prompt,) if prompts else ())):
+            found = (reference_fault(text, unread(text), encoder, vocabulary, most) for text in texts)
+            fault = next(filter(None, found), None)
+            if fault is not None:
+                faults.add(f"{label(first)}: field {field!r}: {fault}")
     faults.check()
 
 
@@ -143,6 +148,8 @@ def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
     if comparing is not None:
         _check_references(row, sample, comparing)
     for name, term in spec.terms.items():
+        if needs[name].prompts and not row.prompt.strip():
+            raise DataError(f"field 'prompt' is empty, and term {name!r} compares with it")
         if needs[name].ground_truth:
             if not all(truth.strip() for truth in row.ground_truths) or not row.ground_truths:
                 raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")

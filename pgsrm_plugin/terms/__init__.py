@@ -13,6 +13,7 @@ from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
 from pgsrm_plugin.terms.length import Length
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
+from pgsrm_plugin.terms.relevance import Relevance
 from pgsrm_plugin.terms.repetition import Repetition
 from pgsrm_plugin.terms.rouge import Rouge
 from pgsrm_plugin.terms.semantic import Semantic
@@ -28,6 +29,7 @@ TERMS: tuple[type[Term], ...] = (
     Length,
     Repetition,
     PromptCopy,
+    Relevance,
     Bleu,
     Rouge,
     BertScore,

@@ -25,6 +25,7 @@ class Needs:
         references: the row's references.
         ground_truth: the row's ground truth.
         vectors: embeddings of responses and references.
+        prompts: embeddings of prompts.
         tokens: how many tokens the encoder counts in a text.
         token_states: the encoder's states of single tokens.
         texts: texts of the term's own, embedded with every batch as they are.
@@ -34,6 +35,7 @@ class Needs:
     references: bool = False
     ground_truth: bool = False
     vectors: bool = False
+    prompts: bool = False
     tokens: bool = False
     token_states: bool = False
     texts: tuple[str, ...] = ()
@@ -42,7 +44,7 @@ class Needs:
     @property
     def encoder(self) -> bool:
         """Whether there must be an encoder."""
-        return self.vectors or self.tokens or self.token_states or bool(self.texts)
+        return self.vectors or self.prompts or self.tokens or self.token_states or bool(self.texts)
 
 
 class Term(Section, ABC):

@@ -34,6 +34,10 @@ class PreparedBatch:
         """The scorable responses' texts."""
         return [row.response.text for row in self.rows if row.response.unscorable is None]
 
+    def prompts(self) -> list[str]:
+        """The prompts' texts."""
+        return [row.prompt for row in self.rows]
+
     def references(self) -> list[str]:
         """The references' texts."""
         return [target for row in self.rows for target in row.targets]
