@@ -122,16 +122,11 @@ class SemanticReward:
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
         references = batch.references()
-<<<<<<< HEAD
-        texts = [*batch.responses(), *references, *self._texts]
+        prompts = batch.prompts() if self._reads_prompts else []
+        texts = [*batch.responses(), *references, *prompts, *self._texts]
         embedder = BatchEmbedder(
             self._cached if self._embeds else None, texts, self._needs_states, references, self._judges
         )
-=======
-        prompts = batch.prompts() if self._reads_prompts else []
-        texts = [*batch.responses(), *references, *prompts, *self._texts]
-        embedder = BatchEmbedder(self._cached if self._embeds else None, texts, self._needs_states, references)
->>>>>>> cd68a7e (relevance: the likeness of response and prompt, for rewards without references)
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
         unscorable = torch.tensor(
