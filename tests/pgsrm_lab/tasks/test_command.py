@@ -11,6 +11,7 @@ import pytest
 
 from pgsrm_lab.tasks import TASKS, load_task
 from pgsrm_lab.tasks.cosines import measure_cosines
+from pgsrm_lab.tiny.models import train_tokenizer
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.text import TextSpec
@@ -79,23 +80,37 @@ def test_verls_parquet_is_what_the_verl_integration_reads(pgsrm: Any, tmp_path: 
         assert (sample.references, sample.ground_truth) == ((answer,), answer)
 
 
-def test_explanations_go_to_verl_with_both_references_and_the_letter(pgsrm: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("convention", ["pgsrm", "semantic"])
+def test_explanations_go_to_verl_with_both_references_and_the_letter(
+    pgsrm: Any, tmp_path: Path, convention: str
+) -> None:
     rows = pytest.importorskip("pgsrm_verl.rows")
     task, out = load_task("explanations"), tmp_path / "out.parquet"
     assert pgsrm("tasks", "export", "explanations", "--format", "verl", "--split", "all", "--out", out)[0] == 0
     for row, prompt in zip(pq.read_table(out).to_pylist(), task.prompts, strict=True):
-        sample = rows.RowReader().sample(row, row["prompt"], "r")
+        sample = rows.RowReader(convention).sample(row, row["prompt"], "r")
         assert (sample.references, sample.ground_truth) == (task.references_of(prompt), task.truth_of(prompt))
         assert row["extra_info"]["topic"] == task.labels[prompt]["topic"]
 
 
-def test_chats_for_supervised_training_are_what_verls_data_set_reads(pgsrm: Any, tmp_path: Path) -> None:
+def test_verls_supervised_data_set_learns_the_experts_answer_and_nothing_else(pgsrm: Any, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("verl.utils.dataset.multiturn_sft_dataset")
     task, out = load_task("explanations"), tmp_path / "out.parquet"
     assert pgsrm("tasks", "export", "explanations", "--format", "sft", "--split", "held_out", "--out", out)[0] == 0
-    written = pq.read_table(out).to_pylist()
-    assert [[message["role"] for message in row["messages"]] for row in written] == [["user", "assistant"]] * 67
-    for row, prompt in zip(written, task.held_out_prompts, strict=True):
-        assert [message["content"] for message in row["messages"]] == [prompt, task.expert[prompt]]
+    tokenizer = train_tokenizer(
+        [f"user\nassistant\n{prompt} {task.expert[prompt]}" for prompt in task.held_out_prompts]
+    )
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message.role }}\n{{ message.content }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}assistant\n{% endif %}"
+    )
+    data = datasets.MultiTurnSFTDataset(str(out), tokenizer, {"pad_mode": "no_padding"})
+    assert len(data) == 67
+    prompt = task.held_out_prompts[0]
+    row = data[0]
+    learned = tokenizer.decode(row["input_ids"][row["loss_mask"] == 1])
+    assert learned.removesuffix(tokenizer.eos_token).strip() == task.expert[prompt]
+    assert tokenizer.decode(row["input_ids"]).startswith(f"user\n{prompt}")
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,11 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start + 1}); save it as CSV UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""), dialect=_dialect(text))
-    for row in reader:
-        yield f"{path}:{reader.line_num}", {name: value for name, value in row.items() if name}
+    try:
+        for row in reader:
+            yield f"{path}:{reader.line_num}", {name: value for name, value in row.items() if name}
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not CSV ({error})") from None
 
 
 def _dialect(text: str) -> type[csv.Dialect] | str:

@@ -103,6 +103,7 @@ class PublicSet:
         Raises:
             DataError: the set is not there in that language, or a file cannot be had (:meth:`SourceFile.read`).
         """
+        given = given.expanduser() if given else None
         language = language or self.languages[0]
         if language not in self.languages:
             nearest = did_you_mean(language, self.languages)
@@ -131,6 +132,6 @@ class PublicSet:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.expanduser().read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
