@@ -136,7 +136,7 @@ class _Body:
         most = self._service.settings.max_body_bytes
         announced = request.headers.get("content-length", "0")
         chunks: list[bytes] = []
-        if not (announced.isdigit() and int(announced) > most):
+        if not (announced.isdecimal() and int(announced) > most):
             async for chunk in request.stream():
                 chunks.append(chunk)
                 self._hold(len(chunk), _AT_ONCE * most)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from pgsrm_plugin.data.completions import after_prompt
+from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.scorer.base import Numbers
 from pgsrm_plugin.serve.dialects.base import Dialect, list_of, logged, one_by_one, text_in
 
@@ -25,10 +26,10 @@ class OpenRlhf(Dialect):
         prompts, labels = (list_of(document, name, len(queries)) for name in ("prompts", "labels"))
         rows = []
         for i, label in enumerate(labels):
-            prompt = text_in(prompts, i, "prompts")
-            rows.append(
-                {"prompt": prompt, "response": after_prompt(text_in(queries, i, "query"), prompt), "label": label}
-            )
+            prompt, text = text_in(prompts, i, "prompts"), text_in(queries, i, "query")
+            with labelled(self.label(i)):
+                response = after_prompt(text, prompt)
+            rows.append({"prompt": prompt, "response": response, "label": label})
         return rows
 
     def answer(self, numbers: Sequence[Numbers], query: Mapping[str, str]) -> Any:
@@ -36,11 +37,7 @@ class OpenRlhf(Dialect):
         rewards = [row["reward"] for row in numbers]
         logs = [logged(row) for row in numbers]
         columns = {name: [log[name] for log in logs] for name in (logs[0] if logs else {})}
-        return {
-            "rewards": rewards,
-            "scores": rewards,
-            "extra_logs": columns,
-        }
+        return {"rewards": rewards, "scores": rewards, "extra_logs": columns}
 
     def label(self, i: int) -> str:
         """See :class:`Dialect`."""

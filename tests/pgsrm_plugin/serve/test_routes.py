@@ -237,7 +237,12 @@ GOOD = {"prompt": "q", "response": "r", "label": "l"}
         ("/v1/score", b'{"rows":' + b"[" * 200_000, 400, "the question is nested too deeply"),
         ("/v1/score", b'{"rows":[' * 60_000 + b"]}" * 60_000, 400, "the question is nested too deeply"),
         ("/get_reward", {"query": ["a"], "labels": ["x"]}, 422, "field 'prompts' is missing"),
-        ("/get_reward", {"query": ["a"], "prompts": ["b"], "labels": ["x"]}, 422, "'a' does not begin with its prompt"),
+        (
+            "/get_reward",
+            {"query": ["a"], "prompts": ["b"], "labels": ["x"]},
+            422,
+            "query[0]: the text 'a' does not begin",
+        ),
         (
             "/get_reward",
             {"query": ["a"], "prompts": ["a"], "labels": []},

@@ -57,12 +57,13 @@ def show(result: dict[str, Any], console: Console) -> None:
 
     table = Table(title=f"{result['settings']['connections']} connections", title_justify="left")
     headings = ("rows a question", "questions", "lost", "other number", "p50 ms", "p99 ms", "pairs/s")
-    for heading in (*headings, "of the engine's", "of its batches of 256"):
+    for heading in (*headings, "of the engine's", "of its batches of 256", "in CPU time"):
         table.add_column(heading, justify="right")
     for one in result["sizes"]:
         counts = [str(one[name]) for name in ("rows_a_question", "questions", "lost", "other_number")]
         times = [f"{one['p50_ms']:.0f}", f"{one['p99_ms']:.0f}", f"{one['pairs_per_s']['service']:.0f}"]
-        table.add_row(*counts, *times, f"{one['share_of_engine']:.0%}", f"{one['share_of_engine_batches']:.0%}")
+        shares = [one[name] for name in ("share_of_engine", "share_of_engine_batches", "cpu_of_engine_batches")]
+        table.add_row(*counts, *times, *(f"{share:.0%}" for share in shares))
     show_table(table, console)
     memory = result["memory_mb"]
     said = "memory: {ready:.0f} MiB when ready, {end:.0f} at the end, {peak:.0f} at its peak".format(**memory)

@@ -77,6 +77,7 @@ def _one_size(
     """Each round has texts of its own, so that neither side finds them in a cache; who is first takes turns."""
     per_round = max(size, settings.rows // settings.rounds // size * size)
     rates: dict[str, list[float]] = {"service": [], "engine": [], "engine_batches": []}
+    cpu: dict[str, list[float]] = {name: [] for name in rates}
     latencies, lost, changed, refused, questions = [], 0, 0, 0, 0
     for turn in range(settings.rounds):
         rows = workload_rows(settings, per_round, seed=1000 * size + turn)
@@ -86,12 +87,17 @@ def _one_size(
         for step in ("service", "engine") if turn % 2 else ("engine", "service"):
             progress(f"{size} rows a question, round {turn + 1} of {settings.rounds}: {step}")
             if step == "service":
+                before = service.cpu_s()
                 load = asyncio.run(ask_all(service.url, asked, settings.connections))
+                cpu["service"].append(1000 * (service.cpu_s() - before) / len(rows))
             else:
-                expected, seconds = in_process(reward, [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)])
+                batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
+                expected, seconds, cpu_s = in_process(reward, batches)
                 rates["engine_batches"].append(len(rows) / seconds)
-                _, seconds = in_process(reward, alone)
+                cpu["engine_batches"].append(1000 * cpu_s / len(rows))
+                _, seconds, cpu_s = in_process(reward, alone)
                 rates["engine"].append(sum(map(len, alone)) / seconds)
+                cpu["engine"].append(1000 * cpu_s / sum(map(len, alone)))
         rates["service"].append(len(rows) / load.seconds)
         latencies += load.latencies_s
         lost += _lost(load)
@@ -109,7 +115,10 @@ def _one_size(
         "pairs_per_s": {name: median(found) for name, found in rates.items()},
         "share_of_engine": _share(rates["service"], rates["engine"]),
         "share_of_engine_batches": _share(rates["service"], rates["engine_batches"]),
+        "cpu_ms_a_pair": {name: median(found) for name, found in cpu.items()},
+        "cpu_of_engine_batches": _share(cpu["engine_batches"], cpu["service"]),
         "rounds": rates,
+        "rounds_cpu_ms": cpu,
     }
 
 
@@ -127,19 +136,20 @@ def workload_rows(settings: LoadSettings, count: int, seed: int) -> Rows:
     return rows[:count]
 
 
-def in_process(reward: SemanticReward, batches: Sequence[Rows]) -> tuple[list[float | None], float]:
-    """The rewards of batches that are scored one after the other with an empty cache, and the seconds it took."""
+def in_process(reward: SemanticReward, batches: Sequence[Rows]) -> tuple[list[float | None], float, float]:
+    """The rewards of batches that are scored one after the other with an empty cache, and the seconds it took: by the
+    clock, and of all threads' CPU time."""
     with Scorer(SemanticReward(reward.spec, reward.encoder), limits=MicroBatchSettings(max_wait_ms=0)) as scorer:
-        started_at = time.perf_counter()
+        started_at, cpu_at = time.perf_counter(), time.process_time()
         rewards = [row["reward"] for batch in batches for row in scorer.score_rows(batch)]
-        return rewards, time.perf_counter() - started_at
+        return rewards, time.perf_counter() - started_at, time.process_time() - cpu_at
 
 
 def under_kills(settings: LoadSettings, reward: SemanticReward, progress: Progress) -> dict[str, Any]:
     """Kills the service again and again while a client's threads ask; every row must get the number of this process."""
     port, rng, done = free_port(), random.Random(settings.seed), threading.Event()
     rows = workload_rows(settings, 512, seed=7)
-    expected, _ = in_process(reward, [rows])
+    expected, _, _ = in_process(reward, [rows])
     counts = {"answered": 0, "other_number": 0, "lost": 0}
     lock = threading.Lock()
 
