@@ -26,7 +26,7 @@ class Task:
         expert: an answer to every prompt of both sets. A parent may be taught with it; a child is not, unless it is
             shown how to answer (supervised fine-tuning).
         source: where the prompts and answers come from, and under which licence.
-        new_tokens: how long an answer may be, in GPT-2's tokens, as in the paper.
+        new_tokens: how long an answer may be, in GPT-2's tokens; the paper's, where it is the paper's task.
         mistakes: a typical wrong answer to every prompt, for measuring what a reward gives to it.
         mistake_kind: what these are, in a few words.
         references: what an answer is compared with, where that is not the expert's whole answer.
