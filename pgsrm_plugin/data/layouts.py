@@ -226,8 +226,9 @@ def _label_object(value: Any) -> Mapping[str, Any] | None:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return None
-    is_label = isinstance(value, Mapping) and bool(value) and set(value) <= set(_LABEL_KEYS)
-    return value if is_label else None
+    if not isinstance(value, Mapping):
+        return None
+    return {key: value[key] for key in _LABEL_KEYS if key in value} or None
 
 
 def _without(row: Mapping[str, Any], path: list[str]) -> dict[str, Any]:

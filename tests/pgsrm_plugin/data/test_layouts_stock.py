@@ -23,6 +23,7 @@ BOTH = {"references": ["r1", "r2"], "ground_truth": "g"}
         ({"label": '{"references": ["r1", "r2"], "ground_truth": "g"}'}, ("r1", "r2"), "g"),
         ({"label": '{"reference": "r"}'}, ("r",), None),
         ({"label": {"ground_truth": "g"}}, ("g",), "g"),
+        ({"label": '{"references": ["r"], "id": 3}', "id": 4}, ("r",), None),
         ({"ground_truth": BOTH}, ("r1", "r2"), "g"),
         ({"reward_model": {"ground_truth": BOTH, "style": "rule"}}, ("r1", "r2"), "g"),
         ({"reward_spec": {"ground_truth": "g"}}, ("g",), "g"),
