@@ -1,8 +1,9 @@
-"""What the guards find and what they damage: ``python scripts/guard_figures.py --data FOLDER [--rows N]``.
+"""What the guards find and what they damage: ``python scripts/guard_figures.py --data FOLDER [--entailment MODEL]``.
 
 FOLDER has SugarCrepe++ (``sugarcrepe_pp/*.json``) and STS-B (``stsb-en-dev.csv``), as their authors publish them.
 Prints, for the shipped spec ``guarded`` with and without its guards: how often the true paraphrase is above the hard
-negative (ties count as wrong), and the share of true paraphrases that the guards cut by more than 30 %.
+negative (ties count as wrong), and the share of true paraphrases that the guards cut by more than 30 %. With an NLI
+cross-encoder for ``--entailment``, all that with the guard ``entailment`` beside the others.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from pathlib import Path
 import torch
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
+from pgsrm_plugin.guards.entailment import EntailmentGuard
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=200, help="of each kind, drawn with a fixed seed")
+    parser.add_argument("--entailment", help="folder or hub id of an NLI cross-encoder")
+    parser.add_argument("--centre", type=float, default=0.5, help="of its logistic")
     options = parser.parse_args()
     spec = load_spec("guarded")
+    if options.entailment:
+        judge = EntailmentGuard(model=options.entailment, centre=options.centre)
+        spec = spec.model_copy(update={"guards": {**spec.guards, judge.kind: judge}})
     guarded = SemanticReward(spec)
     plain = guarded.with_spec(spec.model_copy(update={"guards": {}}))
 
