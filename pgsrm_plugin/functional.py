@@ -128,6 +128,32 @@ def quantise(values: torch.Tensor, step: float, low: float, high: float) -> torc
     return (torch.round(values / step) * step).clamp(low, high)
 
 
+def f_measure(precision: float, recall: float, beta: float = 1.0) -> float:
+    r"""The weighted harmonic mean :math:`(1 + \beta^2) P R / (\beta^2 P + R)`; 0 where both are.
+
+    >>> f_measure(0.5, 1.0), f_measure(0.5, 1.0, beta=2.0), f_measure(0.0, 0.0)
+    (0.6666666666666666, 0.8333333333333334, 0.0)
+    """
+    weight = beta**2
+    both = weight * precision + recall
+    return (1 + weight) * precision * recall / both if both > 0 else 0.0
+
+
+def matched(values: Sequence[Sequence[float]]) -> float:
+    """The greatest sum of a one-to-one matching of rows with columns (the assignment problem).
+
+    Args:
+        values: what each pair is worth, row by row, none below 0.
+
+    >>> matched([[1.0, 0.9], [0.8, 0.0]])
+    1.7000000000000002
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(values, maximize=True)
+    return math.fsum(values[row][column] for row, column in zip(rows, columns, strict=True))
+
+
 def lcs_length(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
     """The length of a longest common subsequence, by bit vectors (Crochemore et al. 2001).
 

@@ -262,10 +262,19 @@ class Row:
 
 
 class Embedder(Protocol):
-    """What a term may ask of the batch's encoder; repeated texts cost nothing."""
+    """What a term may ask of the batch's encoder; repeated texts cost nothing.
+
+    The rows' responses and references are embedded; other texts are to be handed to :meth:`embed` first.
+    """
+
+    def embed(self, texts: Sequence[str]) -> None:
+        """Embeds further texts (parts of those that there are, say), in one call."""
 
     def cosine(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """The cosine of each pair of texts, in [-1, 1]; one above 0 times its :meth:`unread_factors`."""
+        """The cosine of each pair of texts, in [-1, 1]; one above 0 times its :meth:`unread_factors`.
+
+        A text that has no representation is like itself alone: 1 beside its equal, 0 beside others.
+        """
 
     def unread_factors(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """What unknown words leave of the likeness of each pair, in [0, 1]; :meth:`cosine` has it already."""

@@ -6,6 +6,7 @@ from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.terms.bertscore import BertScore
 from pgsrm_plugin.terms.bleu import Bleu
+from pgsrm_plugin.terms.claims import Claims
 from pgsrm_plugin.terms.contrast import Contrast
 from pgsrm_plugin.terms.correctness import Correctness
 from pgsrm_plugin.terms.entailment import Entailment
@@ -34,6 +35,7 @@ TERMS: tuple[type[Term], ...] = (
     Rouge,
     BertScore,
     Entailment,
+    Claims,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

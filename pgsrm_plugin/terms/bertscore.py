@@ -69,6 +69,6 @@ class BertScore(Term):
     def _value(self, precision: float, recall: float) -> float:
         if self.side != "f1":
             return recall if self.side == "recall" else precision
-        weight = self.beta**2
-        both = weight * precision + recall
-        return (1 + weight) * precision * recall / both if both > 0 else 0.0
+        from pgsrm_plugin.functional import f_measure
+
+        return f_measure(precision, recall, self.beta)

@@ -26,6 +26,14 @@ class FloorSpec(Section):
     encoder: str = Field(description="identity of the encoder that it was measured with")
     pairs: int | None = Field(None, ge=1, description="mismatched pairs it was measured on")
 
+    def check_encoder(self, identity: str) -> None:
+        """Refuses another encoder than the one that it was measured with."""
+        if self.encoder != identity:
+            raise SpecError(
+                f"floor was measured with encoder {self.encoder!r}, but this spec's encoder is {identity!r}; "
+                "measure it again with `pgsrm calibrate DATA --spec SPEC`"
+            )
+
 
 class Semantic(Term):
     r"""Similarity of response and reference in embedding space.
@@ -72,11 +80,8 @@ class Semantic(Term):
 
     def check_encoder(self, identity: str) -> None:
         """Refuses a floor that was measured with another encoder."""
-        if self.floor is not None and self.floor.encoder != identity:
-            raise SpecError(
-                f"floor was measured with encoder {self.floor.encoder!r}, but this spec's encoder is {identity!r}; "
-                "measure it again with `pgsrm calibrate DATA --spec SPEC`"
-            )
+        if self.floor is not None:
+            self.floor.check_encoder(identity)
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values within :attr:`bounds`."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 import torch
 
 from pgsrm_plugin import functional
-from pgsrm_plugin.encoders.cache.memory import CachedEncoder, Sources
+from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
@@ -17,6 +17,9 @@ from pgsrm_plugin.text.words import count_words
 from pgsrm_plugin.types import Unread
 
 _READ = Unread()
+_NUMBERS = tuple(
+    f"encoder/{name}" for name in ("texts", "texts_computed", "texts_from_memory", "texts_from_disk", "seconds")
+)
 
 
 class BatchEmbedder:
@@ -38,31 +41,38 @@ class BatchEmbedder:
         lasting: Collection[str] = (),
         judges: Mapping[Hashable, AskedOnce] | None = None,
     ) -> None:
-        started = time.perf_counter()
         self._cached = cached
         self._lasting = frozenset(lasting)
         self._known: dict[str, Embedded] = {}
         self._states: dict[str, torch.Tensor] = {}
         self._units: dict[str, torch.Tensor] = {}
         self._unread: dict[str, Unread] = {}
+        self._blank: set[str] = set()
         self._judges = judges or {}
         self._cut_pairs: set[frozenset[str]] = set()
-        sources = Sources(0, 0, 0)
-        if cached is not None:
-            self._known, new, sources = cached.look_up(texts, states)
-            self._take(new)
-            self._read(list(self._known))
-        self.stats = {
-            "encoder/texts": float(len(self._known)),
-            "encoder/texts_computed": float(sources.computed),
-            "encoder/texts_from_memory": float(sources.memory),
-            "encoder/texts_from_disk": float(sources.disk),
-            "encoder/seconds": time.perf_counter() - started,
-        }
+        self.stats = dict.fromkeys(_NUMBERS, 0.0)
+        self._look_up(texts, states)
         if self._judges:
             self.stats |= dict.fromkeys(
                 (f"cross_encoder/{name}" for name in ("pairs", "pairs_computed", "seconds")), 0.0
             )
+
+    def embed(self, texts: Sequence[str]) -> None:
+        """See :meth:`pgsrm_plugin.types.Embedder.embed`."""
+        self._look_up([text for text in texts if text not in self._known], states=False)
+
+    def _look_up(self, texts: Sequence[str], states: bool) -> None:
+        if self._cached is None or not texts:
+            return
+        started = time.perf_counter()
+        found, new, sources = self._cached.look_up(texts, states)
+        self._known |= found
+        self._take(new)
+        self._read(list(found))
+        self._blank |= {text for text in found if not self.has_representation(text)}
+        numbers = (len(found), *sources, time.perf_counter() - started)
+        for name, number in zip(_NUMBERS, numbers, strict=True):
+            self.stats[name] += float(number)
 
     def has_representation(self, text: str) -> bool:
         """False where the encoder said that it knows nothing of the text; true for one that it was not asked for."""
@@ -86,6 +96,9 @@ class BatchEmbedder:
         """See :meth:`pgsrm_plugin.types.Embedder.cosine`."""
         if not pairs:
             return []
+        if self._blank and not all(self._blank.isdisjoint(pair) for pair in pairs):
+            some = iter(self.cosine([pair for pair in pairs if self._blank.isdisjoint(pair)]))
+            return [next(some) if self._blank.isdisjoint(pair) else float(pair[0] == pair[1]) for pair in pairs]
         left_PD = torch.stack([self._known[left].vector_D for left, _ in pairs])
         right_PD = torch.stack([self._known[right].vector_D for _, right in pairs])
         cosines = functional.cosine(left_PD, right_PD).tolist()

@@ -201,7 +201,7 @@ def test_sides_of_bertscore(side, expected):
     [
         (
             "terms: {exact_match: {}}\nguards: {polarity: {}}",
-            "no term of this spec is one (semantic, bleu, rouge, bertscore)",
+            "no term of this spec is one (semantic, bleu, rouge, bertscore, entailment, claims)",
         ),
         ("terms: {bleu: {}}\nguards: {polarty: {}}", "'polarty' is no kind of guard; did you mean 'polarity'?"),
         ("terms: {bleu: {}}\nguards: {polarity: {cutt: 1}}", "guards.polarity.cutt: unknown key; did you mean 'cut'?"),

@@ -65,7 +65,10 @@ def test_every_row_has_the_same_float_keys(tmp_path):
     assert {frozenset(one) for one in got} == {
         frozenset(
             [f"pgsrm/{name}" for name in ("semantic", "semantic/weighted", "unscorable", "truncated")]
-            + [f"pgsrm/{name}" for name in ("reference_truncated", "response_chars")]
+            + [
+                f"pgsrm/{name}"
+                for name in ("reference_truncated", "response_chars", "unknown_words", "reference_unknown_words")
+            ]
             + [f"pgsrm/{name}" for name in ("batch_rows", "queue_ms", "score_ms")]
             + ["acc"]
         )
