@@ -98,7 +98,7 @@ class TokenGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application behind the gate, or 401."""
-        if scope["type"] != "http" or scope["path"] == OPEN:
+        if "method" not in scope or scope["path"] == OPEN:  # what is no HTTP has no route behind the gate
             await self._app(scope, receive, send)
             return
         request = Request(scope)
