@@ -44,7 +44,7 @@ def figure(results: Results, classes: Sequence[str] = CLASSES) -> Any:
         for column, task in enumerate(results.tasks, start=1):
             for colour, arm in zip(COLOURS, results.arms(), strict=False):
                 if results.of(task, arm):
-                    where = {"row": row, "col": column, "legendgroup": arm, "showlegend": False}
+                    where = {"row": row, "col": column, "showlegend": False}
                     draw(grid, arm, colour, band_of(results, task, arm, name), **where)
     for colour, arm in zip(COLOURS, results.arms(), strict=False):
         grid.add_scatter(x=[None], y=[None], mode="lines", name=arm, line={"color": colour, "width": 3})
@@ -54,7 +54,7 @@ def figure(results: Results, classes: Sequence[str] = CLASSES) -> Any:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "inherit", "size": 11, "color": _INK},
-        legend={"orientation": "h", "y": 1, "yref": "container", "yanchor": "top"},
+        legend={"orientation": "h", "y": 1, "yref": "container", "yanchor": "top", "traceorder": "normal"},
     )
     grid.update_annotations(font={"size": 12})
     grid.update_xaxes(gridcolor="rgba(138,143,152,0.18)", zeroline=False)
