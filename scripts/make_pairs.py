@@ -1,6 +1,7 @@
 """Makes the built-in pairs, pgsrm_plugin/audit/pairs/KIND.jsonl, from the hand-written items in scripts/pairs.
 
 `python scripts/make_pairs.py [FOLDER]`. What is drawn is drawn with a fixed seed, so the files are the same each time.
+The pairs of each author are drawn from that author's items, so that the two sets can be read apart.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "scripts" / "pairs"
 TARGET = ROOT / "pgsrm_plugin" / "audit" / "pairs"
 HAND_WRITTEN = ("role_swap", "negation", "number_change", "temporal_inversion", "antonym")
-DRAWN = 40
-"""Pairs of a kind that is made by rule."""
+AUTHORS = {"first": ("items.yaml", 40), "second": ("more_items.yaml", 30)}
+"""Who wrote the items: the file, and how many pairs are made of them for a kind that is made by rule."""
 Item = dict[str, str]
 
 
@@ -50,8 +51,16 @@ def main(folder: Path = TARGET) -> None:
 
 
 def make_pairs() -> dict[str, list[dict[str, str]]]:
-    """The rows of each kind: prompt, reference, good, bad, kind and topic."""
-    items = [{**item, "topic": topic} for topic, found in _read("items.yaml").items() for item in found]
+    """The rows of each kind: prompt, reference, good, bad, kind, topic and author."""
+    made: dict[str, list[dict[str, str]]] = {}
+    for author, (file, count) in AUTHORS.items():
+        items = [{**item, "topic": topic, "author": author} for topic, found in _read(file).items() for item in found]
+        for kind, rows in _of_one_author(author, items, count).items():
+            made.setdefault(kind, []).extend(rows)
+    return made
+
+
+def _of_one_author(author: str, items: Sequence[Item], count: int) -> dict[str, list[dict[str, str]]]:
     junk = _read("junk.yaml")
     made = {kind: [_row(kind, item, item[kind]) for item in items if kind in item] for kind in HAND_WRITTEN}
     made["wrong_language"] = [_row("wrong_language", item, item["other"]) for item in items if "other" in item]
@@ -59,8 +68,8 @@ def make_pairs() -> dict[str, list[dict[str, str]]]:
         _row("both_ways", item, f"{item['reference']} {item['negation']}") for item in items if "negation" in item
     ]
     for kind, make in RULES.items():
-        rng = random.Random(kind)
-        drawn = sorted(rng.sample(range(len(items)), DRAWN))
+        rng = random.Random(f"{author} {kind}")
+        drawn = sorted(rng.sample(range(len(items)), count))
         made[kind] = [_row(kind, items[i], make(items[i], Draw(items, junk, n, rng))) for n, i in enumerate(drawn)]
     return made
 
@@ -137,7 +146,7 @@ def _read(name: str) -> Any:
 
 def _row(kind: str, item: Item, bad: str) -> dict[str, str]:
     kept = {name: item[name] for name in ("prompt", "reference", "good")}
-    return {**kept, "bad": bad, "kind": kind, "topic": item["topic"]}
+    return {**kept, "bad": bad, "kind": kind, "topic": item["topic"], "author": item["author"]}
 
 
 def _words(text: str) -> list[str]:

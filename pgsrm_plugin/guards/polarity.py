@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
-from pgsrm_plugin.guards.english.reading import Reading, likeness, ramp, read_english
+from pgsrm_plugin.guards.english.reading import Reading, likeness, ramp, read, read_english, statements
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder
@@ -17,27 +17,38 @@ class Polarity(Guard):
 
     A negation's scope is six content words to its right, up to a break (NegEx, Chapman et al. 2001); of "no", "none"
     and "nothing" also to the left. One shared content word of other polarity breaks 0.8, two break 1, weighed by how
-    near a copy the response is: nothing up to a likeness of 0.35, all from 0.5 on.
+    near a copy the response is: nothing up to a likeness of 0.35, all from 0.5 on. Where both texts deny as often, and
+    one of the words that both deny is the same, they deny the same thing. Of a response of more sentences than the
+    reference the worst sentence counts: who says a thing and its contrary contradicts one of them.
     """
 
     kind: Literal["polarity"] = "polarity"
 
     def violations(self, pairs: Sequence[Compared], encoder: Embedder) -> list[Violation]:
         """See :meth:`pgsrm_plugin.guards.base.Guard.violations`."""
-        return [_violation(pair) for pair in pairs]
+        return [_violation(pair.response, pair.reference) for pair in pairs]
 
 
-def _violation(pair: Compared) -> Violation:
-    both = read_english(pair.response, pair.reference)
-    if both is None:
+def _violation(response: str, reference: str) -> Violation:
+    if read_english(response, reference) is None:
         return NONE
-    response, reference = both
-    said, expected = _polarities(response), _polarities(reference)
-    opposed = sorted(stem for stem in said.keys() & expected.keys() if said[stem].isdisjoint(expected[stem]))
+    return max(_opposed(*one) for one in statements(response, reference))
+
+
+def _opposed(response: str, reference: str) -> Violation:
+    near = ramp(likeness(response, reference), 0.35, 0.5)
+    if not near:
+        return NONE
+    said, expected = read(response), read(reference)
+    polarities, others = _polarities(said), _polarities(expected)
+    shared = polarities.keys() & others.keys()
+    opposed = sorted(stem for stem in shared if polarities[stem].isdisjoint(others[stem]))
     if not opposed:
         return NONE
-    share = (1.0 if len(opposed) > 1 else 0.8) * ramp(likeness(pair.response, pair.reference), 0.35, 0.5)
-    return Violation(share, tuple(opposed)) if share else NONE
+    denied = any(polarities[stem] == others[stem] == {True} for stem in shared)
+    if denied and said.denials == expected.denials:
+        return NONE
+    return Violation((1.0 if len(opposed) > 1 else 0.8) * near, tuple(opposed))
 
 
 def _polarities(reading: Reading) -> dict[str, set[bool]]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class PromptCopyGuard(Guard):
     """Word trigrams of the response that stand in the prompt and not in the reference.
 
-    The ramp of their share, from 0.5 to 0.9; nothing for a copy of the reference.
+    The ramp of their share, from 0.5 to 0.9; all for a copy of the whole prompt (a likeness of 0.9 or more), and
+    nothing for a copy of the reference.
     """
 
     kind: Literal["prompt_copy"] = "prompt_copy"
@@ -32,6 +33,9 @@ def _violation(pair: Compared) -> Violation:
     asked = set(word_ngrams(pair.prompt, n)) - set(word_ngrams(pair.reference, n))
     copied = [ngram for ngram in said if ngram in asked]
     share = ramp(len(copied) / len(said), 0.5, 0.9) if said else 0.0
+    is_as_long = 0.8 * len(pair.prompt) <= len(pair.response) <= 1.25 * len(pair.prompt)
+    if not share and said and is_as_long and likeness(pair.response, pair.prompt) >= 0.9:
+        share, copied = 1.0, said
     if not share or likeness(pair.response, pair.reference) > 0.9:
         return NONE
     return Violation(share, tuple(" ".join(ngram) for ngram in dict.fromkeys(copied))[:4])

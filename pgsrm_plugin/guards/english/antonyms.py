@@ -1,4 +1,4 @@
-"""Which words say the opposite of which: WordNet's antonyms, and some that it lacks."""
+"""Which words say the opposite of which: WordNet's antonyms, and some by hand that it lacks (more_antonyms.txt)."""
 
 from __future__ import annotations
 
@@ -10,41 +10,23 @@ def _pairs(text: str) -> set[tuple[str, str]]:
     return {(words[0], words[1]) for pair in text.split(",") if (words := pair.split())}
 
 
-_MORE = _pairs(
-    """more less, most least, more fewer, higher lower, before after, earlier later, first last, always never, all none,
-    older younger, early late, up down, into out, yesterday tomorrow, previous next, beforehand afterwards,
-    before afterwards, begin end, above below, over under, many few, everything nothing, everyone nobody,
-    longer shorter, larger smaller, bigger smaller, better worse, best worst, with without, prior after, until after,
-    morning evening, allow forbid, legal illegal, north south, east west, left right, sink float, freeze melt,
-    inside outside, import export, expand contract, expand shrink, grow shrink, gain lose, increase reduce, raise lower,
-    lengthen shorten, strengthen weaken, heat cool, enable disable, attach detach, arrive leave, enter leave,
-    include exclude, minimum maximum, maximise minimise, maximize minimize, faster slower, warmer cooler, hotter colder,
-    stronger weaker, often rarely, frequently rarely, encourage discourage, approve reject, accept decline,
-    succeed fail, pass fail, expensive cheap, deep shallow, thick thin, wide narrow, loose tight, wet dry, sweet sour,
-    boil freeze, borrow lend, teach learn, push pull, promote demote, acquit convict, safe dangerous, harmless harmful,
-    rough smooth, solid liquid, ascending descending, acidic alkaline, absorb emit, absorb release, inhale exhale,
-    widen narrow, upper lower, upward downward, upwards downwards, hard easy, hard soft, warm cold, warm cool, hot cool,
-    severe mild, severely mildly, even odd, remember forget, start finish, start stop, begin finish, alive dead,
-    present absent, major minor, majority minority, internal external, active passive, temporary permanent,
-    public private, guilty innocent, buyer seller, true false, correct incorrect, possible impossible,
-    voluntary involuntary, visible invisible, direct indirect, soluble insoluble, reversible irreversible,
-    relevant irrelevant, complete incomplete, dependent independent, valid invalid, aerobic anaerobic,
-    evaporate condense, melt solidify, add remove, add subtract, attract repel, advance retreat, appear disappear,
-    agree disagree, connect disconnect, heavy light, dark light, full empty, rich poor, simple complex, sharp blunt,
-    tighten loosen, optional mandatory, voluntary mandatory, ancient modern, natural artificial, male female,
-    asleep awake, quick slow, quickly slowly, fast slow, underneath above, beneath above, top bottom, front back"""
-)
-_NO_ANTONYMS = _pairs("give take, be differ, do unmake, have lack, one zero")
+_NO_ANTONYMS = _pairs("give take, be differ, do unmake, have lack, one zero, lie stand")
 """Pairs of WordNet that are none in most sentences."""
 _IRREGULAR = dict(
     _pairs(
-        """fell fall, rose rise, risen rise, won win, lost lose, bought buy, sold sell, gave give, took take,
-        began begin, begun begin, came come, went go, left leave, got get, worse bad, better good, sank sink, sunk sink,
-        froze freeze, frozen freeze, grew grow, grown grow, shrank shrink, shrunk shrink, shut shut, brought bring,
-        taught teach, learnt learn, lent lend, spent spend, hid hide, hidden hide, broke break, broken break, kept keep,
-        thrown throw, threw throw, caught catch, fed feed, led lead, built build, felt feel"""
+        """fell fall, rose rise, risen rise, froze freeze, drew draw, withdrew withdraw, withdrawn withdraw,
+        forbade forbid, forbidden forbid, forgot forget, hid hide, flew fly, swam swim, drank drink, ate eat,
+        wrote write, written write, sent send, paid pay, met meet, stood stand, sat sit, woke wake, slept sleep,
+        meant mean, fought fight, caught catch, left leave, died die, dying die, lying lie, lay lie, won win,
+        lost lose, bought buy, sold sell, gave give, took take, began begin, begun begin, came come, went go,
+        got get, worse bad, better good, sank sink, sunk sink, frozen freeze, grew grow, grown grow, shrank
+        shrink, shrunk shrink, shut shut, brought bring, taught teach, learnt learn, lent lend, spent spend,
+        hidden hide, broke break, broken break, kept keep, thrown throw, threw throw, fed feed, led lead, built
+        build, felt feel"""
     )
 )
+_PREFIXES = {"un": 4, "non": 4, "in": 6, "im": 6, "il": 6, "ir": 6, "dis": 6, "mis": 6}
+"""What turns a word into its opposite, and how long that word is at least: "safe", but not "side" or "press"."""
 _ENDINGS = (
     ("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("d", ""), ("ing", ""), ("ing", "e"), ("er", ""),
     ("er", "e"), ("est", ""), ("est", "e"), ("ier", "y"), ("ly", ""), ("ily", "y"),
@@ -60,7 +42,8 @@ def are_antonyms(word: str, other: str) -> bool:
     """
     opposites = _opposites()
     forms = _forms(other)
-    if {word, other} & {f"un{word}", f"non{word}", f"un{other}", f"non{other}"} and min(len(word), len(other)) >= 5:
+    shorter, longer = sorted((word, other), key=len)
+    if any(longer == prefix + shorter and len(shorter) >= least for prefix, least in _PREFIXES.items()):
         return True
     return any(not forms.isdisjoint(opposites.get(form, ())) for form in _forms(word))
 
@@ -68,17 +51,21 @@ def are_antonyms(word: str, other: str) -> bool:
 @functools.lru_cache(maxsize=65_536)
 def has_antonym(word: str) -> bool:
     """Whether any form of a word has an opposite, or may be one itself."""
-    return len(word) >= 5 or any(form in _opposites() for form in _forms(word))
+    return len(word) >= 4 or any(form in _opposites() for form in _forms(word))
 
 
 @functools.cache
 def _opposites() -> dict[str, frozenset[str]]:
-    table = files("pgsrm_plugin.guards.english").joinpath("antonyms.txt").read_text(encoding="utf-8")
     found: dict[str, set[str]] = {}
-    for one, other in (_pairs(table.replace("\n", ",")) - _NO_ANTONYMS) | _MORE:
+    for one, other in _listed("antonyms.txt") - _NO_ANTONYMS | _listed("more_antonyms.txt"):
         found.setdefault(one, set()).add(other)
         found.setdefault(other, set()).add(one)
     return {word: frozenset(others) for word, others in found.items()}
+
+
+def _listed(name: str) -> set[tuple[str, str]]:
+    table = files("pgsrm_plugin.guards.english").joinpath(name).read_text(encoding="utf-8")
+    return _pairs(table.replace("\n", ","))
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -24,7 +24,18 @@ FUNCTION_WORDS = listed(
     quite such some any each both either every all most own same other another s t re ve ll d m since because before
     after between through during against within upon per"""
 )
-NEGATIONS = listed("not no never none nobody nothing neither nor without hardly rarely seldom nowhere")
+NEGATIONS = listed(
+    "not no never none nobody nothing neither nor without hardly rarely seldom nowhere barely scarcely except unless"
+)
+_DENYING = listed(
+    """fail fails failed failing refuse refuses refused refusing decline declines declined unable unlikely unwilling
+    neglect neglects neglected forget forgets forgot forbidden impossible"""
+)
+"""Words that deny what follows them after "to": "he failed to come"."""
+_SKIPPING = listed("skip skips skipped skipping omit omits omitted lack lacks lacked lacking")
+"""Words that deny their object."""
+_NO_DENIAL = listed("fewer less more later earlier sooner only just merely until till")
+"""What takes the denial from the "no" or "not" before it: "no fewer than ten", "not only", "not until noon"."""
 _BACKWARDS = listed("no none nobody nothing nowhere neither")
 """Negations that also deny what stands before them: "he saw nothing"."""
 _BREAKS = listed(
@@ -33,6 +44,8 @@ _BREAKS = listed(
 """Where a negation's scope ends (NegEx, Chapman et al. 2001)."""
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[%€$£°]|[^\w\s]")
 _SCOPE = 6
+_FAR = 0.35
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -64,6 +77,11 @@ class Reading:
         return Counter(stem for word, stem in zip(self.words, self.stems, strict=True) if word[0].isalnum())
 
     @functools.cached_property
+    def denials(self) -> int:
+        """How many negations there are."""
+        return sum(_denies(self.words, i) for i in range(len(self.words)))
+
+    @functools.cached_property
     def content(self) -> tuple[tuple[str, str, bool], ...]:
         """(word, stem, negated) of each word that is neither a function word nor a negation."""
         return tuple(
@@ -84,6 +102,16 @@ def read(text: str) -> Reading:
     words = tuple(_WORD.findall(_plain(text)))
     stems = tuple(stem(word) for word in words)
     return Reading(words, stems, _negated(words), _is_english(text, words))
+
+
+@functools.lru_cache(maxsize=65_536)
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a text, cut after a mark that ends one and a space; the text itself where there is none.
+
+    >>> sentences("It rains. Take 2.5 litres!")
+    ('It rains.', 'Take 2.5 litres!')
+    """
+    return tuple(found for found in _SENTENCE.split(text.strip()) if found) or (text,)
 
 
 def read_english(text: str, other: str) -> tuple[Reading, Reading] | None:
@@ -108,6 +136,28 @@ def stem(word: str) -> str:
     return str(_stemmer().stemWord(word)) if word[0].isalpha() else word
 
 
+@functools.lru_cache(maxsize=65_536)
+def statements(response: str, reference: str) -> tuple[tuple[str, str], ...]:
+    """What is held against what: the whole texts, and where the response has more sentences than the reference, each of
+    them against the sentence of the reference that is nearest to it. Sentences far from all (0.35) are left out.
+
+    Who says a thing and its contrary has said more than the reference, and one of both is wrong.
+    """
+    said, expected = sentences(response), sentences(reference)
+    found = [(response, reference)]
+    for one in said if len(said) > len(expected) else ():
+        near = [other for other in expected if _most_likeness(one, other) >= _FAR]
+        if near:
+            found.append((one, max(near, key=lambda other: likeness(one, other))))
+    return tuple(found)
+
+
+def _most_likeness(text: str, other: str) -> float:
+    """What :func:`likeness` cannot exceed."""
+    words, others = read(text).words, read(other).words
+    return 2 * (Counter(words) & Counter(others)).total() / max(1, len(words) + len(others))
+
+
 def ramp(value: float, low: float, high: float) -> float:
     """0 up to ``low``, 1 from ``high`` on, a straight line between."""
     return min(1.0, max(0.0, (value - low) / (high - low)))
@@ -122,7 +172,7 @@ def _plain(text: str) -> str:
 def _negated(words: tuple[str, ...]) -> tuple[bool, ...]:
     flags = [False] * len(words)
     for i, word in enumerate(words):
-        if word not in NEGATIONS:
+        if not _denies(words, i):
             continue
         for j in _reach(words, range(i + 1, len(words)), _SCOPE):
             flags[j] = True if word == "without" else not flags[j]
@@ -130,6 +180,15 @@ def _negated(words: tuple[str, ...]) -> tuple[bool, ...]:
             for j in _reach(words, range(i - 1, -1, -1), _SCOPE // 2):
                 flags[j] = True
     return tuple(flags)
+
+
+def _denies(words: tuple[str, ...], i: int) -> bool:
+    following = words[i + 1] if i + 1 < len(words) else ""
+    if words[i] in _DENYING:
+        return following == "to"
+    if words[i] in _SKIPPING:
+        return True
+    return words[i] in NEGATIONS and not (words[i] in ("no", "not") and following in _NO_DENIAL)
 
 
 def _reach(words: tuple[str, ...], places: range, content: int) -> list[int]:

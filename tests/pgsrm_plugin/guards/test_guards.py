@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from pgsrm_plugin import RewardSample, SemanticReward, parse_spec
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.guards import GUARDS, KINDS, Compared
-from pgsrm_plugin.guards.english import amounts, antonyms, reading
+from pgsrm_plugin.guards.english import amounts, antonyms, order, reading
+from pgsrm_plugin.guards.entailment import EntailmentGuard
 from pgsrm_plugin.guards.off_topic_window import OffTopicWindow
 from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.types import Embeddings
 
 
-@pytest.mark.parametrize("module", [amounts, antonyms, reading])
+@pytest.mark.parametrize("module", [amounts, antonyms, order, reading])
 def test_docstring_examples(module):
     result = doctest.testmod(module)
     assert (result.attempted > 0, result.failed) == (True, 0)
@@ -47,6 +50,22 @@ SWAPPED = ("The nurse thanked the old doctor.", "The old doctor thanked the nurs
         ("numeric_consistency", "It takes some hours.", "It takes 5 hours.", 0.0),
         ("numeric_consistency", "Between 2 and 9", "Between 2 and 3", 1.0),
         ("numeric_consistency", "Of 2, 3, 4 and 9", "Of 2, 3, 4 and 5", 0.5),
+        ("numeric_consistency", "It has two hundred and six bones.", "It has 206 bones.", 0.0),
+        ("numeric_consistency", "Two hundred and seven bones.", "It has 206 bones.", 1.0),
+        ("numeric_consistency", "At half past seven.", "At 7:30 pm.", 0.0),
+        ("numeric_consistency", "At 5 in the afternoon", "At 17:00", 0.0),
+        ("numeric_consistency", "At 5 am", "At 17:00", 1.0),
+        ("numeric_consistency", "Four times a year.", "Every three months.", 0.0),
+        ("numeric_consistency", "Four times a month.", "Every three months.", 1.0),
+        ("numeric_consistency", "Twice a day", "Every 12 hours", 0.0),
+        ("numeric_consistency", "After eighteen months", "After a year and a half", 0.0),
+        ("numeric_consistency", "One chance in 36", "1/36", 0.0),
+        ("numeric_consistency", "It opens on Monday.", "It opens on Friday.", 1.0),
+        ("numeric_consistency", "Born on 4 June 1950", "Born on 4 July 1950", 2 / 3),
+        ("numeric_consistency", "Born on 1950-07-04", "Born on 4 July 1950", 0.0),
+        ("numeric_consistency", "A mile", "A kilometre", 0.0),
+        ("numeric_consistency", "One mile", "1.609 km", 0.0),
+        ("numeric_consistency", "The bun is cut in half.", "The bun is cut in two.", 0.0),
         ("numeric_consistency", "有6个", "有5个", 1.0),
         # negation
         ("polarity", "The drug does not lower the pressure.", "The drug lowers the pressure.", 1.0),
@@ -54,19 +73,50 @@ SWAPPED = ("The nurse thanked the old doctor.", "The old doctor thanked the nurs
         ("polarity", "The drug lowers the blood pressure.", "The drug lowers the pressure.", 0.0),
         ("polarity", "It is not unlikely, but it rains.", "It rains.", 0.0),
         ("polarity", "He did not run.", "A completely different sentence about cooking rice.", 0.0),
+        ("polarity", "He failed to open the old door.", "He opened the old door.", 1.0),
+        ("polarity", "He did not open the old door.", "He failed to open the old door.", 0.0),
+        ("polarity", "No fewer than ten people came.", "At least ten people came.", 0.0),
+        ("polarity", "The man jumping is not wearing a shirt.", "The man without a shirt is jumping.", 0.0),
+        ("polarity", "You can return them unless you wear them.", "You can return them if you wear them.", 0.8),
+        ("polarity", "The drug helps old men. The drug does not help old men.", "The drug helps old men.", 1.0),
         # opposites
         ("antonymy", "The price rises in summer.", "The price falls in summer.", 1.0),
         ("antonymy", "Hot water is heavier than ice.", "Cold water is heavier than ice.", 1.0),
         ("antonymy", "The price does not rise in summer.", "The price falls in summer.", 0.0),
         ("antonymy", "The price rises in summer.", "The price climbs in summer.", 0.0),
+        ("antonymy", "Silver is lighter than solid gold.", "Solid gold is heavier than silver.", 0.0),
+        ("antonymy", "Solid gold is lighter than silver.", "Solid gold is heavier than silver.", 1.0),
+        ("antonymy", "A cache is safe here.", "A cache is unsafe here.", 1.0),
+        ("antonymy", "Two negative numbers give a negative one.", "Two negative numbers give a positive one.", 1.0),
         # before and after
+        (
+            "temporal_order",
+            "Before you boil the water, wash the rice.",
+            "Wash the rice before you boil the water.",
+            0.0,
+        ),
+        ("temporal_order", "After you boil the water, wash the rice.", "Wash the rice before you boil the water.", 1.0),
+        ("temporal_order", "The fish is followed by the soup.", "The soup is followed by the fish.", 1.0),
+        ("temporal_order", "The fish is preceded by the soup.", "The soup is followed by the fish.", 0.0),
+        ("temporal_order", "Do not add salt until the water boils.", "Add salt after the water boils.", 0.0),
         ("temporal_order", "Wash the rice after you boil the water.", "Wash the rice before you boil the water.", 1.0),
         ("temporal_order", "Boil the water after you wash the rice.", "Wash the rice before you boil the water.", 0.0),
         # order
         ("word_order", *SWAPPED, 1.0),
         ("word_order", "nurse old the thanked doctor the", SWAPPED[1], 1.0),
         ("word_order", "Salt and pepper are on the table.", "Pepper and salt are on the table.", 0.0),
-        ("word_order", "In a grassy plain, four zebras stand.", "Four zebras stand in a grassy plain.", 0.4),
+        ("word_order", "In a grassy plain, four zebras stand.", "Four zebras stand in a grassy plain.", 0.0),
+        ("word_order", "The old doctor was thanked by the nurse.", "The old doctor thanked the nurse.", 1.0),
+        ("word_order", "The nurse was thanked by the old doctor.", "The old doctor thanked the nurse.", 0.0),
+        ("word_order", "A tall oak stands next to a red barn.", "A red barn stands next to a tall oak.", 0.0),
+        ("word_order", "A red oak stands next to a tall barn.", "A red barn stands next to a tall oak.", 1.0),
+        ("word_order", "Reads get slower and writes faster.", "Reads get faster and writes slower.", 1.0),
+        (
+            "word_order",
+            "emperor left palace burned the had the after",
+            "The emperor left after the palace had burned.",
+            1.0,
+        ),
         ("word_order", SWAPPED[1], SWAPPED[1], 0.0),
         # heaps of keywords
         (
@@ -102,21 +152,12 @@ def test_a_copied_question_is_found_and_a_shared_phrase_is_not():
     assert share("prompt_copy", "The sky is blue since air scatters.", "Air scatters.", prompt) == 0.0
 
 
-HARMLESS = [
-    ("It is so because air scatters blue light.", "It is so since air scatters blue light."),
-    ("You need 2 eggs and a bowl.", "You need two eggs and a bowl."),
-    ("In short: the tide follows the moon.", "The tide follows the moon."),
-    ("The tide follows the moon!", "The tide follows the moon."),
-    ("The colour of the leaf is green.", "The color of the leaf is green."),
-    ("He can't come before noon.", "He cannot come before noon."),
-    ("Das Wasser siedet nicht bei neunzig Grad.", "Bei neunzig Grad siedet das Wasser noch lange nicht."),
-    ("东京比大阪大。", "大阪比东京小。"),
-]
+HARMLESS = yaml.safe_load((Path(__file__).parents[3] / "scripts" / "pairs" / "harmless.yaml").read_text())
 
 
 @pytest.mark.parametrize(("response", "reference"), HARMLESS)
 def test_harmless_edits_break_nothing(response, reference):
-    rules = [kind_of(guard) for guard in GUARDS if guard is not OffTopicWindow]
+    rules = [kind_of(guard) for guard in GUARDS if guard not in (OffTopicWindow, EntailmentGuard)]
     assert {kind: share(kind, response, reference) for kind in rules} == dict.fromkeys(rules, 0.0)
 
 

@@ -49,6 +49,16 @@ def test_the_set_is_read_as_pairs_with_the_kinds_as_sections(rows):
     assert {pair.section for pair in found.pairs} == KINDS
 
 
+def test_two_authors_wrote_them_and_each_has_enough_of_the_near_errors(rows):
+    counts = Counter((row["author"], row["kind"]) for row in rows)
+    near = ("role_swap", "negation", "number_change", "temporal_inversion", "antonym")
+    assert {author for author, _ in counts} == {"first", "second"}
+    assert min(counts[author, kind] for author in ("first", "second") for kind in near) >= 25
+    assert not {row["reference"] for row in rows if row["author"] == "first"} & {
+        row["reference"] for row in rows if row["author"] == "second"
+    }
+
+
 def test_the_files_are_what_the_script_makes(tmp_path):
     load_script("make_pairs").main(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in builtin_files()}
