@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -16,6 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE_S = 4.0
 """Seconds from the first signal until what has not ended by itself is ended."""
 
+_longer_s = 0.0
 _heard: int | None = None
 _active = False
 _left: int | None = None
@@ -40,6 +42,17 @@ class Stopped(SystemExit):
 def heard() -> int | None:
     """The number of the first signal that asked for the end, if one did."""
     return _heard
+
+
+@contextlib.contextmanager
+def with_patience(seconds: float) -> Iterator[None]:
+    """In the block a signal's end may take so much longer than :data:`PATIENCE_S`: what must be written is large."""
+    global _longer_s
+    before, _longer_s = _longer_s, seconds
+    try:
+        yield
+    finally:
+        _longer_s = before
 
 
 def hear(number: int) -> bool:
@@ -91,7 +104,9 @@ def _end_in_time(ear: socket.socket) -> None:
     with ear:
         while number := ear.recv(1):
             if number[0] in SIGNALS:
-                threading.Event().wait(PATIENCE_S)
+                heard_at = time.monotonic()
+                while time.monotonic() - heard_at < PATIENCE_S + _longer_s:
+                    threading.Event().wait(0.1)
                 os.write(2, f"pgsrm: {Stopped(number[0])}, in the middle of its work\n".encode())
                 os._exit(128 + number[0])
 

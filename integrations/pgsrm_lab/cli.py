@@ -6,11 +6,16 @@ import typer
 
 
 def bench(ctx: typer.Context) -> None:
-    """Measure the encoder against others on a GRPO-shaped workload; or, `bench serve`, a service under load."""
+    """Measure the encoder against others; `bench serve`: a service under load; `bench train`: a step against TRL's."""
     if ctx.args[:1] == ["serve"]:
         from pgsrm_lab.bench.service import load_command
 
         load_command.main(ctx.args[1:])
+        return
+    if ctx.args[:1] == ["train"]:
+        from pgsrm_lab.bench.training import compare_steps
+
+        compare_steps.main(ctx.args[1:])
         return
     from pgsrm_lab.bench import compare_encoders
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.policy import Policy
@@ -32,6 +36,29 @@ class WholeFiles(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as file:
             torch.save(checkpoint, file)
+
+
+class LastStep:
+    """What a training step starts from, kept in host memory while its updates change it.
+
+    Args:
+        trained: the parameters that the optimizer changes.
+    """
+
+    def __init__(self, trained: Sequence[nn.Parameter], optimizer: Optimizer, scaler: GradScaler | None) -> None:
+        self._trained, self._optimizer, self._scaler = trained, optimizer, scaler
+        self._weights = [parameter.detach().to("cpu", copy=True) for parameter in trained]
+        self._state = tree_map_only(Tensor, lambda value: value.detach().to("cpu", copy=True), optimizer.state_dict())
+        self._scale = None if scaler is None else dict(scaler.state_dict())
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Puts it back."""
+        for parameter, kept in zip(self._trained, self._weights, strict=True):
+            parameter.copy_(kept)
+        self._optimizer.load_state_dict(self._state)
+        if self._scaler is not None and self._scale is not None:
+            self._scaler.load_state_dict(self._scale)
 
 
 def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict[str, str | int]:

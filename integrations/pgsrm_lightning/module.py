@@ -19,17 +19,18 @@ from pgsrm_lightning.algorithms import ALGORITHMS, Algorithm, AlgorithmConfig
 from pgsrm_lightning.checks import check_trainer
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
-from pgsrm_lightning.distributed import rank
+from pgsrm_lightning.distributed import rank, world_size
 from pgsrm_lightning.losses import adapt_kl_coef
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout.experience import look_back, split_rows
+from pgsrm_lightning.rollout.experience import Budget, look_back, split_rows
 from pgsrm_lightning.rollout.generate import encode_prompt, generate, keyed_seed
 from pgsrm_lightning.rollout.scoring import (
     Answers,
     measure_answers,
+    measure_lengths,
+    measure_policy,
     measure_rewards,
-    measure_rollout,
     register_answers,
     score,
 )
@@ -39,8 +40,11 @@ from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.reward import RewardPair
+from pgsrm_plugin.stopping import Stopped, with_patience
 
 Spec = str | Path | RewardSpec | SemanticReward
+SIGNAL_PATIENCE_S = 60.0
+"""What a signal's end may take beyond a moment: the pass under way, which no signal cuts short, and a checkpoint."""
 SHOWN = ("train/reward", "train/kl")
 """What the progress bar shows, besides the accuracies."""
 INTENDED = (
@@ -65,6 +69,13 @@ class RLModule(LightningModule):
         val_spec: another reward for validation, with the training reward's encoder where both specs have the same
             ``encoder`` section; default: the training reward. Validation always scores with ``aggregate: sum``.
         revision: commit of the child's hub repository.
+        gradient_checkpointing: compute each layer again in the backward pass instead of keeping what it computed.
+        checkpoint_on_signal: leave a checkpoint of the last whole step when a signal ends the training, where the
+            trainer writes checkpoints. Steps of several updates then keep a copy of the trained weights and of the
+            optimizer's state in host memory.
+
+    Attributes:
+        left_checkpoint: what a signal has left, if one has.
 
     Raises:
         SpecError: child or spec cannot be loaded, or spec and algorithm do not go together.
@@ -81,6 +92,8 @@ class RLModule(LightningModule):
         val_spec: Spec | None = None,
         lora: LoraConfig | None = None,
         revision: str | None = None,
+        gradient_checkpointing: bool = False,
+        checkpoint_on_signal: bool = True,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -93,13 +106,24 @@ class RLModule(LightningModule):
         self.algorithm: Algorithm[Any] = config.build()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
-            self.policy = Policy(child, revision, lora, value_head=config.uses_values)
+            self.policy = Policy(
+                child,
+                revision,
+                lora,
+                value_head=config.uses_values,
+                reference=config.has_reference,
+                gradient_checkpointing=gradient_checkpointing,
+            )
         if self.sampling.max_new_tokens >= self.policy.context:
             raise SpecError(
                 f"model.sampling.max_new_tokens: {self.sampling.max_new_tokens} leave no room for a prompt in this "
                 f"child's context of {self.policy.context} tokens"
             )
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
+        self.checkpoint_on_signal = checkpoint_on_signal
+        self.left_checkpoint: str | None = None
+        self._before_step: ckpt.LastStep | None = None
+        self._changing = False
         self.steps_done = 0
         self.episodes = 0
         self.kl_coef = config.kl.coef
@@ -146,11 +170,50 @@ class RLModule(LightningModule):
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Rollout, reward, update, log.
 
-        A SIGTERM ends it between two tokens or micro-batches: from the last checkpoint, the same step is taken again.
+        A SIGTERM ends it between two tokens or micro-batches, and under `pgsrm train` Ctrl-C does, too. Where the
+        trainer writes checkpoints, one of the last whole step is left (:attr:`left_checkpoint`); from it the same step
+        is taken again.
 
         Raises:
             SIGTERMException: the trainer has heard a SIGTERM.
         """
+        self._before_step, self._changing = None, False
+        try:
+            with with_patience(SIGNAL_PATIENCE_S):
+                self._take_step(batch)
+        except (Stopped, SIGTERMException):
+            with with_patience(SIGNAL_PATIENCE_S):
+                self._leave_checkpoint()
+            raise
+
+    def _leave_checkpoint(self) -> None:
+        trainer = self.trainer
+        if not (self.checkpoint_on_signal and self.steps_done and trainer.checkpoint_callback) or world_size() > 1:
+            return
+        if self._changing:
+            if self._before_step is None:
+                return  # within the only update of the step: neither the last step's state nor the next one's
+            self._before_step.restore()
+        folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
+        path = folder / f"stopped-step={self.steps_done}.ckpt"
+        loop = trainer.fit_loop.epoch_loop
+        loop._batches_that_stepped -= 1  # a resume counts one up: Lightning saves before it has counted the step
+        try:
+            trainer.save_checkpoint(path)
+        finally:
+            loop._batches_that_stepped += 1
+        self.left_checkpoint = str(path)
+
+    def _keep_last_step(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+        """Before the first update of a step: with several, a signal between them needs what the step started from."""
+        config = self.algorithm.config
+        several = config.epochs * config.minibatches > 1
+        if several and self.checkpoint_on_signal and world_size() == 1 and self.trainer.checkpoint_callback:
+            trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            self._before_step = ckpt.LastStep(trained, optimizer, scaler)
+        self._changing = True
+
+    def _take_step(self, batch: PromptBatch) -> None:
         config, meter, clock = self.algorithm.config, Meter(self.device), time.perf_counter
         if batch.step != self.steps_done:
             raise AssertionError(f"the data are of step {batch.step}, but {self.steps_done} steps are done")
@@ -160,18 +223,26 @@ class RLModule(LightningModule):
         times.append(clock())
         answers = self.last_answers = score(self.reward("train"), records, rollout.texts, config.group_size)
         times.append(clock())
-        chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size)
+        budget = None if config.micro_batch_tokens is None else Budget.of(rollout, config.micro_batch_tokens)
+        chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size, budget)
         scored_B, temperature = answers.output.scored_B, self.sampling.temperature
-        seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on)
+        later, reference = config.looks_back_in_update, config.has_reference
+        passes = {"under_policy": not later, "under_reference": reference}
+        seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on, **passes)
         seen = self.algorithm.targets(seen, answers.output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
-        measure_rollout(rollout, seen, meter)
+        measure_lengths(rollout, meter)
+        if not later:
+            measure_policy(seen, meter, reference)
         self.algorithm.measure(seen, meter)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         with self._without_ddp_sync():
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            updater = Updater(self.policy, self.algorithm, optimizer, self.manual_backward, scaler, self._go_on)
+            tools = (optimizer, self.manual_backward, scaler, self._go_on)
+            kinds = {"looks_back": later, "has_reference": reference}
+            updater = Updater(self.policy, self.algorithm, *tools, budget=budget, **kinds)
+            updater.before_first_step = lambda: self._keep_last_step(optimizer, scaler)
             updater.run(seen, temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
@@ -182,11 +253,12 @@ class RLModule(LightningModule):
     def _finish_step(self, meter: Meter) -> None:
         kl, means = self.algorithm.config.kl, meter.means()
         self.steps_done += 1
+        self._before_step, self._changing = None, False
         self.episodes += round(means.pop("episodes"))
         means |= {"train/kl_coef": self.kl_coef, "train/episodes": float(self.episodes)}
         for name, value in means.items():
             self.log(name, value, prog_bar=name in SHOWN, batch_size=1)
-        if kl.schedule == "adaptive":
+        if kl.schedule == "adaptive" and "train/kl" in means:
             self.kl_coef = adapt_kl_coef(self.kl_coef, means["train/kl"], kl.target)
         # Optimizer steps are taken without Lightning's wrapper; this counts one for the whole training step.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress

@@ -16,9 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.losses import entropy, token_logprobs
+from pgsrm_lightning.packed.attention import KEY, NAME
+from pgsrm_lightning.packed.head import token_statistics
+from pgsrm_lightning.packed.rows import PackedRows, pack
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.pretrained.dequantised import ORIGIN
 from pgsrm_plugin.pretrained.embedded import advice, resolve
@@ -46,19 +50,29 @@ class Policy(nn.Module):
     is the model itself with its adapters switched off, and nothing is copied.
 
     Attributes:
+        packs: whether rows are evaluated without padding and a prompt once; not for every architecture.
         origin: what the child's weights are, for a report: ``child``, or where its weights were dequantised from.
 
     Args:
         child: folder or hub id, or a ``.gguf`` file, which is dequantised first (:mod:`pgsrm_plugin.pretrained`).
         revision: commit of the hub repository.
         value_head: whether to add a linear value head on the last hidden state. It starts at zero.
+        reference: whether :meth:`reference_logprobs` will be asked for; without it no copy is made.
+        gradient_checkpointing: compute each layer again in the backward pass instead of keeping what it computed.
 
     Raises:
         SpecError: the child cannot be loaded, or its tokenizer does not fit it.
     """
 
     def __init__(
-        self, child: str, revision: str | None = None, lora: LoraConfig | None = None, value_head: bool = True
+        self,
+        child: str,
+        revision: str | None = None,
+        lora: LoraConfig | None = None,
+        value_head: bool = True,
+        *,
+        reference: bool = True,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.lm, self.tokenizer = _load(child, revision)
@@ -70,15 +84,20 @@ class Policy(nn.Module):
         hidden_size = self.lm.config.get_text_config().hidden_size
         # The hub's defaults (repetition penalty, top_k ...) would sample from another distribution than is learned.
         self.lm.generation_config = GenerationConfig(eos_token_id=list(self.eos_ids), pad_token_id=self.pad_id)
-        self._plain: list[nn.Module] = []
-        if lora is None:
-            self._plain.append(copy.deepcopy(self.lm).requires_grad_(False).eval())
-        else:
+        if lora is not None:
             self.lm = _with_adapters(self.lm, lora)
         self.value_head = _zero_linear(hidden_size) if value_head else None
         parameters = inspect.signature(self.lm.get_base_model().forward if lora else self.lm.forward).parameters
         self._keeps_logits = "logits_to_keep" in parameters
         self.eval()
+        self.packs = self._can_pack()
+        self._plain = [copy.deepcopy(self.lm).requires_grad_(False).eval()] if reference and lora is None else []
+        self._recomputed: list[nn.Module] = []
+        if gradient_checkpointing:
+            if not self.lm.supports_gradient_checkpointing:
+                raise SpecError(f"child {child!r}: its architecture has no gradient checkpointing; leave it off")
+            self.lm.gradient_checkpointing_enable({"use_reentrant": False})
+            self._recomputed = [each for each in self.lm.modules() if isinstance(each, GradientCheckpointingLayer)]
 
     def train(self, mode: bool = True) -> Policy:
         """Sets the mode of the value head; the language model stays in eval mode."""
@@ -87,7 +106,19 @@ class Policy(nn.Module):
         return self
 
     def evaluate(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Evaluation:
-        """Log-probability and entropy of the last ``width`` tokens of each row, and the values before them."""
+        """Log-probability and entropy of the last ``width`` tokens of each row, and the values before them.
+
+        Rows are packed where the architecture allows it (:mod:`pgsrm_lightning.packed`); what lies past a response's
+        end is then 0.
+        """
+        with self._recomputing():
+            if self.packs:
+                packed = pack(tokens_BS, attention_BS, width)
+                return self._evaluate_packed(self.lm, packed, temperature, self.value_head)
+            return self.evaluate_padded(tokens_BS, attention_BS, width, temperature)
+
+    def evaluate_padded(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Evaluation:
+        """The same, each row with its own copy of the prompt and its padding: what :meth:`evaluate` must agree with."""
         out = self._forward(self.lm, tokens_BS, attention_BS, width, states=self.value_head is not None)
         logits_BTV = out.logits[:, -width:]
         values_BT = None
@@ -101,8 +132,23 @@ class Policy(nn.Module):
     def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:
         """Log-probabilities of the last ``width`` tokens under the frozen reference, (B, T)."""
         with self._reference(tokens_BS.device) as reference:
+            if self.packs:
+                packed = pack(tokens_BS, attention_BS, width)
+                return self._evaluate_packed(reference, packed, temperature, None).logprobs_BT
             out = self._forward(reference, tokens_BS, attention_BS, width, states=False)
         return token_logprobs(out.logits[:, -width:], tokens_BS[:, -width:], temperature)
+
+    def next_logits(self, tokens_BS: Tensor, attention_BS: Tensor, positions_BS: Tensor, cache: Any) -> Any:
+        """The model's output for tokens that go on from a cache of keys and values; logits of the last token alone."""
+        keep = {"logits_to_keep": 1} if self._keeps_logits else {}
+        return self.lm(
+            input_ids=tokens_BS,
+            attention_mask=attention_BS,
+            position_ids=positions_BS,
+            past_key_values=cache,
+            use_cache=True,
+            **keep,
+        )
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes the child (with LoRA: its adapters) and its tokenizer in the Hugging Face layout.
@@ -111,6 +157,51 @@ class Policy(nn.Module):
         """
         self.lm.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+    def _evaluate_packed(
+        self, lm: Any, packed: PackedRows, temperature: float, value_head: nn.Linear | None
+    ) -> Evaluation:
+        base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
+        states_MD = base.base_model(
+            input_ids=packed.tokens_N.unsqueeze(0),
+            position_ids=packed.positions_N.unsqueeze(0),
+            attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.tokens_N.device),  # so none is made
+            use_cache=False,
+            **{KEY: packed.families},
+        ).last_hidden_state[0, packed.before_M]
+        head = base.get_output_embeddings()
+        logprobs_M, entropy_M = token_statistics(states_MD, head.weight, head.bias, packed.targets_M, temperature)
+        values_BT = None
+        if value_head is not None:
+            values_BT = packed.unpack(value_head(states_MD.to(value_head.weight.dtype)).squeeze(-1).float())
+        return Evaluation(packed.unpack(logprobs_M), packed.unpack(entropy_M), values_BT)
+
+    @torch.no_grad()
+    def _can_pack(self) -> bool:
+        """Whether packed rows give what padded ones give, tried on a few; else the attention stays as it was."""
+        lm = self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+        config, usual = lm.config.get_text_config(), lm.config._attn_implementation
+        windows = getattr(config, "sliding_window", None), getattr(config, "attention_chunk_size", None)
+        plain_head = type(lm.get_output_embeddings()) is nn.Linear
+        if usual != "sdpa" or not plain_head or any(window is not None for window in windows):
+            return False
+        generator = torch.Generator().manual_seed(0)
+        rows = min(lm.get_input_embeddings().num_embeddings, 2**15)
+        tokens_BS = torch.randint(rows, (4, 8), generator=generator)
+        tokens_BS[2, :5] = tokens_BS[0, :5]
+        ends = ((2, 8), (0, 8), (2, 6), (4, 7))
+        attention_BS = torch.tensor([[int(first <= s < end) for s in range(8)] for first, end in ends])
+        arguments = (tokens_BS, attention_BS, 3, 1.0)
+        expected = self.evaluate_padded(*arguments)
+        try:
+            lm.set_attn_implementation(NAME)
+            found = self._evaluate_packed(self.lm, pack(*arguments[:3]), 1.0, self.value_head)
+            same = (found.logprobs_BT - expected.logprobs_BT).abs()[attention_BS[:, -3:].bool()].max() < 1e-3
+        except (AttributeError, TypeError, ValueError, RuntimeError):  # whatever an architecture makes of it
+            same = torch.tensor(False)
+        if not same:
+            lm.set_attn_implementation(usual)
+        return bool(same)
 
     def _forward(self, lm: nn.Module, tokens_BS: Tensor, attention_BS: Tensor, width: int, states: bool) -> Any:
         attention_BS = attention_BS[:, :-1]
@@ -123,6 +214,18 @@ class Policy(nn.Module):
             use_cache=False,
             **keep,
         )
+
+    @contextlib.contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """transformers checkpoints layers in training mode only: they get it, what is in them (dropout) does not."""
+        layers = self._recomputed if torch.is_grad_enabled() else []
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
 
     @contextlib.contextmanager
     def _reference(self, device: torch.device) -> Iterator[nn.Module]:

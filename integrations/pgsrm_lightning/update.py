@@ -15,8 +15,9 @@ from pgsrm_lightning.distributed import sum_gradients, total
 from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout.experience import Experience, split_rows
+from pgsrm_lightning.rollout.experience import Budget, Experience, split_rows
 from pgsrm_lightning.rollout.generate import always
+from pgsrm_lightning.rollout.scoring import measure_policy
 from pgsrm_plugin.errors import PgsrmError
 
 SKIPPED = "train/skipped_updates"
@@ -72,6 +73,9 @@ class Updater:
         backward: called with each micro-batch's loss, which it multiplies by the scale of ``scaler``.
         scaler: of the trainer's fp16 precision; None without one.
         go_on: called before each micro-batch; raises where the work is to end.
+        budget: of a micro-batch's tokens, in place of a number of rows.
+        looks_back: the experience has not been evaluated; its only update does so, and measures it.
+        has_reference: whether the experience has log-probabilities under a reference.
     """
 
     def __init__(
@@ -82,7 +86,13 @@ class Updater:
         backward: Callable[[Tensor], None],
         scaler: GradScaler | None = None,
         go_on: Callable[[], None] = always,
+        *,
+        budget: Budget | None = None,
+        looks_back: bool = False,
+        has_reference: bool = True,
     ) -> None:
+        self._budget, self._looks_back, self._has_reference = budget, looks_back, has_reference
+        self.before_first_step: Callable[[], None] = always
         self._policy, self._algorithm, self._optimizer, self._backward = policy, algorithm, optimizer, backward
         self._go_on = go_on
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
@@ -92,11 +102,14 @@ class Updater:
         config = self._algorithm.config
         for name in ("train/grad_norm", *self._algorithm.logged, *((SKIPPED,) if self._scaler else ())):
             meter.add(name, 0.0, 0.0)  # a process without rows must know the same names
+        if self._looks_back:
+            nothing = experience.rows(torch.zeros(0, dtype=torch.long))
+            measure_policy(nothing, meter, self._has_reference)
         generator = torch.Generator().manual_seed(seed)
         for epoch in range(config.epochs):
             rows = len(experience)
             order = torch.randperm(rows, generator=generator) if epoch else torch.arange(rows)
-            for minibatch in split_rows(order, config.minibatches, config.micro_batch_size):
+            for minibatch in split_rows(order, config.minibatches, config.micro_batch_size, self._budget):
                 self._minibatch([experience.rows(index) for index in minibatch], temperature, kl_coef, meter)
 
     def _minibatch(self, parts: list[Experience], temperature: float, kl_coef: float, meter: Meter) -> None:
@@ -109,8 +122,13 @@ class Updater:
         for part in parts:
             self._go_on()
             now = self._policy.evaluate(part.tokens_BS, part.attention_BS, part.width, temperature)
+            if self._looks_back:
+                part = part.evaluated(now, self._has_reference)
+                measure_policy(part, meter, self._has_reference)
             loss_BT = self._algorithm.loss(now, part, kl_coef, meter)
             self._backward(masked_sum(loss_BT, part.mask_BT) / tokens)
+        self.before_first_step()
+        self.before_first_step = always
         norm = take_step(self._optimizer, self._algorithm.config.grad_norm, self._scaler)
         if norm is not None:
             meter.add("train/grad_norm", norm)

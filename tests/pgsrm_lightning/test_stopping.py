@@ -90,14 +90,18 @@ def test_a_signal_in_a_step_of_minutes(config, number, tmp_path):
     assert time.monotonic() - started < 8  # 5 s, and 3 for a machine that does much else
     assert slow.returncode == 128 + number
     assert "Traceback" not in written
+    (left,) = (tmp_path / "slow").rglob("*.ckpt")
+    assert left.name == "stopped-step=2.ckpt"
     assert written.splitlines()[-2:] == [
-        f"pgsrm: the step under way is dropped; `--ckpt_path {checkpoint}` goes on from there",
+        f"pgsrm: the step under way is dropped; `--ckpt_path {left}` goes on from there",
         f"pgsrm: stopped by {number.name}",
     ]
     assert checkpoint.read_bytes() == kept
-    assert [*(tmp_path / "slow").rglob("*.ckpt"), *tmp_path.rglob(".new-*")] == []
+    assert [*tmp_path.rglob(".new-*")] == []
+    of_step, of_signal = (torch.load(each, weights_only=False)["state_dict"] for each in (checkpoint, left))
+    assert all(torch.equal(value, of_signal[name]) for name, value in of_step.items()), "though updates had been taken"
 
-    again = run(config("again", 1, max_epochs=2), "--ckpt_path", str(checkpoint))
+    again = run(config("again", 1, max_epochs=2), "--ckpt_path", str(left))
     assert again.wait(120) == 0, again.stdout.read()
     straight = run(config("straight", 1, max_epochs=2))
     assert straight.wait(120) == 0, straight.stdout.read()

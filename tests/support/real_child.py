@@ -66,3 +66,16 @@ def write_gguf(path: Path, architecture: str = "llama") -> np.ndarray:
     writer.write_tensors_to_file()
     writer.close()
     return embeddings
+
+
+def write_llama(folder: Path, child: str) -> str:
+    """A llama whose queries share keys, beside the tokenizer of another child."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 64}
+    config = LlamaConfig(vocab_size=8, num_attention_heads=4, num_key_value_heads=2, **shape)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(child).save_pretrained(folder)
+    return str(folder)

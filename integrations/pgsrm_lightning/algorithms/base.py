@@ -13,6 +13,7 @@ from pgsrm_lightning.advantages import explained_variance
 from pgsrm_lightning.config import Settings, bounded
 from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import clipped_policy_loss, is_clipped
+from pgsrm_plugin.errors import SpecError
 
 if TYPE_CHECKING:  # commands read settings without loading transformers
     from pgsrm_lightning.meter import Meter
@@ -46,7 +47,10 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
         uses_values: whether the policy needs a value head.
         takes_advantages: whether totals that are advantages (``aggregate: group_normalised``) are taken as they are.
         group_size: responses sampled for each prompt of a step.
+        from_rewards: whether advantages are made of rewards alone, without the policy's log-probabilities or values.
         micro_batch_size: rows in one forward and backward pass (gradient accumulation); None takes a whole minibatch.
+        micro_batch_tokens: tokens in one such pass, in place of a number of rows; a prompt counts once for the
+            responses to it that go together.
         entropy_coef: weight of the entropy bonus.
         grad_norm: gradients are scaled down to this norm.
         lr_actor: AdamW learning rate of the language model.
@@ -56,12 +60,29 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
     name: ClassVar[str]
     uses_values: ClassVar[bool] = False
     takes_advantages: ClassVar[bool] = False
+    from_rewards: ClassVar[bool] = False
     group_size: int = bounded(1, at_least=1)
     micro_batch_size: int | None = bounded(None, at_least=1)
+    micro_batch_tokens: int | None = bounded(None, at_least=1)
     entropy_coef: float = bounded(0.01, at_least=0)
     grad_norm: float = bounded(1.0, above=0)
     lr_actor: float = bounded(1e-5, above=0)
     kl: KLConfig = field(default_factory=KLConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.micro_batch_size is not None and self.micro_batch_tokens is not None:
+            raise SpecError(f"{type(self).__name__}: set micro_batch_size or micro_batch_tokens, not both")
+
+    @property
+    def looks_back_in_update(self) -> bool:
+        """Whether a step's only update can evaluate its rollout, for nothing needs that before, or after."""
+        return self.from_rewards and self.epochs * self.minibatches == 1
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the KL to the reference counts; an adaptive coefficient of 0 stays 0."""
+        return self.kl.coef > 0
 
     @property
     def epochs(self) -> int:

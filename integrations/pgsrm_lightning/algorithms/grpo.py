@@ -38,6 +38,7 @@ class GRPOConfig(ClippedConfig):
 
     name: ClassVar[str] = "grpo"
     takes_advantages: ClassVar[bool] = True
+    from_rewards: ClassVar[bool] = True
     group_size: int = bounded(8, at_least=2)
     noise: float = bounded(1e-6, at_least=0)
     epochs: int = bounded(1, at_least=1)

@@ -66,6 +66,8 @@ def rl_module(
     lora: LoraConfig | None = None,
     val_spec: str | None = None,
     revision: str | None = None,
+    gradient_checkpointing: bool = False,
+    checkpoint_on_signal: bool = True,
     seed: int = 0,
     **sections: AlgorithmConfig,
 ) -> RLModule:
@@ -79,6 +81,9 @@ def rl_module(
         lora: train low-rank adapters instead of all weights.
         val_spec: reward spec file for validation; default: that of training.
         revision: commit of the child's hub repository.
+        gradient_checkpointing: compute each layer again in the backward pass instead of keeping what it computed.
+        checkpoint_on_signal: leave a checkpoint of the last whole step when a signal ends the training; steps of
+            several updates then keep a copy of the trained weights and the optimizer's state in host memory.
         seed: of all randomness.
     """
     others: dict[str, AlgorithmConfig] = {settings.name: settings() for settings in ALGORITHMS} | sections
@@ -88,7 +93,18 @@ def rl_module(
             raise SpecError(
                 f"model.{name} is set, but model.algorithm is {algorithm}; remove it, or set algorithm: {name}"
             )
-    return RLModule(child, spec, chosen, sampling, seed, val_spec=val_spec, lora=lora, revision=revision)
+    return RLModule(
+        child,
+        spec,
+        chosen,
+        sampling,
+        seed,
+        val_spec=val_spec,
+        lora=lora,
+        revision=revision,
+        gradient_checkpointing=gradient_checkpointing,
+        checkpoint_on_signal=checkpoint_on_signal,
+    )
 
 
 class TrainCLI(LightningCLI):
@@ -154,7 +170,8 @@ def saying_where_it_goes_on(trainer: Trainer, resumed: str | None) -> Iterator[N
         yield
     except (Stopped, SIGTERMException) as stopped:
         written = getattr(trainer.checkpoint_callback, "last_model_path", "")
-        last = written or getattr(trainer.checkpoint_callback, "best_model_path", "") or resumed
+        left = getattr(trainer.lightning_module, "left_checkpoint", None)
+        last = left or written or getattr(trainer.checkpoint_callback, "best_model_path", "") or resumed
         if last and trainer.is_global_zero:
             typer.echo(f"pgsrm: the step under way is dropped; `--ckpt_path {last}` goes on from there", err=True)
         if trainer.strategy.launcher is not None:

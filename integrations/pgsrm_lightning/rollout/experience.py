@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from pgsrm_lightning.policy import Policy
+from pgsrm_lightning.policy import Evaluation, Policy
 from pgsrm_lightning.rollout.generate import Rollout, always
 
 
@@ -50,15 +50,68 @@ class Experience:
         """The rows of the given numbers."""
         return Experience(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def evaluated(self, now: Evaluation, has_reference: bool) -> Experience:
+        """The same rows, seen as the policy sees them now: before the only update, that is how they were sampled."""
+        logprobs_BT = now.logprobs_BT.detach()
+        ref_BT = self.ref_logprobs_BT if has_reference else logprobs_BT
+        return replace(self, logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_BT, entropy_BT=now.entropy_BT.detach())
+
     def with_targets(self, advantages_BT: Tensor, returns_BT: Tensor | None = None) -> Experience:
         """The same rows with their advantages, and returns where there are values to fit."""
         returns_BT = self.returns_BT if returns_BT is None else returns_BT
         return replace(self, advantages_BT=advantages_BT, returns_BT=returns_BT)
 
 
-def split_rows(order: Tensor, minibatches: int, micro_batch_size: int | None) -> list[list[Tensor]]:
+@dataclass(frozen=True)
+class Budget:
+    """How many tokens a micro-batch may have, and how many each row adds to it.
+
+    Attributes:
+        tokens: the most of one micro-batch; a row that has more stands alone.
+        families: the number of each row's prompt; rows of one prompt share it.
+        prompts, responses: tokens of each row's prompt and response.
+    """
+
+    tokens: int
+    families: list[int]
+    prompts: list[int]
+    responses: list[int]
+
+    @classmethod
+    def of(cls, rollout: Rollout, tokens: int) -> Budget:
+        """The budget for a rollout's rows."""
+        width = rollout.mask_BT.shape[1]
+        prompt_BP, attended_BP = rollout.tokens_BS[:, :-width].tolist(), rollout.attention_BS[:, :-width].tolist()
+        prompts = [tuple(row[seen.index(1) :]) for row, seen in zip(prompt_BP, attended_BP, strict=True)]
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        families = [numbers[prompt] for prompt in prompts]
+        return cls(tokens, families, [len(prompt) for prompt in prompts], rollout.mask_BT.sum(-1).tolist())
+
+    def split(self, part: Tensor) -> list[Tensor]:
+        """Rows of a prompt side by side, by length, as many as fit."""
+        rows = sorted(part.tolist(), key=lambda row: (self.families[row], self.responses[row]))
+        batches: list[list[int]] = []
+        filled = 0
+        for row in rows:
+            alone = self.prompts[row] + self.responses[row]
+            joins = bool(batches) and self.families[batches[-1][-1]] == self.families[row]
+            added = self.responses[row] if joins else alone
+            if batches and filled + added <= self.tokens:
+                batches[-1].append(row)
+                filled += added
+            else:
+                batches.append([row])
+                filled = alone
+        return [torch.tensor(batch) for batch in batches]
+
+
+def split_rows(
+    order: Tensor, minibatches: int, micro_batch_size: int | None, budget: Budget | None = None
+) -> list[list[Tensor]]:
     """Rows dealt into minibatches, each into micro-batches. A minibatch without rows is an empty list."""
     parts = torch.tensor_split(order, minibatches)
+    if budget is not None:
+        return [budget.split(part) for part in parts]
     return [list(torch.split(part, micro_batch_size or len(part))) if len(part) else [] for part in parts]
 
 
@@ -70,6 +123,9 @@ def look_back(
     temperature: float,
     chunks: list[list[Tensor]],
     go_on: Callable[[], None] = always,
+    *,
+    under_policy: bool = True,
+    under_reference: bool = True,
 ) -> Experience:
     """Evaluates the rollout, once under the policy and once under the reference.
 
@@ -77,18 +133,26 @@ def look_back(
 
     Args:
         go_on: called before each micro-batch; raises where the work is to end.
+        under_policy: False leaves log-probabilities, entropies and values 0, for :meth:`Experience.evaluated`.
+        under_reference: False takes the policy's log-probabilities for the reference's.
     """
-    width = rollout.mask_BT.shape[1]
-    parts: list[list[Tensor]] = []
+    mask_BT = rollout.mask_BT & scored_B.to(rollout.mask_BT.device).unsqueeze(-1)
+    width = mask_BT.shape[1]
+    logprobs_BT = torch.zeros(mask_BT.shape, device=mask_BT.device)
+    ref_BT, entropy_BT, values_BT = (torch.zeros_like(logprobs_BT) for _ in range(3))
     for index in (index for minibatch in chunks for index in minibatch):
+        if not (under_policy or under_reference):
+            break
         go_on()
         tokens_bS, attention_bS = rollout.tokens_BS[index], rollout.attention_BS[index]
-        seen = policy.evaluate(tokens_bS, attention_bS, width, temperature)
-        reference_bT = policy.reference_logprobs(tokens_bS, attention_bS, width, temperature)
-        values_bT = torch.zeros_like(seen.logprobs_BT) if seen.values_BT is None else seen.values_BT
-        parts.append([seen.logprobs_BT, reference_bT, seen.entropy_BT, values_bT])
-    logprobs_BT, ref_BT, entropy_BT, values_BT = (torch.cat(column) for column in zip(*parts, strict=True))
-    mask_BT = rollout.mask_BT & scored_B.to(rollout.mask_BT.device).unsqueeze(-1)
+        if under_policy:
+            seen = policy.evaluate(tokens_bS, attention_bS, width, temperature)
+            logprobs_BT[index], entropy_BT[index] = seen.logprobs_BT, seen.entropy_BT
+            if seen.values_BT is not None:
+                values_BT[index] = seen.values_BT
+        if under_reference:
+            ref_BT[index] = policy.reference_logprobs(tokens_bS, attention_bS, width, temperature)
+    ref_BT = ref_BT if under_reference else logprobs_BT
     zeros_BT = torch.zeros_like(logprobs_BT)
     inputs = (rollout.tokens_BS, rollout.attention_BS, mask_BT)
     return Experience(*inputs, logprobs_BT, ref_BT, entropy_BT, values_BT, zeros_BT, zeros_BT)

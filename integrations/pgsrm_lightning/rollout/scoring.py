@@ -86,11 +86,16 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     meter.add("train/unknown_words", output.diagnostics["unknown_words"].sum(), rows)
 
 
-def measure_rollout(rollout: Rollout, experience: Experience, meter: Meter) -> None:
-    """Adds KL (k3, nats per token), entropy (nats per token) and lengths (tokens, end-of-text included)."""
+def measure_policy(experience: Experience, meter: Meter, has_reference: bool = True) -> None:
+    """Adds KL (k3, nats per token), where there is a reference, and entropy (nats per token)."""
     e = experience
-    meter.add_masked("train/kl", kl_k3(e.logprobs_BT, e.ref_logprobs_BT), e.mask_BT)
+    if has_reference:
+        meter.add_masked("train/kl", kl_k3(e.logprobs_BT, e.ref_logprobs_BT), e.mask_BT)
     meter.add_masked("train/entropy", e.entropy_BT, e.mask_BT)
+
+
+def measure_lengths(rollout: Rollout, meter: Meter) -> None:
+    """Adds lengths (tokens, end-of-text included)."""
     meter.add("train/response_tokens", rollout.mask_BT.sum(), len(rollout.texts))
     meter.add("train/response_truncated", rollout.truncated_B.sum(), len(rollout.texts))
 

@@ -28,6 +28,13 @@ class PeakMemory:
             _give_back()
             self._before = _resident("VmRSS") if _reset_peak() else None
 
+    def forget(self) -> None:
+        """The peak until now does not count."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            _reset_peak()
+
     def read_mb(self) -> float | None:
         """MiB beyond the start; None where the system does not tell."""
         if self._before is None:
