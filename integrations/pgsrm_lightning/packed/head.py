@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PIECE = 1 << 24
-"""Logits held at once, in numbers (64 MiB in float32)."""
+PIECE = 1 << 22
+"""Logits held at once, in numbers (16 MiB in float32)."""
 
 
 def token_statistics(
