@@ -103,8 +103,8 @@ def test_an_algorithm_that_makes_its_own_advantages_is_refused(algorithm, messag
 def test_it_trains_and_validates_with_the_sum(tiny_child, colour_rows, jsonl, quiet_trainer):
     file = jsonl("true.jsonl", [row | {"ground_truth": row["reference"]} for row in colour_rows])
     module = RLModule(tiny_child, parse_spec(GROUPED), GRPOConfig(group_size=4), SamplingConfig(max_new_tokens=2))
-    assert module.reward("val").spec.aggregate == "sum"
-    assert module.reward("train").spec.aggregate == "group_normalised"
+    assert module.reward("val").spec.aggregate.kind == "sum"
+    assert module.reward("train").spec.aggregate.kind == "group_normalised"
     trainer = quiet_trainer()
     trainer.fit(module, PromptData(file, {"seen": file}, prompts_per_step=9, steps=1))
     answers = module.answer(trainer.datamodule.val_records["seen"])
