@@ -71,7 +71,7 @@ class Judgement(CrossEncoderSpec):
         "both", description="forward: the reference follows from the response; backward: the other way round"
     )
     centre: float = Field(
-        0.5, gt=0, lt=1, description="the probability that counts half; `pgsrm calibrate` measures it"
+        0.5, gt=0, lt=1, description="the probability that counts half; of your model, by your own pairs"
     )
     scale: float = Field(1.0, gt=0, le=100, description="of the logistic, in log odds: small is a step")
 
