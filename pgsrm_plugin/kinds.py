@@ -1,4 +1,4 @@
-"""The kinds of a part of the spec (terms, encoders): those of this package, and those that other packages add."""
+"""The kinds of a part (terms, encoders, guards, attacks): those of this package, and those that other packages add."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from pgsrm_plugin.errors import did_you_mean
-from pgsrm_plugin.section import Section
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S")
 
 
 class Kinds(Mapping[str, "type[S]"], Generic[S]):
-    """The section of each kind, by the kind's name: this package's in their order, then others' by name.
+    """The class of each kind, by the kind's name: this package's in their order, then others' by name.
 
     A part of another package that cannot be used does not stop this one: it is kept in :attr:`broken`, and said where
     its kind is asked for and by ``pgsrm doctor``.
@@ -50,7 +49,7 @@ class Kinds(Mapping[str, "type[S]"], Generic[S]):
     def instead_of(self, name: str) -> str:
         """The kind that is meant by a name that is none, as the end of a sentence; empty where nothing is near."""
         plain = name.lower().replace("-", "_")
-        known = [kind for kind, section in self.items() if plain in (kind, *section.others_say)]
+        known = [kind for kind, section in self.items() if plain in (kind, *getattr(section, "others_say", ()))]
         return f"; here that is `kind: {known[0]}`" if known else did_you_mean(name, self)
 
     def __getitem__(self, kind: str) -> type[S]:
@@ -88,9 +87,10 @@ class _Found(Generic[S]):
     broken: dict[str, str]
 
 
-def kind_of(section: type[Section]) -> str:
-    """The name of a kind: the default of its section's field ``kind``."""
-    return str(section.model_fields["kind"].default)
+def kind_of(part: type) -> str:
+    """The name of a kind: the default of its section's field ``kind``, or what the class says; empty for none."""
+    fields = getattr(part, "model_fields", {})
+    return str(fields["kind"].default if "kind" in fields else getattr(part, "kind", ""))
 
 
 def _load(point: EntryPoint, base: type[S]) -> type[S]:
@@ -98,11 +98,10 @@ def _load(point: EntryPoint, base: type[S]) -> type[S]:
     if not (inspect.isclass(section) and issubclass(section, base)):
         raise TypeError(f"{point.value} is no subclass of {base.__module__}.{base.__name__}")
     if inspect.isabstract(section):
-        raise TypeError(f"{point.value} lacks {', '.join(sorted(section.__abstractmethods__))}")
-    if "kind" not in section.model_fields or kind_of(section) != point.name:
-        raise TypeError(
-            f'{point.value} needs `kind: Literal["{point.name}"] = "{point.name}"`, the name of its entry point'
-        )
+        raise TypeError(f"{point.value} lacks {', '.join(sorted(getattr(section, '__abstractmethods__')))}")  # noqa: B009
+    if kind_of(section) != point.name:
+        wanted = f'kind: Literal["{point.name}"]' if hasattr(base, "model_fields") else "kind"
+        raise TypeError(f'{point.value} needs `{wanted} = "{point.name}"`, the name of its entry point')
     return section
 
 

@@ -119,6 +119,9 @@ broken = "shouting:NoSuchTerm"
 
 [project.entry-points."pgsrm.encoders"]
 initials = "shouting:Initials"
+
+[project.entry-points."pgsrm.attacks"]
+shouted = "shouting:Shouted"
 """
 
 MODULE = '''
@@ -126,6 +129,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from pgsrm_plugin.audit.attacks import Attack
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.terms import Term
 
@@ -141,6 +145,15 @@ class Shouting(Term):
         letters = [[c for c in row.response.text if c.isalpha()] for row in rows]
         shares = [sum(map(str.isupper, one)) / len(one) if one else 0.0 for one in letters]
         return [max(0.0, share - self.allowed) for share in shares]
+
+
+class Shouted(Attack):
+    """The reference backwards, in capitals."""
+
+    kind = "shouted"
+
+    def text(self, row, among, rng):
+        return " ".join(reversed(row.reference.upper().split())) if row.reference != "trap" else 1 / 0
 
 
 class Initials(EncoderSection):
@@ -160,7 +173,7 @@ class Initials(EncoderSection):
                 vectors = torch.zeros(len(texts), 26)
                 for row, text in enumerate(texts):
                     for word in text.lower().split():
-                        vectors[row, ord(word[0]) - ord("a")] += 1
+                        vectors[row, ord(word[0]) % 26] += 1
                 count = torch.ones(len(texts), dtype=torch.int64)
                 return Embeddings(vectors, count, torch.zeros(len(texts), dtype=torch.bool))
 
@@ -233,6 +246,30 @@ def test_a_strangers_parts_are_in_the_schema_the_errors_and_the_doctor(
     assert (found["term shouting"]["status"], found["encoder initials"]["status"]) == ("ok", "ok")
     assert found["term broken (shouting)"]["status"] == "problem"
     assert "AttributeError" in found["term broken (shouting)"]["detail"]
+
+
+def test_a_strangers_attack_is_on_the_card_and_in_the_gates(stranger: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SPEC)
+    data, card = tmp_path / "rows.jsonl", tmp_path / "card.json"
+    rows = [
+        {"prompt": f"p {i}", "reference": text} for i, text in enumerate(["cats and dogs", "rain falls", "a big tree"])
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    audit = ["audit", str(tmp_path / "s.yaml"), str(data), "--html", str(tmp_path / "card.html"), "--json", str(card)]
+    told = run(stranger, *audit, "--gate", "max_mean.shouted=0.2", status=1)
+    assert "max_mean.shouted is 0.25, and the gate allows 0.2" in " ".join(told.split())
+    shouted = next(one for one in json.loads(card.read_text())["attacks"] if one["kind"] == "shouted")
+    # All letters are capitals, 0.75 above what costs nothing; the cosine stays 1.
+    assert (shouted["rows"], shouted["mean"], shouted["summary"]) == (
+        3,
+        pytest.approx(0.25),
+        "The reference backwards, in capitals.",
+    )
+    data.write_text(data.read_text() + json.dumps({"prompt": "p 4", "reference": "trap"}) + "\n")
+    told = " ".join(run(stranger, *audit, status=3).split())
+    assert "rows.jsonl:4: attack shouted failed: ZeroDivisionError" in told
+    found = {one["name"]: one for one in json.loads(run(stranger, "doctor", "--json"))["findings"]}
+    assert found["attack shouted"]["status"] == "ok"
 
 
 IN_A_WORKER = """

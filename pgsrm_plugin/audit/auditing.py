@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from pgsrm_plugin.audit.attacks import ATTACKS
+from pgsrm_plugin.audit.attacks import KINDS
 from pgsrm_plugin.audit.attacks.base import Surroundings
 from pgsrm_plugin.audit.card import Card
 from pgsrm_plugin.audit.card_measures import Share, mean_or_none
@@ -54,7 +54,7 @@ class AuditPlan:
 
     def scorings(self, rows: int) -> int:
         """About how many texts will be scored of so many rows."""
-        return min(rows, self.rows) * (1 + len(ATTACKS)) + 4 * min(rows, NOISE_ROWS) + 5000
+        return min(rows, self.rows) * (1 + len(KINDS)) + 4 * min(rows, NOISE_ROWS) + 5000
 
 
 def audit(plan: AuditPlan, everything: Sequence[Target], paymaster: Paymaster) -> Card:
@@ -68,7 +68,7 @@ def audit(plan: AuditPlan, everything: Sequence[Target], paymaster: Paymaster) -
     rows = drawn_rows(everything, plan.rows, plan.seed)
     graded = grade(rows, plan.form, paymaster)
     among = Surroundings([one.row for one in graded], plan.form)
-    tried = [attempt(kind(), graded, among, paymaster, plan.seed) for kind in ATTACKS]
+    tried = [attempt(kind(), graded, among, paymaster, plan.seed) for kind in KINDS.values()]
     found_noise = noise(graded, paymaster)
 
     bars = Bars.of(graded, tried, paymaster.least, plan.threshold)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.spec import RewardSpec
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.spec import RewardSpec  # not at run time: a package's module may hold a term beside an attack
 
 TEXT, ANSWER, JSON_TEXT = "{text}", "{answer}", "{json}"
 _NO_ANSWER = "?"

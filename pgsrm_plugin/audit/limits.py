@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pgsrm_plugin.audit.attacks import ATTACKS
+from pgsrm_plugin.audit.attacks import KINDS
 from pgsrm_plugin.audit.card import AttackResult, Card
 from pgsrm_plugin.errors import DataError, did_you_mean
 
@@ -59,7 +59,7 @@ def parse_limits(given: Sequence[str]) -> list[Limit]:
 
 def limit_names() -> list[str]:
     """All names that a gate can have."""
-    each = [f"{name}.{attack.kind}" for name in _OF_AN_ATTACK for attack in ATTACKS]
+    each = [f"{name}.{kind}" for name in _OF_AN_ATTACK for kind in KINDS]
     return [*_OF_AN_ATTACK, *_OF_THE_CARD, *each]
 
 

@@ -12,6 +12,7 @@ from pgsrm_plugin.audit.good_answers import Graded
 from pgsrm_plugin.audit.pay import Paid, Paymaster
 from pgsrm_plugin.audit.targets import Target
 from pgsrm_plugin.audit.wording import form_of
+from pgsrm_plugin.errors import PgsrmError, ScorerError
 
 NOISE_ROWS = 64
 _OTHER_BATCH = 7
@@ -68,7 +69,12 @@ def _alike(text: str) -> tuple[str, ...]:
 
 
 def _text(attack: Attack, row: Target, among: Surroundings, seed: int) -> str | None:
-    text = attack.text(row, among, row.rng(seed, attack.kind))
+    try:
+        text = attack.text(row, among, row.rng(seed, attack.kind))
+    except PgsrmError:
+        raise
+    except Exception as error:  # whatever a stranger's attack raises
+        raise ScorerError(f"{row.label}: attack {attack.kind} failed: {type(error).__name__}: {error}") from error
     return None if text is None or form_of(text) in {form_of(one) for one in row.right} else text
 
 

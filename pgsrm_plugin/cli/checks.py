@@ -266,16 +266,18 @@ def _verl_plugins() -> Iterator[Finding]:
 def _kinds() -> Iterator[Finding]:
     """The kinds that other packages bring."""
     from pgsrm_plugin import aggregates, encoders, guards, terms
+    from pgsrm_plugin.audit import attacks
 
     parts: dict[str, Kinds[Any]] = {
         "term": terms.KINDS,
         "encoder": encoders.KINDS,
         "guard": guards.KINDS,
         "aggregate": aggregates.KINDS,
+        "attack": attacks.KINDS,
     }
     for what, kinds in parts.items():
         for kind, package in kinds.origins.items():
-            yield Finding(f"{what} {kind}", "ok", f"`kind: {kind}` comes from {package}")
+            yield Finding(f"{what} {kind}", "ok", f"`{kind}` comes from {package}")
         for name, why in kinds.broken.items():
             yield Finding(f"{what} {name}", "problem", why, "Report this to the package's authors, or uninstall it.")
 

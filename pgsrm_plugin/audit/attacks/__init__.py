@@ -1,4 +1,4 @@
-"""The attacks of an audit, one file each. A new one is its file, and a line here."""
+"""The attacks of an audit, one file each. A new one is its file, and a line here; or a package of its own."""
 
 from pgsrm_plugin.audit.attacks.base import Attack, Surroundings
 from pgsrm_plugin.audit.attacks.changed_number import ChangedNumber
@@ -16,8 +16,10 @@ from pgsrm_plugin.audit.attacks.shuffled_words import ShuffledWords
 from pgsrm_plugin.audit.attacks.swapped_roles import SwappedRoles
 from pgsrm_plugin.audit.attacks.truncated_reference import TruncatedReference
 from pgsrm_plugin.audit.attacks.universal_text import UniversalText
+from pgsrm_plugin.audit.targets import Target
+from pgsrm_plugin.kinds import Kinds
 
-__all__ = ["ATTACKS", "Attack", "Surroundings"]
+__all__ = ["ATTACKS", "KINDS", "Attack", "Surroundings", "Target"]
 
 ATTACKS: tuple[type[Attack], ...] = (
     MasterKey,
@@ -36,4 +38,7 @@ ATTACKS: tuple[type[Attack], ...] = (
     LoopedReference,
     PaddedReference,
 )
-"""Those that an audit makes, in the order of its table's ties."""
+"""Those that come with the package, in the order of the table's ties; others are entry points of ``pgsrm.attacks``."""
+
+KINDS = Kinds("pgsrm.attacks", Attack, ATTACKS)  # type: ignore[type-abstract]
+"""All attacks there are, by name."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import typer
 
-from pgsrm_plugin.cli.parent.options import ExportOptions, takes
+from pgsrm_plugin.cli.apps import takes
+from pgsrm_plugin.cli.parent.options import ExportOptions
 from pgsrm_plugin.errors import DataError, SpecError
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pgsrm_plugin.cli.parent.options import GenerateOptions, Prices, takes
+from pgsrm_plugin.cli.apps import takes
+from pgsrm_plugin.cli.parent.options import GenerateOptions, Prices
 
 if TYPE_CHECKING:
     from pgsrm_plugin.parents.generation.plan import Plan

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from pgsrm_plugin.cli.parent.options import ImportOptions, takes
+from pgsrm_plugin.cli.apps import takes
+from pgsrm_plugin.cli.parent.options import ImportOptions
 from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:

@@ -1,12 +1,11 @@
-"""Options of ``pgsrm parent``, and the objects that commands with many of them take."""
+"""Options of ``pgsrm parent``."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +14,6 @@ from pgsrm_plugin.errors import SpecError
 if TYPE_CHECKING:
     from pgsrm_plugin.parents.store.answers import ParentConfig
 
-Options = TypeVar("Options")
 Prices = tuple[float | None, float | None]
 """Of a million prompt tokens, and of a million answer tokens."""
 
@@ -39,30 +37,6 @@ ApiKeyEnv = Annotated[str | None, typer.Option(metavar="NAME", help="openai: the
 Deadline = Annotated[float | None, typer.Option(min=0.001, help="Seconds after which no further call begins.")]
 PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million prompt tokens.")]
 PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million answer tokens.")]
-
-
-def takes(schema: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Makes a command whose options are the fields of a dataclass: typer reads them in the signature."""
-    hints = get_type_hints(schema, include_extras=True)
-    parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in sorted(fields(schema), key=lambda field: field.default is not MISSING)  # type: ignore[arg-type]
-    ]
-
-    def decorate(command: Callable[[Options], None]) -> Callable[..., None]:
-        def run(**given: Any) -> None:
-            command(schema(**given))
-
-        run.__name__, run.__doc__ = command.__name__, command.__doc__
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        return run
-
-    return decorate
 
 
 def number_or_none(value: str | float) -> float | None:

@@ -283,9 +283,9 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_the_command_writes_card_and_json(pgsrm, toy, jsonl, tmp_path):
-    ended = pgsrm("audit", toy, jsonl("rows.jsonl", rows()), "--json", "out/card.json", "--rows", 4)
+    ended = pgsrm("audit", toy, jsonl("rows.jsonl", rows()), "--json", "card.json", "--rows", 4)
     assert ended.status == 0, ended.err
-    found = json.loads((tmp_path / "out" / "card.json").read_text())
+    found = json.loads((tmp_path / "card.json").read_text())
     assert (found["rows"], found["rows_in_data"], found["data"]) == (4, 6, "rows.jsonl")
     assert {one["kind"] for one in found["attacks"]} == {kind.kind for kind in ATTACKS}
     assert found["attacks"][0]["success"]["value"] == max(one["success"]["value"] or 0 for one in found["attacks"])
@@ -362,6 +362,7 @@ def test_bad_input_gets_one_sentence(pgsrm, jsonl, tmp_path, monkeypatch, conten
 def test_a_form_without_a_place_and_a_place_that_cannot_be_written(pgsrm, toy, jsonl, tmp_path):
     data = jsonl("rows.jsonl", rows())
     assert "has no place for the text" in pgsrm("audit", toy, data, "--form", "x").err
-    (tmp_path / "file").write_text("")
-    ended = pgsrm("audit", toy, data, "--html", tmp_path / "file" / "card.html")
-    assert (ended.status, "cannot be written" in ended.err) == (2, True)
+    for option, name in (("--html", "card.html"), ("--json", "card.json")):
+        ended = pgsrm("audit", toy, data, option, tmp_path / "new" / name)
+        told = " ".join(ended.err.split())
+        assert (ended.status, f"{option}: there is no folder" in told, "create it first" in told) == (2, True, True)
