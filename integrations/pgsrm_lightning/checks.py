@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     GradientAccumulationScheduler,
     LearningRateFinder,
     ModelPruning,
+    OnExceptionCheckpoint,
     StochasticWeightAveraging,
     WeightAveraging,
 )
@@ -37,6 +38,7 @@ CALLBACKS: dict[type[Callback], str] = {
     GradientAccumulationScheduler: "gradients are accumulated here; set micro_batch_size of the algorithm",
     LearningRateFinder: "it tries steps that are Lightning's; set lr_actor of the algorithm",
     ModelPruning: "the rollout would sample from another model than is trained; prune the saved child",
+    OnExceptionCheckpoint: "it would keep half a step; ModelCheckpoint and stopped-step=N.ckpt keep whole ones",
     StochasticWeightAveraging: "its learning rates are set in steps that are Lightning's; average saved children",
     WeightAveraging: "it copies encoder and reference with the module; average saved children",
 }
@@ -65,6 +67,11 @@ def check_trainer(trainer: Trainer) -> None:
         for kind, why in CALLBACKS.items():
             if isinstance(callback, kind):
                 raise SpecError(f"trainer.callbacks: {type(callback).__name__} does not work with this module: {why}")
+        if getattr(callback, "save_on_exception", False):
+            raise SpecError(
+                f"trainer.callbacks: save_on_exception of {type(callback).__name__} would keep half a step; leave it "
+                "out: what was saved last, and stopped-step=N.ckpt after a signal, are whole steps"
+            )
 
 
 def check_precision(name: str | int | None, plugin: Precision | None = None) -> None:

@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     GradientAccumulationScheduler,
     LearningRateFinder,
+    ModelCheckpoint,
+    OnExceptionCheckpoint,
     StochasticWeightAveraging,
 )
 from lightning.pytorch.plugins import DoublePrecision, HalfPrecision
@@ -168,12 +170,25 @@ def test_what_is_refused_gets_one_sentence(arguments, message, run):
         StochasticWeightAveraging(1e-3),
         LearningRateFinder(),
         EMAWeightAveraging(),
+        OnExceptionCheckpoint("."),
     ],
     ids=lambda callback: type(callback).__name__,
 )
 def test_a_callback_that_takes_a_hand_in_the_update_is_refused(callback, tiny_child, colour_file, quiet_trainer):
     with pytest.raises(SpecError, match=rf"^trainer\.callbacks: {type(callback).__name__} does not work"):
-        quiet_trainer(callbacks=[callback]).fit(RLModule(tiny_child, EXACT), PromptData(colour_file, steps=1))
+        quiet_trainer(callbacks=[callback], enable_checkpointing=True).fit(
+            RLModule(tiny_child, EXACT), PromptData(colour_file, steps=1)
+        )
+
+
+def test_a_checkpoint_of_half_a_step_is_refused(tiny_child, colour_file, quiet_trainer, tmp_path):
+    callback = ModelCheckpoint(tmp_path, save_on_exception=True)
+    with pytest.raises(
+        SpecError, match=r"^trainer\.callbacks: save_on_exception of ModelCheckpoint would keep half a step"
+    ):
+        quiet_trainer(callbacks=[callback], enable_checkpointing=True).fit(
+            RLModule(tiny_child, EXACT), PromptData(colour_file, steps=1)
+        )
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
 INDEX = ROOT / "recipes" / "README.md"
 RECIPES = sorted((ROOT / "recipes" / "verl").glob("*.yaml"))
 NAMES = (
+    "grpo_guarded_qwen2.5-0.5b_1gpu",
     "grpo_pgsrm_qwen2.5-0.5b_1gpu",
     "grpo_pgsrm_qwen2.5-7b_2x8gpu",
     "grpo_pgsrm_qwen2.5-7b_8gpu",
