@@ -129,7 +129,7 @@ def test_its_name_says_what_it_is(recipe):
     config = composed(recipe)
     algorithm, reward, rest = recipe.stem.split("_", 2)
     assert config.algorithm.adv_estimator == {"grpo": "grpo", "ppo": "gae"}[algorithm]
-    assert config.reward.reward_manager.name == reward
+    assert reward in (config.reward.reward_manager.name, config.get("pgsrm", {}).get("spec"))
     assert config.trainer.experiment_name == recipe.stem
     gpus, nodes = config.trainer.n_gpus_per_node, config.trainer.nnodes
     assert rest.rsplit("_", 1)[-1] == f"{f'{nodes}x' if nodes > 1 else ''}{gpus}gpu"
