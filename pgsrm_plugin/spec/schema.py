@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -193,7 +192,7 @@ class RewardSpec(Section):
         """The weight of a term: 1 where the spec gives no weights at all."""
         return self.weights.get(name, 1.0)
 
-    @functools.cached_property
+    @property  # not cached: model_copy would take the cache along with other terms
     def weighed(self) -> Mapping[str, Weighed]:
         """The terms with their weights, as an aggregation sees them."""
         return {name: Weighed(term, self.weight(name)) for name, term in self.terms.items()}

@@ -258,3 +258,13 @@ def test_validation_scores_each_response_alone() -> None:
     rows = [RewardSample("p", text, ("blue",), group=0) for text in ("blue", "blue", "red")]
     assert SemanticReward(spec).score(rows).total_B.tolist() == [0.5, 0.5, 0.0]
     assert SemanticReward(spec).for_validation().score(rows).total_B.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_copy_with_other_terms_composes_its_own() -> None:
+    spec = parse_spec("terms: {exact_match: {}}")
+    other = parse_spec("terms: {repetition: {}}\nweights: {repetition: -1}")
+    assert list(spec.weighed) == ["exact_match"]
+    copied = spec.model_copy(update={"terms": other.terms, "weights": other.weights})
+    assert SemanticReward(copied).score([RewardSample("p", "a a a a a", ())]).total_B.tolist() == pytest.approx(
+        [-2 / 3]
+    )
