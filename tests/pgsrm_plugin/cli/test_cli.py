@@ -21,7 +21,6 @@ import yaml
 from pgsrm_plugin import SemanticReward, load_spec
 from pgsrm_plugin.cli import floor as calibrate
 from pgsrm_plugin.cli import integrations, main
-from pgsrm_plugin.cli.spec import reward_range
 from pgsrm_plugin.data.rows import parse_row, read_records
 from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.errors import DataError
@@ -317,7 +316,7 @@ def test_reward_range_counts_penalties_down() -> None:
         "{terms: {exact_match: {}, repetition: {}, length: {mode: relative, unit: chars}},"
         " weights: {exact_match: 2, repetition: -0.5, length: 0}}"
     )
-    assert reward_range(spec) == (-0.5, 2.0)
+    assert spec.aggregate.reach(spec.weighed) == (-0.5, 2.0)
 
 
 def test_schema_is_written(pgsrm: Any, tmp_path: Path) -> None:
