@@ -20,7 +20,7 @@ from pgsrm_plugin.scorer.scorer import Scorer
 ROW = {"prompt": "q", "response": "four", "label": "x", "image": object()}
 
 
-def scorer(url: str, deadline_s: float = 10.0, **fields: str) -> Scorer:
+def scorer(url: str, deadline_s: float = 60.0, **fields: str) -> Scorer:
     return Scorer(url, limits=MicroBatchSettings(max_wait_ms=2, deadline_s=deadline_s), **fields)
 
 

@@ -373,7 +373,7 @@ def test_code_in_a_folder_is_not_run(tmp_path):
 
 def test_a_folder_that_is_no_model_or_is_missing(tmp_path):
     with pytest.raises(
-        SpecError, match=r"^encoder.model: there is no folder .*absent; name a sentence-transformers folder"
+        SpecError, match=r"^encoder.model: there is no folder .*absent; name a folder of a model, or a hub id"
     ):
         build(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
