@@ -19,13 +19,14 @@ FRAMEWORKS = {"verl", "ray", "lightning", "pytorch_lightning", "omegaconf", "hyd
 LAB = "pgsrm_lab"
 """What proves the rest: it may import every integration, and none imports it."""
 ENGINES = {
-    ("pgsrm_plugin", "parents", "engines", "vllm"): "vllm",
+    ("pgsrm_plugin", "asking", "engines", "vllm"): "vllm",
     ("pgsrm_plugin", "encoders", "vllm", "pooling"): "vllm",
 }
 """The only modules of the core that run a framework: they import it inside a function, when a user asks for it."""
 LAYERS = (
     {"errors", "types", "functional", "section", "kinds", "stopping"},
     {"text", "data", "endpoint"},
+    {"asking"},
     {"encoders", "terms"},
     {"guards", "aggregates", "pretrained"},
     {"spec"},
@@ -113,8 +114,8 @@ def test_integrations_is_no_package() -> None:
         ("pgsrm_plugin/reward.py", "import lightning.pytorch as pl", "no framework"),
         ("pgsrm_plugin/cli/train.py", "def run():\n    from verl.trainer import main_ppo", "no framework"),
         ("pgsrm_plugin/types.py", "from importlib import import_module\nimport_module('ray')", "no framework"),
-        ("pgsrm_plugin/parents/engines/hf.py", "def load():\n    from vllm import LLM", "no framework"),
-        ("pgsrm_plugin/parents/engines/vllm.py", "import ray", "no framework"),
+        ("pgsrm_plugin/asking/engines/hf.py", "def load():\n    from vllm import LLM", "no framework"),
+        ("pgsrm_plugin/asking/engines/vllm.py", "import ray", "no framework"),
         ("pgsrm_plugin/report/page.py", "from pgsrm_lightning import module", "no integration"),
         ("pgsrm_plugin/text/clean.py", "from pgsrm_plugin.reward import SemanticReward", "higher layer"),
         ("pgsrm_plugin/terms/rouge.py", "from ..reward import SemanticReward", "higher layer"),

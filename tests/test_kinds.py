@@ -34,8 +34,10 @@ HOMES = (
 HOMONYMS = {
     ("pgsrm_plugin/parents", "length"): "a finish reason",
     ("pgsrm_plugin/parents", "format"): "a check of answers, a store's field",
-    ("pgsrm_plugin/parents", "hf"): "a parent's engine, a format of files",
-    ("pgsrm_plugin/parents", "vllm"): "a parent's engine",
+    ("pgsrm_plugin/parents", "hf"): "a format of files",
+    ("pgsrm_plugin/asking", "length"): "a finish reason",
+    ("pgsrm_plugin/asking", "hf"): "an engine",
+    ("pgsrm_plugin/asking", "vllm"): "an engine",
     ("pgsrm_plugin/cli/parent", "vllm"): "a parent's engine",
     ("pgsrm_plugin/report", "vllm"): "a distribution",
     ("integrations/pgsrm_verl", "hf"): "a parent's engine",

@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.engines.settings import OpenAISettings
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.cli.spec import describe
 from pgsrm_plugin.encoders.http import HttpEncoderSpec
 from pgsrm_plugin.endpoint import Backoff, Endpoint, asked_wait_s, retry_after, show_address
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.parents.engines import build_engine
-from pgsrm_plugin.parents.engines.settings import OpenAISettings
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 from pgsrm_plugin.spec.parse import parse_spec
 
 KEY = "sk7Qf03dLm29Xz/+8vTw"

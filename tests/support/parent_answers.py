@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgsrm_plugin.parents.store.answers import Answer, ParentConfig, Request, Sampling, settings_of
+from pgsrm_plugin.asking.store.answers import Answer, ParentConfig, Request, Sampling, settings_of
 
 CONFIG = ParentConfig("openai", "parent-1", sampling=Sampling(temperature=0.7, max_tokens=32))
 

@@ -20,10 +20,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.parents.generation.generate import generate
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 SERVER = Path(__file__).with_name("parent_server.py")
 

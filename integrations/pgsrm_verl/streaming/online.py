@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.asking.answer_extraction import build_extractor
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.online import OnlineParent
+from pgsrm_plugin.asking.store.answers import ParentConfig, Sampling
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.engines import build_engine
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-from pgsrm_plugin.parents.generation.online import OnlineParent
 from pgsrm_plugin.parents.generation.prompts import read_system
-from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
-from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.types import RewardSample
 from pgsrm_verl.settings import ParentSettings
 

@@ -12,10 +12,10 @@ from pgsrm_plugin.cli.parent.options import Settings, Spec, Store
 from pgsrm_plugin.errors import DataError
 
 if TYPE_CHECKING:
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.export.references import Answered
     from pgsrm_plugin.parents.review.agreement import Agreements
     from pgsrm_plugin.parents.review.quality import Quality
-    from pgsrm_plugin.parents.store.store import ParentStore
 
 
 def check(
@@ -31,10 +31,10 @@ def check(
     settings: Settings = None,
 ) -> None:
     """Look for what is wrong with the answers: empty, cut, refusals, echoes, another script or format, repeats."""
-    from pgsrm_plugin.parents.export.answer_extraction import build_extractor
+    from pgsrm_plugin.asking.answer_extraction import build_extractor
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.export.references import choose
     from pgsrm_plugin.parents.review.quality import CHECKS, inspect
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     fits = None if expect is None else build_extractor(expect)
     if html is not None and not html.expanduser().resolve().parent.is_dir():

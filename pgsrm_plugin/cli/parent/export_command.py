@@ -17,6 +17,7 @@ def export(options: ExportOptions) -> None:
     if options.raw:
         _export_raw(options)
         return
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.parent.check_command import measured
     from pgsrm_plugin.parents.export.export import build
     from pgsrm_plugin.parents.export.formats import FORMATS, check_place, write
@@ -24,7 +25,6 @@ def export(options: ExportOptions) -> None:
     from pgsrm_plugin.parents.export.references import choose
     from pgsrm_plugin.parents.export.selection import Selection
     from pgsrm_plugin.parents.review.agreement import Agreements
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     shares = _shares(options.split, options.by)
     _one_of("--format", options.format, FORMATS)
@@ -45,9 +45,9 @@ def export(options: ExportOptions) -> None:
 
 
 def _export_raw(options: ExportOptions) -> None:
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.data.files import check_output
     from pgsrm_plugin.data.whole import replacing
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     out = options.out
     choosing = {

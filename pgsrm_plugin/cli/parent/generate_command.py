@@ -11,9 +11,9 @@ from pgsrm_plugin.cli.apps import takes
 from pgsrm_plugin.cli.parent.options import GenerateOptions, Prices
 
 if TYPE_CHECKING:
+    from pgsrm_plugin.asking.store.answers import ParentConfig
     from pgsrm_plugin.parents.generation.plan import Plan
     from pgsrm_plugin.parents.generation.prompts import PromptRow
-    from pgsrm_plugin.parents.store.answers import ParentConfig
 
 
 @takes(GenerateOptions)
@@ -31,9 +31,9 @@ def generate(options: GenerateOptions) -> None:
 
 
 def _plan(options: GenerateOptions, config: ParentConfig) -> Plan:
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.generation.plan import make_plan
     from pgsrm_plugin.parents.generation.prompts import read_prompts
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     rows, folder = read_prompts(options.prompts), options.folder
     if folder.is_dir() and any(folder.iterdir()):
@@ -67,10 +67,10 @@ def _show_plan(plan: Plan, prices: Prices) -> None:
 
 
 def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> None:
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.parent.running import Fates, finish, run, summarise
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows
     from pgsrm_plugin.parents.generation.prompts import distinct, read_prompts, requests
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     prompts, n, limit, folder = options.prompts, options.n, options.limit, options.folder
     total = sum(1 for _ in distinct(read_prompts(prompts), limit)) * n  # every row is checked before any call

@@ -25,11 +25,11 @@ def import_answers(options: ImportOptions) -> None:
     They are checked and kept as those of `generate` under the same options, which then asks for what is missing. Exit
     status 1: some answers have no reference or no prompt, or some prompts no answer.
     """
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.parent.running import Fates, tell
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows
     from pgsrm_plugin.parents.importing.answer_files import read_answers
     from pgsrm_plugin.parents.importing.take_over import take_over
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     folder = options.out.expanduser()
     rows, prompts, served = _looked_at(options)

@@ -12,7 +12,7 @@ import typer
 from pgsrm_plugin.errors import SpecError
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.parents.store.answers import ParentConfig
+    from pgsrm_plugin.asking.store.answers import ParentConfig
 
 Prices = tuple[float | None, float | None]
 """Of a million prompt tokens, and of a million answer tokens."""
@@ -86,11 +86,11 @@ class SamplingOptions:
             SpecError: an option is wrong.
             DataError: the system prompt cannot be read.
         """
+        from pgsrm_plugin.asking.answer_extraction import build_extractor
+        from pgsrm_plugin.asking.engines import ENGINES
+        from pgsrm_plugin.asking.store.answers import ParentConfig, Sampling
         from pgsrm_plugin.errors import did_you_mean
-        from pgsrm_plugin.parents.engines import ENGINES
-        from pgsrm_plugin.parents.export.answer_extraction import build_extractor
         from pgsrm_plugin.parents.generation.prompts import read_system
-        from pgsrm_plugin.parents.store.answers import ParentConfig, Sampling
 
         if engine not in ENGINES:
             nearest = did_you_mean(engine, ENGINES)

@@ -12,7 +12,7 @@ from pgsrm_plugin.cli.parent.options import ApiKeyEnv, BaseUrl, Concurrency, Dea
 from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.parents.store.answers import Answer, Request
+    from pgsrm_plugin.asking.store.answers import Answer, Request
 
 
 def retry_failed(
@@ -28,10 +28,10 @@ def retry_failed(
     deadline: Deadline = None,
 ) -> None:
     """Ask again what failed, under the settings that it was asked with, and with the last run's engine unless given."""
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.parent.running import Fates, finish, run, summarise
     from pgsrm_plugin.parents.export.references import settings_in
     from pgsrm_plugin.parents.generation.runs import load_runs
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     wanted, folder = frozenset(status or ("failed",)), store.expanduser()
     _check_statuses(wanted)
@@ -62,8 +62,8 @@ def retry_failed(
 
 
 def _check_statuses(wanted: frozenset[str]) -> None:
+    from pgsrm_plugin.asking.store.answers import FAILURES
     from pgsrm_plugin.errors import did_you_mean
-    from pgsrm_plugin.parents.store.answers import FAILURES
 
     for one in sorted(wanted - FAILURES):
         nearest = did_you_mean(one, FAILURES)
@@ -71,8 +71,8 @@ def _check_statuses(wanted: frozenset[str]) -> None:
 
 
 def _failed(folder: Path, own: str, wanted: frozenset[str]) -> Iterator[Request]:
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.export.references import settings_id
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     def matches(answer: Answer) -> bool:
         return answer.status in wanted and settings_id(answer.config) == own

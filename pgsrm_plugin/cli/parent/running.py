@@ -16,10 +16,10 @@ import typer
 from pgsrm_plugin.stopping import Stopped, heard
 
 if TYPE_CHECKING:
+    from pgsrm_plugin.asking.store.answers import ParentConfig, Request
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.parent.options import Prices
     from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts
-    from pgsrm_plugin.parents.store.answers import ParentConfig, Request
-    from pgsrm_plugin.parents.store.store import ParentStore
 
 _QUIET_S = 30.0
 
@@ -64,11 +64,11 @@ def run(
     retry: Collection[str] = (),
 ) -> RunCounts:
     """Asks what the store lacks, with progress; the store is locked for as long."""
-    from pgsrm_plugin.parents.engines import build_engine
+    from pgsrm_plugin.asking.engines import build_engine
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.generation.generate import generate
     from pgsrm_plugin.parents.generation.progress import RunLimits
     from pgsrm_plugin.parents.generation.runs import keep_run
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     engine = build_engine(config, **settings)
     with ParentStore.open(folder, create=True) as store, showing_progress(total) as report:

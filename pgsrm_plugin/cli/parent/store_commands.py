@@ -12,7 +12,7 @@ from pgsrm_plugin.cli.parent.options import Store
 from pgsrm_plugin.errors import DataError
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.parents.store.answers import Answer
+    from pgsrm_plugin.asking.store.answers import Answer
 
 
 def status(store: Store) -> None:
@@ -20,11 +20,11 @@ def status(store: Store) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pgsrm_plugin.asking.store.answers import STATUSES
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.cli.tables import show_table
     from pgsrm_plugin.parents.export.prompt_rows import kept_rows
     from pgsrm_plugin.parents.export.references import describe_settings, settings_in
-    from pgsrm_plugin.parents.store.answers import STATUSES
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     tokens = [0, 0]
 
@@ -61,9 +61,9 @@ def show(
     """Show answers with all that is known of them: one by its key, or the first of a status."""
     from itertools import islice
 
+    from pgsrm_plugin.asking.store.answers import STATUSES
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.errors import did_you_mean
-    from pgsrm_plugin.parents.store.answers import STATUSES
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     if status is not None and status not in STATUSES:
         raise DataError(f"there is no status {status!r}{did_you_mean(status, STATUSES)} ({', '.join(STATUSES)})")
@@ -124,8 +124,8 @@ def merge(
     others: Annotated[list[Path], typer.Argument(metavar="OTHER...", help="Stores whose answers it takes over.")],
 ) -> None:
     """Take over the answers of other stores: what is new, or has a reference where this one has a failure."""
+    from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows, kept_rows
-    from pgsrm_plugin.parents.store.store import ParentStore
 
     for other in others:
         if other.resolve() == store.resolve():
@@ -141,7 +141,7 @@ def merge(
 
 def repair(store: Store) -> None:
     """Move damaged records aside, byte for byte, and keep all the others."""
-    from pgsrm_plugin.parents.store.repair import repair
+    from pgsrm_plugin.asking.store.repair import repair
 
     done = repair(store)
     typer.echo(f"{store}: {done.kept} intact records kept, {done.damaged} damaged ones moved aside")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pgsrm_plugin.asking.store.answers import as_messages
 from pgsrm_plugin.data.files import check_output, write_rows
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.parents.export.selection import Reference
 from pgsrm_plugin.parents.generation.prompts import PromptRow
-from pgsrm_plugin.parents.store.answers import as_messages
 
 DATA_SOURCE = "pgsrm/parent"
 """Of rows whose prompts name none."""

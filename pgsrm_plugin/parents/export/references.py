@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pgsrm_plugin.asking.outcome import as_judged_now
+from pgsrm_plugin.asking.store.answers import Answer, ParentConfig
 from pgsrm_plugin.errors import DataError, did_you_mean
-from pgsrm_plugin.parents.generation.outcome import as_judged_now
 from pgsrm_plugin.parents.generation.prompts import prompt_id
-from pgsrm_plugin.parents.store.answers import Answer, ParentConfig
 from pgsrm_plugin.types import Prompt
 
 ALL = "all"

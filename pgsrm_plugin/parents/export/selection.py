@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pgsrm_plugin.asking.store.answers import Answer
 from pgsrm_plugin.parents.export.references import Answered, settings_id
 from pgsrm_plugin.parents.review.agreement import Agreements
 from pgsrm_plugin.parents.review.quality import check_text
-from pgsrm_plugin.parents.store.answers import Answer
 
 OWN = "own"
 """In place of shares: the sides that the rows themselves name."""

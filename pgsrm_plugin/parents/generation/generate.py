@@ -8,15 +8,15 @@ import threading
 from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
+from pgsrm_plugin.asking.engines.base import AnyEngine, AsyncEngine, BatchEngine
+from pgsrm_plugin.asking.fault_isolation import complete_batch, complete_one
+from pgsrm_plugin.asking.store.answers import Answer, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine
-from pgsrm_plugin.parents.generation.fault_isolation import complete_batch, complete_one
 from pgsrm_plugin.parents.generation.graceful_shutdown import on_stop_signal
 from pgsrm_plugin.parents.generation.group_commit import GroupCommit
 from pgsrm_plugin.parents.generation.progress import OnProgress, RunCounts, RunLimits
 from pgsrm_plugin.parents.generation.request_queue import RequestQueue
-from pgsrm_plugin.parents.store.answers import Answer, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 AFTER_SIGNAL_S = 3.0
 """Seconds that calls in flight get after Ctrl-C or SIGTERM, if ``limits.drain_s`` is not less."""

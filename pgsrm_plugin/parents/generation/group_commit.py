@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+from pgsrm_plugin.asking.store.answers import Answer
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.parents.generation.progress import OnProgress
 from pgsrm_plugin.parents.generation.request_queue import RequestQueue
-from pgsrm_plugin.parents.store.answers import Answer
-from pgsrm_plugin.parents.store.store import ParentStore
 
 
 class GroupCommit:

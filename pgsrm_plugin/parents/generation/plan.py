@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from pgsrm_plugin.parents.engines.render import joined
+from pgsrm_plugin.asking.engines.render import joined
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.parents.export.references import settings_id
 from pgsrm_plugin.parents.generation.prompts import PromptRow, distinct
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 _CHARS_A_TOKEN = 4
 _TURN_TOKENS = 4

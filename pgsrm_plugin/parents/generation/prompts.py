@@ -18,10 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from pgsrm_plugin.asking.store.answers import Request, as_messages
 from pgsrm_plugin.data.files import json_type, plain, stream_rows
 from pgsrm_plugin.data.rows import parse_row
 from pgsrm_plugin.errors import DataError, did_you_mean
-from pgsrm_plugin.parents.store.answers import Request, as_messages
 from pgsrm_plugin.text.clean import has_content, prompt_text
 from pgsrm_plugin.types import Prompt
 

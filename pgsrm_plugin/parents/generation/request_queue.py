@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable
 
+from pgsrm_plugin.asking.answer_extraction import build_extractor
+from pgsrm_plugin.asking.engines.base import AnyEngine, Completion
+from pgsrm_plugin.asking.outcome import extract_again, make_answer
+from pgsrm_plugin.asking.store.answers import Answer, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.engines.base import AnyEngine, Completion
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-from pgsrm_plugin.parents.generation.outcome import extract_again, make_answer
 from pgsrm_plugin.parents.generation.progress import RunCounts, RunLimits
-from pgsrm_plugin.parents.store.answers import Answer, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 
 class RequestQueue:

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.asking.engines.settings import without_secrets
+from pgsrm_plugin.asking.store.answers import ParentConfig
+from pgsrm_plugin.asking.store.database import store_errors
 from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.endpoint import show_address
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.engines.settings import without_secrets
 from pgsrm_plugin.parents.export.references import settings_id
-from pgsrm_plugin.parents.store.answers import ParentConfig
-from pgsrm_plugin.parents.store.database import store_errors
 
 NAME = "runs.json"
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.engines.openai.completion import is_parts, read_answer
+from pgsrm_plugin.asking.engines.openai.refusal import CallError, Refusal, judge
 from pgsrm_plugin.data.files import json_type, plain, stream_rows
 from pgsrm_plugin.endpoint import BadAnswerError
 from pgsrm_plugin.errors import DataError
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.engines.openai.completion import is_parts, read_answer
-from pgsrm_plugin.parents.engines.openai.refusal import CallError, Refusal, judge
 from pgsrm_plugin.parents.generation.prompts import PromptRow, prompt_row
 
 ANSWER_FIELDS = ("answer", "response")

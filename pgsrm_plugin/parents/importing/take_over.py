@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-from pgsrm_plugin.parents.generation.outcome import make_answer
+from pgsrm_plugin.asking.answer_extraction import build_extractor
+from pgsrm_plugin.asking.outcome import make_answer
+from pgsrm_plugin.asking.store.answers import Answer, ParentConfig, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.parents.generation.prompts import PromptRow
 from pgsrm_plugin.parents.importing.answer_files import FileAnswer
-from pgsrm_plugin.parents.store.answers import Answer, ParentConfig, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 _AT_A_TIME = 256
 

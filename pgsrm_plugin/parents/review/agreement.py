@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 from pathlib import Path
 
+from pgsrm_plugin.asking.store.database import store_errors
 from pgsrm_plugin.data.whole import write_whole
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import SpecError, StoreError
 from pgsrm_plugin.parents.export.references import Answered
-from pgsrm_plugin.parents.store.database import store_errors
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare_reference

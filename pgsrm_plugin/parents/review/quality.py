@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from pgsrm_plugin.parents.export.answer_extraction import Extractor, spoken
+from pgsrm_plugin.asking.answer_extraction import Extractor, spoken
+from pgsrm_plugin.asking.store.answers import Answer
 from pgsrm_plugin.parents.review.refusals import refusal
-from pgsrm_plugin.parents.store.answers import Answer
 from pgsrm_plugin.text.clean import normalise_space, prompt_text
 from pgsrm_plugin.types import Prompt
 
@@ -71,7 +71,7 @@ def check_text(prompt: Prompt, reference: str, fits: Extractor | None = None) ->
 
     Args:
         fits: the format that references must have, as an extraction rule; see
-            :func:`~pgsrm_plugin.parents.export.answer_extraction.build_extractor`.
+            :func:`~pgsrm_plugin.asking.answer_extraction.build_extractor`.
     """
     reference = spoken(reference)
     seen = {"refusal": refusal(reference), "echo": echo(prompt, reference), "script": other_script(prompt, reference)}

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from pgsrm_plugin.parents.export.answer_extraction import spoken
+from pgsrm_plugin.asking.answer_extraction import spoken
 from pgsrm_plugin.text.clean import normalise_space
 
 _LOOKED_AT = 400

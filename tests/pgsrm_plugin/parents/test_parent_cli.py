@@ -18,6 +18,7 @@ import pytest
 from parent_answers import CONFIG, answer
 from parent_server import Behaviour, ParentServer, expected
 
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.cli.parent.options import EngineOptions
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import SpecError
@@ -26,7 +27,6 @@ from pgsrm_plugin.parents.generation.plan import make_plan
 from pgsrm_plugin.parents.generation.prompts import PromptRow
 from pgsrm_plugin.parents.generation.runs import keep_run, load_runs
 from pgsrm_plugin.parents.review.agreement import NAME
-from pgsrm_plugin.parents.store.store import ParentStore
 
 SECRET = "sk-do-not-write-me-anywhere-0123456789"
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parent_answers import CONFIG, answer
 
+from pgsrm_plugin.asking.store.answers import Sampling
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.parents.export.export import build
@@ -21,7 +22,6 @@ from pgsrm_plugin.parents.export.selection import Selection
 from pgsrm_plugin.parents.export.split import assign, parse_split, side
 from pgsrm_plugin.parents.generation.prompts import PromptRow
 from pgsrm_plugin.parents.review.agreement import Agreements, references_digest
-from pgsrm_plugin.parents.store.answers import Sampling
 
 HALVES = {"train": 0.5, "val": 0.5}
 

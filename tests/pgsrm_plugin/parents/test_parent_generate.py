@@ -19,15 +19,15 @@ from parent_server import Behaviour, ParentServer, expected
 from taught import write_taught
 
 from pgsrm_lab.tiny import models
+from pgsrm_plugin.asking import online
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.engines.base import BatchEngine, Completion
+from pgsrm_plugin.asking.online import OnlineParent
+from pgsrm_plugin.asking.store.answers import FAILURES, ParentConfig, Request, Sampling
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, StoreError
-from pgsrm_plugin.parents.engines import build_engine
-from pgsrm_plugin.parents.engines.base import BatchEngine, Completion
-from pgsrm_plugin.parents.generation import online
 from pgsrm_plugin.parents.generation.generate import generate
-from pgsrm_plugin.parents.generation.online import OnlineParent
 from pgsrm_plugin.parents.generation.progress import RunLimits
-from pgsrm_plugin.parents.store.answers import FAILURES, ParentConfig, Request, Sampling
-from pgsrm_plugin.parents.store.store import ParentStore
 
 CONFIG = ParentConfig("openai", "parent")
 

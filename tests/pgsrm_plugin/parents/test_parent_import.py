@@ -7,7 +7,7 @@ import json
 import pytest
 from parent_server import Behaviour, ParentServer, expected
 
-from pgsrm_plugin.parents.store.store import ParentStore
+from pgsrm_plugin.asking.store.store import ParentStore
 
 
 def jsonl(path, *rows):

@@ -17,10 +17,10 @@ import pytest
 from parent_rate import counts, serving
 from parent_server import expected
 
-from pgsrm_plugin.parents.engines import build_engine
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.parents.generation.generate import generate
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 
 SUPPORT = Path(__file__).parents[2] / "support"
 CONCURRENCY = 8

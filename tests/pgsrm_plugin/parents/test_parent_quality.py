@@ -6,8 +6,8 @@ import pytest
 import torch
 from parent_answers import answer
 
+from pgsrm_plugin.asking.answer_extraction import build_extractor
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
 from pgsrm_plugin.parents.export.references import choose
 from pgsrm_plugin.parents.review.agreement import NAME, Agreements, measure, references_digest
 from pgsrm_plugin.parents.review.quality import check_text, echo, inspect, other_script, refusal

@@ -13,9 +13,9 @@ import verl_support as support
 from parent_server import Behaviour, ParentServer, expected
 from reward_managers import HASHING, Run, table
 
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.cli import main
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
-from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import parse_spec
 from pgsrm_plugin.types import RewardSample

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.store import json_lines
-from pgsrm_plugin.parents.store.answers import STATUSES, Answer, Status
-from pgsrm_plugin.parents.store.database import (
+from pgsrm_plugin.asking.store import json_lines
+from pgsrm_plugin.asking.store.answers import STATUSES, Answer, Status
+from pgsrm_plugin.asking.store.database import (
     NAME,
     build,
     check_format,
@@ -23,8 +22,9 @@ from pgsrm_plugin.parents.store.database import (
     store_errors,
     transaction,
 )
-from pgsrm_plugin.parents.store.writer_lock import NAME as LOCK
-from pgsrm_plugin.parents.store.writer_lock import WriterLock
+from pgsrm_plugin.asking.store.writer_lock import NAME as LOCK
+from pgsrm_plugin.asking.store.writer_lock import WriterLock
+from pgsrm_plugin.errors import StoreError
 
 _PAGE = 256
 _CURRENT = """

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from parent_answers import CONFIG, answer
 
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-from pgsrm_plugin.parents.generation import finish_reasons
-from pgsrm_plugin.parents.generation.outcome import as_judged_now, extract_again, make_answer
-from pgsrm_plugin.parents.store.answers import Answer, Request
+from pgsrm_plugin.asking import finish_reasons
+from pgsrm_plugin.asking.answer_extraction import build_extractor
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.outcome import as_judged_now, extract_again, make_answer
+from pgsrm_plugin.asking.store.answers import Answer, Request
 
 
 def made(rule: str | None = None, **given) -> Answer:

@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pgsrm_plugin.asking.store.answers import Answer
 from pgsrm_plugin.data.whole import sync_folder
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.store.answers import Answer
 
 NAME = "answers.sqlite3"
 _APPLICATION = 0x7067726D

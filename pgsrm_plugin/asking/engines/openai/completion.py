@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.endpoint import BadAnswerError
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 
 def request_body(request: Request, config: ParentConfig, max_tokens_field: str) -> bytes:

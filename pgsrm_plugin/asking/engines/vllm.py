@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.engines.render import joined
+from pgsrm_plugin.asking.engines.settings import VllmSettings, without_secrets
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.engines.render import joined
-from pgsrm_plugin.parents.engines.settings import VllmSettings, without_secrets
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _DEAD = "EngineDeadError"
 """Raised by every call once vLLM's own process is gone, also by Ctrl-C; its module moves between versions."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.export.answer_extraction import Extractor, spoken
-from pgsrm_plugin.parents.generation.finish_reasons import ending_of
-from pgsrm_plugin.parents.store.answers import Answer, ParentConfig, Request, Status, plain_prompt, settings_of
+from pgsrm_plugin.asking.answer_extraction import Extractor, spoken
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.finish_reasons import ending_of
+from pgsrm_plugin.asking.store.answers import Answer, ParentConfig, Request, Status, plain_prompt, settings_of
 from pgsrm_plugin.text.clean import has_content
 
 
@@ -20,7 +20,7 @@ def make_answer(
     """The record of one finished call.
 
     Args:
-        extract: finds the reference; see :func:`~pgsrm_plugin.parents.export.answer_extraction.build_extractor`.
+        extract: finds the reference; see :func:`~pgsrm_plugin.asking.answer_extraction.build_extractor`.
         settings: what the engine tells of itself.
     """
     status, reference, error = _judge(completion, extract)

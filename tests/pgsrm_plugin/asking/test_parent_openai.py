@@ -12,14 +12,14 @@ import socket
 import pytest
 from parent_server import Behaviour, ParentServer, expected
 
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.engines.base import AsyncEngine, Completion
+from pgsrm_plugin.asking.engines.openai.completion import parse_answer, read_answer
+from pgsrm_plugin.asking.engines.openai.pacing import Gate
+from pgsrm_plugin.asking.engines.openai.refusal import Refusal, unwanted_field, unwanted_role
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request, Sampling
 from pgsrm_plugin.endpoint import Backoff, BadAnswerError
 from pgsrm_plugin.errors import ScorerError, SpecError
-from pgsrm_plugin.parents.engines import build_engine
-from pgsrm_plugin.parents.engines.base import AsyncEngine, Completion
-from pgsrm_plugin.parents.engines.openai.completion import parse_answer, read_answer
-from pgsrm_plugin.parents.engines.openai.pacing import Gate
-from pgsrm_plugin.parents.engines.openai.refusal import Refusal, unwanted_field, unwanted_role
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request, Sampling
 
 TOKEN = "sk-s3cr3t-t0ken-0123456789"
 CONFIG = ParentConfig("openai", "parent")

@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pgsrm_plugin.asking.store.answers import Answer
+from pgsrm_plugin.asking.store.database import NAME, build
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.store.answers import Answer
-from pgsrm_plugin.parents.store.database import NAME, build
 
 MANIFEST = "manifest.json"
 _LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","bytes":[0-9]+,"answer":(.*)\}\n', re.DOTALL)

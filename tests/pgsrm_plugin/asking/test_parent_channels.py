@@ -4,8 +4,8 @@ import doctest
 
 import pytest
 
-from pgsrm_plugin.parents.export import channels
-from pgsrm_plugin.parents.export.channels import final_channel
+from pgsrm_plugin.asking import channels
+from pgsrm_plugin.asking.channels import final_channel
 
 THOUGHT = "<|channel|>analysis<|message|>User asks a sum."
 

@@ -9,13 +9,13 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LogitsProcessorList
 
+from pgsrm_plugin.asking.engines.base import Completion
+from pgsrm_plugin.asking.engines.openai.refusal import unwanted_role
+from pgsrm_plugin.asking.engines.render import cut_at, joined
+from pgsrm_plugin.asking.engines.sampling import SeededSampling
+from pgsrm_plugin.asking.engines.settings import HfSettings
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.engines.base import Completion
-from pgsrm_plugin.parents.engines.openai.refusal import unwanted_role
-from pgsrm_plugin.parents.engines.render import cut_at, joined
-from pgsrm_plugin.parents.engines.sampling import SeededSampling
-from pgsrm_plugin.parents.engines.settings import HfSettings
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _EXTRA = {"top_k", "repetition_penalty", "no_repeat_ngram_size", "min_new_tokens"}
 

@@ -12,13 +12,13 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any
 
+from pgsrm_plugin.asking.answer_extraction import build_extractor
+from pgsrm_plugin.asking.engines.base import AnyEngine, BatchEngine, Completion
+from pgsrm_plugin.asking.fault_isolation import complete_batch, complete_one
+from pgsrm_plugin.asking.outcome import as_judged_now, extract_again, make_answer
+from pgsrm_plugin.asking.store.answers import Answer, Request
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.engines.base import AnyEngine, BatchEngine, Completion
-from pgsrm_plugin.parents.export.answer_extraction import build_extractor
-from pgsrm_plugin.parents.generation.fault_isolation import complete_batch, complete_one
-from pgsrm_plugin.parents.generation.outcome import as_judged_now, extract_again, make_answer
-from pgsrm_plugin.parents.store.answers import Answer, Request
-from pgsrm_plugin.parents.store.store import ParentStore
 from pgsrm_plugin.types import Prompt
 
 _ASKED_AGAIN_AFTER_S = 60.0

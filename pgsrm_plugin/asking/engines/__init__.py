@@ -7,18 +7,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pgsrm_plugin.asking.engines.base import AnyEngine, AsyncEngine, BatchEngine, Completion
+from pgsrm_plugin.asking.engines.settings import HfSettings, OpenAISettings, VllmSettings
+from pgsrm_plugin.asking.store.answers import ParentConfig
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.engines.base import AnyEngine, AsyncEngine, BatchEngine, Completion
-from pgsrm_plugin.parents.engines.settings import HfSettings, OpenAISettings, VllmSettings
-from pgsrm_plugin.parents.store.answers import ParentConfig
 from pgsrm_plugin.section import Section
 
 __all__ = ["ENGINES", "AnyEngine", "AsyncEngine", "BatchEngine", "Completion", "build_engine"]
 
 ENGINES: dict[str, tuple[type[Section], str, str]] = {
-    "hf": (HfSettings, "pgsrm_plugin.parents.engines.hf", "HfEngine"),
-    "vllm": (VllmSettings, "pgsrm_plugin.parents.engines.vllm", "VllmEngine"),
-    "openai": (OpenAISettings, "pgsrm_plugin.parents.engines.openai.chat", "OpenAIEngine"),
+    "hf": (HfSettings, "pgsrm_plugin.asking.engines.hf", "HfEngine"),
+    "vllm": (VllmSettings, "pgsrm_plugin.asking.engines.vllm", "VllmEngine"),
+    "openai": (OpenAISettings, "pgsrm_plugin.asking.engines.openai.chat", "OpenAIEngine"),
 }
 """Name -> its settings, and the module and the class that run it; loaded when asked for."""
 
@@ -27,7 +27,7 @@ def build_engine(config: ParentConfig, **settings: Any) -> AnyEngine:
     """The engine that ``config.engine`` names.
 
     Args:
-        settings: fields of the engine's settings, see :mod:`pgsrm_plugin.parents.engines.settings`.
+        settings: fields of the engine's settings, see :mod:`pgsrm_plugin.asking.engines.settings`.
 
     Raises:
         SpecError: there is no such engine, a setting is wrong, or the model cannot be loaded.

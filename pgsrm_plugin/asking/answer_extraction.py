@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pgsrm_plugin.asking.channels import final_channel
 from pgsrm_plugin.errors import SpecError, did_you_mean
-from pgsrm_plugin.parents.export.channels import final_channel
 from pgsrm_plugin.text.clean import has_content
 from pgsrm_plugin.text.picks import as_text, inside_tag, json_objects
 from pgsrm_plugin.text.thinking import strip_thinking

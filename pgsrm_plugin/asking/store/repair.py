@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgsrm_plugin.asking.store.answers import Answer
+from pgsrm_plugin.asking.store.database import NAME, build, connect, decode, store_errors
+from pgsrm_plugin.asking.store.store import ParentStore
+from pgsrm_plugin.asking.store.writer_lock import WriterLock
 from pgsrm_plugin.data.whole import sync_folder
 from pgsrm_plugin.errors import StoreError
-from pgsrm_plugin.parents.store.answers import Answer
-from pgsrm_plugin.parents.store.database import NAME, build, connect, decode, store_errors
-from pgsrm_plugin.parents.store.store import ParentStore
-from pgsrm_plugin.parents.store.writer_lock import WriterLock
 
 DAMAGED = "damaged"
 """The folder inside a store to which ``repair`` moves a file that cannot be read whole."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgsrm_plugin.asking.engines.base import AsyncEngine, BatchEngine, Completion, Spend, unbounded
+from pgsrm_plugin.asking.store.answers import Request
 from pgsrm_plugin.errors import PgsrmError
-from pgsrm_plugin.parents.engines.base import AsyncEngine, BatchEngine, Completion, Spend, unbounded
-from pgsrm_plugin.parents.store.answers import Request
 
 
 async def complete_one(engine: AsyncEngine, request: Request, spend: Spend = unbounded) -> Completion:

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgsrm_plugin.asking.store.answers import FAILURES, STATUSES, Answer, ParentConfig, Request, Sampling, settings_of
+from pgsrm_plugin.asking.store.repair import DAMAGED, repair
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import SpecError, StoreError
-from pgsrm_plugin.parents.store.answers import FAILURES, STATUSES, Answer, ParentConfig, Request, Sampling, settings_of
-from pgsrm_plugin.parents.store.repair import DAMAGED, repair
-from pgsrm_plugin.parents.store.store import ParentStore
 
 CONFIG = ParentConfig("hf", "parent")
 
@@ -455,7 +455,7 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path):
     with opened(tmp_path):
         with pytest.raises(StoreError, match=rf"is being written by process {os.getpid()} on .*merge"):
             opened(tmp_path)
-        code = f"from pgsrm_plugin.parents.store.store import ParentStore; ParentStore.open({str(tmp_path)!r})"
+        code = f"from pgsrm_plugin.asking.store.store import ParentStore; ParentStore.open({str(tmp_path)!r})"
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert f"is being written by process {os.getpid()} on " in ran.stderr
         with pytest.raises(StoreError, match="is being written by"):

@@ -10,15 +10,15 @@ from typing import Any
 
 import httpx
 
+from pgsrm_plugin.asking.engines.base import Completion, Spend, unbounded
+from pgsrm_plugin.asking.engines.lines import Lines
+from pgsrm_plugin.asking.engines.openai.completion import billed, parse_answer, request_body
+from pgsrm_plugin.asking.engines.openai.pacing import Gate
+from pgsrm_plugin.asking.engines.openai.refusal import CallError, Refusal, TransientError, judge
+from pgsrm_plugin.asking.engines.settings import OpenAISettings
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.endpoint import Backoff, BadAnswerError, Endpoint
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.parents.engines.base import Completion, Spend, unbounded
-from pgsrm_plugin.parents.engines.lines import Lines
-from pgsrm_plugin.parents.engines.openai.completion import billed, parse_answer, request_body
-from pgsrm_plugin.parents.engines.openai.pacing import Gate
-from pgsrm_plugin.parents.engines.openai.refusal import CallError, Refusal, TransientError, judge
-from pgsrm_plugin.parents.engines.settings import OpenAISettings
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
 
 _BACKOFF = Backoff(limit_s=20.0)
 _FIRST_CONTACT_S = 10.0

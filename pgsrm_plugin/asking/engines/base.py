@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What an engine got for one request; :class:`~pgsrm_plugin.parents.store.answers.Answer` has the fields.
+    """What an engine got for one request; :class:`~pgsrm_plugin.asking.store.answers.Answer` has the fields.
 
     Attributes:
         refusal: what the model or a filter said when it declined.

@@ -7,11 +7,11 @@ import importlib.util
 import pytest
 from taught import write_taught
 
+from pgsrm_plugin.asking.engines import build_engine
+from pgsrm_plugin.asking.store.answers import ParentConfig, Request, Sampling
+from pgsrm_plugin.asking.store.store import ParentStore
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.engines import build_engine
 from pgsrm_plugin.parents.generation.generate import generate
-from pgsrm_plugin.parents.store.answers import ParentConfig, Request, Sampling
-from pgsrm_plugin.parents.store.store import ParentStore
 
 PAIRS = {"mix red and blue": "purple", "mix red and yellow": "orange", "mix blue and yellow": "green"}
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgsrm_plugin.asking.answer_extraction import MAX_CHARS, build_extractor
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.parents.export.answer_extraction import MAX_CHARS, build_extractor
 
 
 @pytest.mark.parametrize(

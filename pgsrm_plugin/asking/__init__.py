@@ -1,0 +1,1 @@
+"""Asking a language model: what answers, and the answers that were had, each kept once."""
