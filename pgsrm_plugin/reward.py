@@ -21,13 +21,14 @@ from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
 from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
 from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
-from pgsrm_plugin.guards.apply import guarded, look, shares_of
+from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
+from pgsrm_plugin.guards.base import NONE, Violation
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms import Needs
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
-from pgsrm_plugin.types import CrossEncoder, Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
+from pgsrm_plugin.types import GUARD, CrossEncoder, Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
 from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
 
 _MANY = 3
@@ -146,7 +147,9 @@ class SemanticReward:
         if self._judges:
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
-        diagnostics |= {f"guard/{name}": value[batch.index_B] for name, value in violations.items()}
+        for name in self.spec.guards:
+            shares = [found.get(name, NONE).share for found in violations]
+            diagnostics[f"{GUARD}{name}"] = torch.tensor(shares, dtype=torch.float64)[batch.index_B]
         effective, failed_B = self._apply_gates(terms)
         if self.spec.gates:
             diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
@@ -161,7 +164,8 @@ class SemanticReward:
         }
         if not bool(torch.isfinite(total_B).all()):
             raise ScorerError("a total that is not finite came out; lower the weights")
-        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, worth_B)
+        words = [words_of(violations[i]) for i in batch.index_B.tolist()] if self.spec.guards else []
+        return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, worth_B, words)
 
     def for_validation(self) -> Self:
         """The same reward of single responses: a validation prompt has one answer, which is a group of one."""
@@ -215,17 +219,17 @@ class SemanticReward:
 
     def _term_values(
         self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
-    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    ) -> tuple[dict[str, torch.Tensor], list[Mapping[str, Violation]]]:
         """Each term's value, and what each guard found, of each row."""
         scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
-        guards = self.spec.guards
-        violations = {name: torch.zeros(len(rows), dtype=torch.float64) for name in guards}
-        if guards and scorable:
-            found = look(scorable, guards, embedder)
-            scorable = guarded(scorable, found, guards)
-            shares = [shares_of(row, found) for row in scorable]
-            for name, column in violations.items():
-                column[~unscorable] = _checked(name, [share[name] for share in shares], len(scorable), (0.0, 1.0))
+        violations: list[Mapping[str, Violation]] = [{}] * len(rows)
+        if self.spec.guards and scorable:
+            found = look(scorable, self.spec.guards, embedder)
+            scorable = guarded(scorable, found, self.spec.guards)
+            for i, row in zip((~unscorable).nonzero().flatten().tolist(), scorable, strict=True):
+                violations[i] = logged(row, found)
+            for name in self.spec.guards:
+                _checked(name, [one[name].share for one in violations if one], len(scorable), (0.0, 1.0))
         values = {}
         for name, term in self.spec.terms.items():
             value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)

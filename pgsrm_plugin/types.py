@@ -14,6 +14,9 @@ import torch
 Prompt: TypeAlias = "str | Sequence[Mapping[str, str]]"
 """Plain text, or chat messages with ``role`` and ``content``."""
 
+GUARD = "guard/"
+"""What the names of the guards' diagnostics begin with."""
+
 
 @dataclass(frozen=True)
 class RewardSample:
@@ -54,6 +57,8 @@ class RewardOutput:
             loss and of group statistics. Their total is 0.
         diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).
         stats: numbers about the batch as a whole (encoder texts, tokens, seconds, cache hits).
+        guard_words: by row, the words that made each guard fire that did, for the reference that is logged; empty where
+            the spec has no guards.
         unnormalised_B: where the aggregation gives advantages (``group_normalised``), the weighted sum of the terms
             before any normalisation: no algorithm may normalise the total within its group again. Else None.
     """
@@ -65,11 +70,19 @@ class RewardOutput:
     diagnostics: Mapping[str, torch.Tensor]
     stats: Mapping[str, float] = field(default_factory=dict)
     unnormalised_B: torch.Tensor | None = None
+    guard_words: Sequence[Mapping[str, tuple[str, ...]]] = ()
 
     @property
     def rewards(self) -> torch.Tensor:
         """What each response is worth by itself, (B,): the total, or the weighted sum that was normalised into it."""
         return self.total_B if self.unnormalised_B is None else self.unnormalised_B
+
+    @property
+    def violations(self) -> dict[str, torch.Tensor]:
+        """What each guard of the spec found, by its name: the violation of each row, in [0, 1]."""
+        return {
+            name.removeprefix(GUARD): value_B for name, value_B in self.diagnostics.items() if name.startswith(GUARD)
+        }
 
     def __len__(self) -> int:
         return int(self.total_B.shape[0])

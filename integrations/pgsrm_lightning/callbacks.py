@@ -20,8 +20,8 @@ class RolloutLog(Callback):
     """Writes rollouts as JSON lines, the only place where prompts and responses are written.
 
     A line has ``step``, ``split`` (``train`` or ``val/<set>``), ``when`` (``start``, ``during``, ``end``), ``prompt``,
-    ``response``, ``references``, ``ground_truth``, ``accuracy`` (:func:`pgsrm_plugin.reward.accuracy`) and every number
-    of :meth:`pgsrm_plugin.RewardOutput.columns`.
+    ``response``, ``references``, ``ground_truth``, ``accuracy`` (:func:`pgsrm_plugin.reward.accuracy`), every number
+    of :meth:`pgsrm_plugin.RewardOutput.columns` and, of a spec with guards, ``guard_words``: what made them fire.
     Training rollouts are written every so many steps; each validation set is answered greedily at the start (not
     after a resume) and at the end of training. Only the first process writes.
 
@@ -68,7 +68,7 @@ class RolloutLog(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = zip(answers.records, answers.texts, right, answers.output.rows(), strict=True)
         with self.path.open("a", encoding="utf-8") as file:
-            for record, response, is_right, numbers in list(rows)[: self.rows]:
+            for i, (record, response, is_right, numbers) in enumerate(list(rows)[: self.rows]):
                 line = {
                     "step": module.steps_done,
                     "split": split,
@@ -80,6 +80,8 @@ class RolloutLog(Callback):
                     "accuracy": is_right,
                     **numbers,
                 }
+                if answers.output.guard_words:
+                    line["guard_words"] = answers.output.guard_words[i]
                 file.write(json.dumps(line) + "\n")
 
 

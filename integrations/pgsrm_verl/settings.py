@@ -62,6 +62,7 @@ class Settings(Section):
     micro_batch: MicroBatchSettings = MicroBatchSettings()
     encoder: EncoderSettings = EncoderSettings()
     parent: ParentSettings | None = Field(None, description="asked for missing references while training (streaming)")
+    gates: tuple[str, ...] = Field((), description="for `pgsrm rehearse`: what the reward's card must keep to")
     checked: str | None = Field(None, description="set by the plugin itself: what it saw in the data files")
     placement: Literal["shard", "replicate", "cpu"] = "shard"
     offload: bool = Field(False, description="keep the encoder's weights off the GPU between reward phases")

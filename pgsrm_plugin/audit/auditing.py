@@ -101,7 +101,7 @@ def audit(plan: AuditPlan, everything: Sequence[Target], paymaster: Paymaster) -
         good_unknown=fmean(one.unknown for one in goods),
         noise=found_noise,
         spread=spread_within(paid),
-        damage=damage_of(goods),
+        damage=damage_of(graded),
         notes=notes_on(bases, unpaid, plan.spec.aggregate, plan.spec.unscorable),
         texts=sum(one.rows for one in results),
         seconds=time.perf_counter() - started,

@@ -16,6 +16,7 @@ class Example:
     Attributes:
         bar: what it had to reach to count as a success.
         good: what the row's good answers earn.
+        fired: the guards that fired, each with its words.
     """
 
     row: str
@@ -25,6 +26,7 @@ class Example:
     reward: float
     bar: float
     good: float
+    fired: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,29 @@ class AttackResult:
 
 
 @dataclass(frozen=True)
+class Suspected:
+    """A good answer on which a guard fires, and the words that made it."""
+
+    row: str
+    reference: str
+    text: str
+    words: Sequence[str]
+    violation: float
+
+
+@dataclass(frozen=True)
 class Damage:
-    """What a guard does to good answers: the share on which it fires, and its mean violation."""
+    """What a guard does to good answers.
+
+    Attributes:
+        fires: the share on which it fires.
+        mean: its mean violation.
+        examples: those that it holds most against.
+    """
 
     fires: Share
     mean: float
+    examples: Sequence[Suspected]
 
 
 @dataclass(frozen=True)

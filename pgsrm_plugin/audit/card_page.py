@@ -45,7 +45,8 @@ def render_card(card: Card, command: str = "") -> str:
         percent=percent,
         measures_rows=[(name, rest) for name, *rest in other_measures(card)],
         damage=[
-            (name, percent(one.fires.value), interval(one.fires), number(one.mean)) for name, one in card.damage.items()
+            (name, percent(one.fires.value), interval(one.fires), number(one.mean), one.examples)
+            for name, one in card.damage.items()
         ],
         settings=_settings(card),
         versions=list(versions().items()),

@@ -9,10 +9,11 @@ from statistics import fmean
 
 from pgsrm_plugin.aggregates import Aggregate
 from pgsrm_plugin.audit.attacks.other_reference import OtherReference
-from pgsrm_plugin.audit.card import AttackResult, Damage, Example
+from pgsrm_plugin.audit.card import AttackResult, Damage, Example, Suspected
 from pgsrm_plugin.audit.card_measures import Share, auc, mean_or_none, spearman, spread
 from pgsrm_plugin.audit.good_answers import Graded
 from pgsrm_plugin.audit.pay import Paid
+from pgsrm_plugin.audit.targets import Target
 from pgsrm_plugin.audit.trial import Tried
 
 SHOWN = 3
@@ -82,7 +83,7 @@ def result_of(tried: Tried, graded: Sequence[Graded], bars: Bars) -> AttackResul
 
 def _example(graded: Graded, text: str, paid: Paid, bar: float) -> Example:
     row = graded.row
-    return Example(row.label, row.asked, row.reference, text, paid.reward, bar, graded.mean)
+    return Example(row.label, row.asked, row.reference, text, paid.reward, bar, graded.mean, dict(paid.words))
 
 
 def by_row(graded: Sequence[Graded], tried: Sequence[Tried]) -> list[list[Paid]]:
@@ -105,11 +106,22 @@ def spread_within(rows: Sequence[Sequence[Paid]]) -> float:
     return spread([[paid.reward for paid in one] for one in rows]) or 0.0
 
 
-def damage_of(goods: Sequence[Paid]) -> Mapping[str, Damage]:
-    """How often each guard fires on good answers."""
-    names = sorted({name for paid in goods for name in paid.guards})
-    found = {name: [paid.guards[name] for paid in goods if name in paid.guards] for name in names}
-    return {name: Damage(Share.counted([one > 0 for one in values]), fmean(values)) for name, values in found.items()}
+def damage_of(graded: Sequence[Graded]) -> Mapping[str, Damage]:
+    """How often each guard fires on good answers, and on which."""
+    goods = [(one.row, text, paid) for one in graded for text, paid in one.goods]
+    names = sorted({name for _, _, paid in goods for name in paid.guards})
+    return {name: _damage(name, [one for one in goods if name in one[2].guards]) for name in names}
+
+
+def _damage(guard: str, goods: Sequence[tuple[Target, str, Paid]]) -> Damage:
+    values = [paid.guards[guard] for _, _, paid in goods]
+    worst = sorted(goods, key=lambda one: (-one[2].guards[guard], one[0].key))[:SHOWN]
+    examples = [
+        Suspected(row.label, row.reference, text, paid.words.get(guard, ()), paid.guards[guard])
+        for row, text, paid in worst
+        if paid.guards[guard] > 0
+    ]
+    return Damage(Share.counted([one > 0 for one in values]), fmean(values), examples)
 
 
 def bar_in_words(threshold: float | None, bases: Counter[str]) -> str:

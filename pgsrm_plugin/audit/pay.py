@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgsrm_plugin.audit.targets import Target
 from pgsrm_plugin.reward import SemanticReward, accuracy
 from pgsrm_plugin.spec import RewardSpec
-
-_GUARD = "guard/"
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,7 @@ class Paid:
         right: whether the spec's verdict is that it is right.
         guards: the violation that each guard of the spec found.
         unknown: the share of its words that the encoder does not know.
+        words: what made each guard fire that did.
     """
 
     reward: float
@@ -30,6 +29,7 @@ class Paid:
     right: bool
     guards: Mapping[str, float]
     unknown: float = 0.0
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def as_audited(spec: RewardSpec) -> RewardSpec:
@@ -76,7 +76,7 @@ class Paymaster:
         output = self.reward.score(samples, label=lambda i: responses[i][0].label)
         right = accuracy(output, samples, self.reward.spec).tolist()
         found = {name: values_B.tolist() for name, values_B in output.diagnostics.items()}
-        guards = [name for name in found if name.startswith(_GUARD)]
+        guards = {name: values_B.tolist() for name, values_B in output.violations.items()}
         self._advance(len(samples))
         return [
             Paid(
@@ -85,8 +85,9 @@ class Paymaster:
                 bool(found["truncated"][i]),
                 int(found["response_chars"][i]),
                 right[i] >= 1.0,
-                {name.removeprefix(_GUARD): found[name][i] for name in guards},
+                {name: values[i] for name, values in guards.items()},
                 found["unknown_words"][i],
+                output.guard_words[i] if output.guard_words else {},
             )
             for i, reward in enumerate(output.rewards.tolist())
         ]

@@ -34,11 +34,15 @@ def guarded(rows: Sequence[Row], found: Found, guards: Mapping[str, Guard]) -> l
     return [replace(row, factors=tuple(factor(found[pair], guards) for pair in _pairs(row))) for row in rows]
 
 
-def shares_of(row: Row, found: Found) -> dict[str, float]:
-    """Each guard's violation for the reference that the guards hold least against, which is the one to be logged."""
+def logged(row: Row, found: Found) -> Mapping[str, Violation]:
+    """Each guard's violation for the reference that the guards hold least against."""
     pairs = _pairs(row)
-    best = max(range(len(pairs)), key=lambda i: row.factors[i])
-    return {name: violation.share for name, violation in found[pairs[best]].items()}
+    return found[pairs[max(range(len(pairs)), key=lambda i: row.factors[i])]]
+
+
+def words_of(violations: Mapping[str, Violation]) -> dict[str, tuple[str, ...]]:
+    """What made each guard fire that did."""
+    return {name: violation.words for name, violation in violations.items() if violation.share > 0}
 
 
 def _pairs(row: Row) -> list[Compared]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pgsrm_plugin.errors import DataError
@@ -15,10 +15,11 @@ _NEEDED = ("split", "when", "prompt", "response", "references")
 
 @dataclass(frozen=True)
 class Sampled:
-    """What the policy answered, and each term's raw value."""
+    """What the policy answered, each term's raw value, and the words that made each guard fire that did."""
 
     response: str
     terms: Sequence[tuple[str, str]]
+    fired: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,4 @@ def _sampled(row: Row) -> Sampled:
         for name, value in row.items()
         if f"{name}/weighted" in row
     ]
-    return Sampled(str(row["response"]), terms)
+    return Sampled(str(row["response"]), terms, row.get("guard_words", {}))

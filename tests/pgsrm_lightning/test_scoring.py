@@ -78,3 +78,14 @@ def test_a_process_without_rows_knows_the_same_names(spec, name):
     meter = Meter(torch.device("cpu"))
     register_answers("probe", parse_spec(spec), meter)
     assert sorted(meter.names) == sorted(validated(spec, "blue", "blue"))
+
+
+def test_what_guards_found_is_logged_by_name():
+    """Of two scored answers to "it has 5 legs" one has another number: the mean violation is a half."""
+    spec = parse_spec(SEMANTIC + "guards: {numeric_consistency: {}}\nunscorable: mask\n")
+    records = [record(None, ("it has 5 legs",))] * 3
+    answers = score(SemanticReward(spec), records, ["it has 5 legs", "it has 7 legs", " "], group_size=3)
+    meter = Meter(torch.device("cpu"))
+    measure_rewards(answers, meter)
+    assert meter.means()["train/reward/guard/numeric_consistency"] == 0.5
+    assert answers.output.guard_words == [{}, {"numeric_consistency": ("7", "5")}, {}]

@@ -18,6 +18,7 @@ from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.reward import accuracy
 from pgsrm_plugin.terms.semantic import Semantic
+from pgsrm_plugin.types import GUARD
 
 ZERO_VARIANCE = 1e-6
 """A group whose rewards' standard deviation is at most this teaches nothing."""
@@ -72,6 +73,8 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     meter.add_masked("train/reward", output.rewards, scored_B)
     for name, value_B in output.terms.items():
         meter.add_masked(f"train/reward/{name}", value_B, scored_B)
+    for name, value_B in output.violations.items():
+        meter.add_masked(f"train/reward/{GUARD}{name}", value_B, scored_B)
     groups = group_rows(answers.groups, scored_B)
     means = torch.tensor([float(output.rewards[rows].mean()) for rows in groups], dtype=torch.float64)
     stds = [float(output.rewards[rows].std(correction=0)) for rows in groups if len(rows) > 1]

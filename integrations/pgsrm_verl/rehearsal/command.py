@@ -29,15 +29,22 @@ def rehearse(
         bool,
         typer.Option("--toy-encoder", help="Score with a toy instead of the spec's encoder; numbers mean nothing."),
     ] = False,
+    audit_rows: Annotated[
+        int, typer.Option(min=0, help="Training rows to attack for the reward's card; 0: no card.")
+    ] = 64,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What the card must keep to, beside pgsrm.gates; repeatable."),
+    ] = None,
     check_only: Annotated[
         bool, typer.Option("--check", help="Only check recipe, spec and data; do not train.")
     ] = False,
     keep: Annotated[Path | None, typer.Option(file_okay=False, help="Keep everything written in this folder.")] = None,
     json: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the outcome to this file too.")] = None,
 ) -> None:
-    """Runs a verl GPU recipe small, on this CPU, and shows rewards, rollouts, timings and what was swapped.
+    """Runs a verl GPU recipe small, on this CPU, and shows rewards, rollouts, timings, swaps and the reward's card.
 
-    Exits with 2 for a mistake in recipe, spec or data, with 1 if verl fails or takes too long.
+    Exits with 2 for a mistake in recipe, spec or data, with 1 if verl fails or takes too long, or a gate does not hold.
     """
     from rich.console import Console
 
@@ -49,13 +56,17 @@ def rehearse(
         rehearsal.inspect(recipe, overrides or ())
         typer.echo(f"{recipe}: no mistake found")
         return
-    options = rehearsal.Options(workers, steps, time_limit, toy_encoder, keep)
+    options = rehearsal.Options(workers, steps, time_limit, toy_encoder, keep, audit_rows, gate or ())
     progress = Console(stderr=True)
     with progress.status("rehearsing"):
         outcome = rehearsal.rehearse(recipe, overrides or (), options, progress.log if sys.stderr.isatty() else _say)
     show(outcome, Console())
     if json is not None:
         outcome.write_json(json)
+    for failure in outcome.gate_failures:
+        _say(f"pgsrm: {failure}")
+    if outcome.gate_failures:
+        raise typer.Exit(1)
 
 
 def require(command: str, extras: Mapping[str, str]) -> None:

@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pgsrm_plugin.audit.card import Card
+from pgsrm_plugin.cli.audit.on_screen import show_card
 from pgsrm_plugin.cli.tables import show_table
 from pgsrm_verl.rehearsal.scaling import Change
 
@@ -32,6 +34,8 @@ class Outcome:
         rollouts: training responses with prompt ("input"), "output", "gts" and "score".
         validation: validation responses, with every reward term of theirs.
         checkpoints: names of the folders written.
+        card: what an audit of the reward on the recipe's rows found; None where there was none, for ``no_card``.
+        gate_failures: what the card does not keep to.
     """
 
     recipe: str
@@ -42,10 +46,14 @@ class Outcome:
     rollouts: Sequence[Mapping[str, Any]]
     validation: Sequence[Mapping[str, Any]]
     checkpoints: Sequence[str]
+    card: Card | None = None
+    no_card: str = ""
+    gate_failures: Sequence[str] = ()
 
     def write_json(self, path: Path) -> None:
         """Writes everything that is known."""
-        path.write_text(json.dumps(asdict(self), indent=1, default=str) + "\n")
+        card = None if self.card is None else self.card.as_dict()
+        path.write_text(json.dumps({**asdict(self), "card": card}, indent=1, default=str) + "\n")
 
     @property
     def has_critic(self) -> bool:
@@ -73,7 +81,14 @@ class Outcome:
 
 
 def read_outcome(
-    folder: Path, recipe: str, seconds: float, swapped: Mapping[str, str], changes: Sequence[Change]
+    folder: Path,
+    recipe: str,
+    seconds: float,
+    swapped: Mapping[str, str],
+    changes: Sequence[Change],
+    card: Card | None = None,
+    no_card: str = "",
+    gate_failures: Sequence[str] = (),
 ) -> Outcome:
     """Reads a rehearsal's folder."""
     return Outcome(
@@ -85,6 +100,9 @@ def read_outcome(
         _generations(folder / "rollouts"),
         _generations(folder / "validation"),
         sorted(path.name for path in (folder / "checkpoints").glob("global_step_*")),
+        card,
+        no_card,
+        gate_failures,
     )
 
 
@@ -92,6 +110,10 @@ def show(outcome: Outcome, console: Console) -> None:
     """Prints the outcome."""
     for table in (_swapped(outcome), _terms(outcome), _rollouts(outcome), _steps(outcome)):
         show_table(table, console)
+    if outcome.card is not None:
+        show_card(outcome.card, console)
+    else:
+        console.print(f"No reward card: {outcome.no_card}.", markup=False)
     saved = f"checkpoint {outcome.checkpoints[-1]}" if outcome.checkpoints else "[red]no checkpoint[/]"
     console.print(
         f"{len(outcome.metrics)} steps, {len(outcome.validation)} validation responses, {saved}; "

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pgsrm_plugin.audit.card import Card
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
-from pgsrm_plugin.errors import PgsrmError, SpecError
+from pgsrm_plugin.errors import DataError, PgsrmError, SpecError
 from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
@@ -26,6 +27,7 @@ from pgsrm_verl.rehearsal import standin_rows as rows
 from pgsrm_verl.rehearsal.config_checks import Findings, check
 from pgsrm_verl.rehearsal.outcome import Outcome, failure, read_outcome
 from pgsrm_verl.rehearsal.recipe import Recipe, read_recipe
+from pgsrm_verl.rehearsal.reward_card import Demands, card_of
 from pgsrm_verl.rehearsal.scaling import Change, changes, sizes
 from pgsrm_verl.rehearsal.standin import StandIn, find_stand_in
 from pgsrm_verl.settings import Settings
@@ -45,6 +47,8 @@ class Options:
         time_limit: seconds for verl, after which everything is ended.
         toy_encoder: score with hashed character n-grams instead of the spec's encoder.
         keep: folder for everything that is written; None for a temporary one.
+        audit_rows: training rows to audit the reward on; 0: none.
+        gates: what its card must keep to, beside the recipe's own ``pgsrm.gates``.
     """
 
     workers: int = 2
@@ -52,6 +56,8 @@ class Options:
     time_limit: float = 300.0
     toy_encoder: bool = False
     keep: Path | None = None
+    audit_rows: int = 64
+    gates: Sequence[str] = ()
 
 
 def rehearse(
@@ -74,6 +80,8 @@ def rehearse(
     """
     with _folder(options.keep) as folder:
         read, findings, stand_in = inspect(recipe, overrides)
+        demands = Demands.of(findings.settings, options.audit_rows, options.gates)
+        card, no_card = _card(read, findings.settings, demands, options, folder, say)
         say(f"{read.get('actor_rollout_ref.model.path')} becomes a tiny {stand_in.note}")
         samples = _write_rows(folder, read, options.steps, stand_in)
         size = sizes(read, options.workers, max(sample.prompt_tokens for sample in samples), stand_in.own_tokenizer)
@@ -83,7 +91,8 @@ def rehearse(
             applied += _toy_specs(findings.settings, folder)
         swapped = _swapped(read, stand_in, parameters, options) | _gpu_memory(findings)
         seconds = _run_verl(read, applied, options, folder, say)
-        return read_outcome(folder, recipe, seconds, swapped, applied)
+        failures = demands.failures(card) if card is not None else []
+        return read_outcome(folder, recipe, seconds, swapped, applied, card, no_card, failures)
 
 
 def inspect(recipe: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Findings, StandIn]:
@@ -105,6 +114,30 @@ def inspect(recipe: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Finding
         bool(read.get("actor_rollout_ref.model.trust_remote_code")),
     )
     return read, findings, stand_in
+
+
+def _card(
+    recipe: Recipe,
+    settings: Settings | None,
+    demands: Demands,
+    options: Options,
+    folder: Path,
+    say: Callable[[str], None],
+) -> tuple[Card | None, str]:
+    """The card of the recipe's reward, or why there is none."""
+    if settings is None:
+        return None, "the reward is not this plugin's"
+    if options.toy_encoder:
+        return None, "the toy encoder knows no meaning"
+    if not demands.rows:
+        return None, "--audit-rows 0"
+    say(f"auditing the reward on {demands.rows} training rows")
+    try:
+        return card_of(recipe, settings, demands.rows, folder), ""
+    except DataError as error:
+        if demands.limits:
+            raise
+        return None, str(error)
 
 
 def _column(recipe: Recipe) -> str:

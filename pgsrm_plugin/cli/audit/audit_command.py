@@ -49,6 +49,8 @@ def audit(options: AuditOptions) -> None:
 
     Exit status 1: a gate does not hold; 2: the data or the spec is wrong; 3: the scorer failed.
     """
+    from rich.console import Console
+
     from pgsrm_plugin.audit.auditing import AuditPlan
     from pgsrm_plugin.audit.auditing import audit as run_audit
     from pgsrm_plugin.audit.card_page import write_card
@@ -80,7 +82,8 @@ def audit(options: AuditOptions) -> None:
         card = run_audit(plan, found, Paymaster(reward, options.batch_size, advance))
     if numbers is not None:
         write_place(numbers, json.dumps(card.as_dict(), indent=2, ensure_ascii=False) + "\n")
-    show_card(card, write_card(page, card))
+    show_card(card, Console())
+    typer.echo(f"The card, with the worst examples: {write_card(page, card)}")
     failures = [failure for limit in limits if (failure := limit.failure(card)) is not None]
     for failure in failures:
         typer.echo(f"pgsrm: {failure}", err=True)

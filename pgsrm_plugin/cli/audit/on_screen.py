@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,17 +11,14 @@ from pgsrm_plugin.audit.card_page import lead, number, other_measures, percent
 from pgsrm_plugin.cli.tables import show_table
 
 
-def show_card(card: Card, written: Path) -> None:
-    """Prints the attacks, what else was measured, and where the page is."""
-    console = Console(highlight=False)
+def show_card(card: Card, console: Console) -> None:
+    """Prints the attacks and what else was measured."""
     show_table(attacks_table(card), console)
-    for name, value, note in other_measures(card):
-        console.print(f"{name}: {value}" + (f" ({note})" if note else ""), markup=False, soft_wrap=True)
-    for name, found in card.damage.items():
-        if found.fires.count:
-            console.print(f"guard {name} fires on {percent(found.fires.value)} of good answers", markup=False)
-    for text in (*card.notes, lead(card), f"The card, with the worst examples: {written}"):
-        console.print(text, markup=False, soft_wrap=True)
+    measured = [f"{name}: {value}" + (f" ({note})" if note else "") for name, value, note in other_measures(card)]
+    fired = [(name, found.fires) for name, found in card.damage.items() if found.fires.count]
+    guards = [f"guard {name} fires on {percent(fires.value)} of good answers" for name, fires in fired]
+    for text in (*measured, *guards, *card.notes, lead(card)):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def attacks_table(card: Card) -> Table:

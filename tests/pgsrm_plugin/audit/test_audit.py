@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.audit.attacks.looped_reference import LoopedReference
@@ -26,7 +25,6 @@ from pgsrm_plugin.audit.trial import Tried
 from pgsrm_plugin.data.rows import Columns, parse_row
 from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.spec import parse_spec
-from pgsrm_plugin.types import RewardOutput
 
 TOY = "name: toy\nencoder: {kind: hashing}\nterms: {semantic: {}}\n"
 WICKED = "</td><script>alert(1)</script>{{ 6 * 7 }}"
@@ -178,26 +176,34 @@ def test_noise_is_none_where_texts_are_cleaned_and_some_where_they_are_not(tmp_p
     assert card.noise_share == card.noise / card.spread
 
 
-def test_a_guards_damage_is_how_often_it_fires_on_good_answers(tmp_path, monkeypatch):
-    def paid(**guards: float) -> Paid:
-        return Paid(1.0, False, False, 3, True, guards)
-
-    found = damage_of([paid(order=0.0, numbers=0.0), paid(order=0.5, numbers=0.0)])
+def test_a_guards_damage_is_how_often_it_fires_on_good_answers_and_on_which(tmp_path):
+    (target,) = read_rows_of_text([{"prompt": "p", "reference": "r"}])
+    paid = [
+        Paid(1.0, False, False, 3, True, {"order": share, "numbers": 0.0}, words={"order": ("a", "b")} if share else {})
+        for share in (0.0, 0.5)
+    ]
+    found = damage_of([Graded(target, "other references", tuple(zip(("fine", "cut"), paid, strict=True)), ())])
     assert (found["order"].fires.value, found["order"].mean, found["numbers"].fires.count) == (0.5, 0.25, 0)
+    (example,) = found["order"].examples
+    assert (example.text, example.words, example.violation) == ("cut", ("a", "b"), 0.5)
+    assert found["numbers"].examples == []
 
-    plain = SemanticReward.score
 
-    def guarded(self, samples, *arguments, **more):
-        output = plain(self, samples, *arguments, **more)
-        fires = torch.tensor([float("water" in one.response) for one in samples], dtype=torch.float64)
-        return RewardOutput(
-            output.total_B, output.terms, output.weighted, output.scored_B, {**output.diagnostics, "guard/wet": fires}
-        )
-
-    monkeypatch.setattr(SemanticReward, "score", guarded)
-    card = run(rows(), tmp_path)
-    assert (card.damage["wet"].fires.count, card.damage["wet"].fires.of) == (2, 6)
-    assert "<th>wet</th><td>33.3 %</td>" in render_card(card)
+def test_the_card_shows_the_words_that_made_a_guard_fire(tmp_path):
+    """A changed number is the attack that the guard sees; "They built the bridge in 1932." against 2032 is damage."""
+    content = rows()
+    content[2]["references"][1] = "They built the bridge in 2032."
+    card = run(content, tmp_path, TOY + "guards: {numeric_consistency: {}}")
+    (example,) = attack(card, "changed_number").examples
+    assert set(example.fired) == {"numeric_consistency"}
+    assert "1932" in example.fired["numeric_consistency"]
+    damage = card.damage["numeric_consistency"]
+    assert (damage.fires.count, damage.fires.of) == (1, 6)
+    assert set(damage.examples[0].words) == {"1932", "2032"}
+    page = render_card(card)
+    assert "<th>numeric_consistency</th><td>16.7 %</td>" in page
+    assert "<small>numeric_consistency: " in page
+    assert "2032, 1932" in page or "1932, 2032" in page
 
 
 def test_the_same_card_twice_and_from_rows_in_another_order(tmp_path):

@@ -193,6 +193,7 @@ def test_the_best_reference_is_taken_after_guarding():
     output = scored.score([RewardSample("p", "5 a", ("7 a", "5 a b")), RewardSample("p", "5 a", ("7 a",))])
     assert output.total_B.tolist() == pytest.approx([2**-0.5, 0.3], abs=1e-6)
     assert output.diagnostics["guard/numeric_consistency"].tolist() == [0.0, 1.0]
+    assert output.guard_words == [{}, {"numeric_consistency": ("5", "7")}]
 
 
 def test_guards_multiply_and_a_cut_is_the_specs():

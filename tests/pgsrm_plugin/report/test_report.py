@@ -10,6 +10,7 @@ import pytest
 
 from pgsrm_plugin import DataError
 from pgsrm_plugin.report import Page, Panel, RunInfo, read_run, write_info, write_report
+from pgsrm_plugin.report.samples import _sampled
 from pgsrm_plugin.report.stats import Interval, along, difference, interval, seconds
 from pgsrm_plugin.report.templates import environment
 
@@ -219,3 +220,12 @@ def test_an_unfinished_run_stops_the_report_and_leaves_no_file(runs, tmp_path):
     with pytest.raises(DataError, match="at least one run"):
         write_report([], tmp_path / "report.html", PAGE)
     assert not list(tmp_path.glob("*report.html*"))
+
+
+def test_a_rollouts_guards_are_shown_with_their_words():
+    row = {"response": "seven", "reward/semantic": 0.3, "reward/semantic/weighted": 0.3}
+    sampled = _sampled({**row, "guard_words": {"numeric_consistency": ["7", "5"], "length": []}})
+    page = environment().from_string("{% import 'parts.html.j2' as parts %}{{ parts.fired(given) }}")
+    shown = page.render(given=sampled.fired)
+    assert shown == "<small>numeric_consistency: 7, 5</small><small>length: fires</small>"
+    assert _sampled(row).fired == {}

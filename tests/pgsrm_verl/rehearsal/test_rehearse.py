@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,13 +21,16 @@ import verl_support as support
 import yaml
 from transformers import AutoConfig
 
+from pgsrm_plugin.audit.card import Card
 from pgsrm_plugin.cli import main
-from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.errors import PgsrmError, SpecError
 from pgsrm_verl.rehearsal import scaling
 from pgsrm_verl.rehearsal.outcome import failure
 from pgsrm_verl.rehearsal.recipe import read_recipe
+from pgsrm_verl.rehearsal.reward_card import Demands, card_of
 from pgsrm_verl.rehearsal.standin import find_stand_in
 from pgsrm_verl.rehearsal.tiny import family_of, save_tiny_model, train_tokenizer
+from pgsrm_verl.settings import read_settings
 
 SPEC = {"encoder": {"kind": "hashing"}, "terms": {"semantic": {"kind": "semantic"}}}
 RECIPE = {
@@ -349,7 +353,9 @@ def test_a_recipe_is_rehearsed(place):
     assert {row["gts"] for row in outcome["rollouts"]} <= {answer for _, answer in support.FACTS}
     assert all("pgsrm/semantic" in row for row in outcome["validation"])
     assert outcome["swapped"]["8 GPUs"].startswith("2 CPU workers")
-    for text in ("pgsrm/semantic", "what was swapped", "Rollouts", "data.train_batch_size=512"):
+    assert outcome["card"]["rows_in_data"] == len(support.FACTS)
+    assert {one["kind"] for one in outcome["card"]["attacks"]} >= {"master_key", "looped_reference"}
+    for text in ("pgsrm/semantic", "what was swapped", "Rollouts", "data.train_batch_size=512", "Attacks on reward"):
         assert text in run.stdout
     assert marked_processes(mark) == []
     assert sorted(path.name for path in place.iterdir()) == [
@@ -359,6 +365,45 @@ def test_a_recipe_is_rehearsed(place):
         "train.parquet",
         "val.parquet",
     ]
+
+
+def card(place: Path, **settings) -> tuple[Card, Demands]:
+    change_recipe(place, pgsrm=settings)
+    found = read_recipe("grpo.yaml", ())
+    parsed = read_settings(found.config)
+    return card_of(found, parsed, 8, place), Demands.of(parsed, 8, ["max_success.master_key=0.5"])
+
+
+def test_a_recipe_demands_what_the_card_must_keep_to(place):
+    found, demands = card(place, gates=["max_success.looped_reference=0.0"])
+    assert found.rows == len(support.FACTS)
+    assert [limit.name for limit in demands.limits] == ["max_success.looped_reference", "max_success.master_key"]
+    (failure,) = demands.failures(found)
+    assert failure == "max_success.looped_reference is 1, and the gate allows 0"
+
+
+def test_the_card_reads_references_where_the_recipe_does(place):
+    """Without the file of references the ground truth is all that rows have; with it, the file's texts are attacked."""
+    texts = {question: f"{answer}, as everybody knows" for question, answer in support.FACTS}
+    lines = [json.dumps({"prompt": question, "references": [text]}) for question, text in texts.items()]
+    (place / "references.jsonl").write_text("\n".join(lines) + "\n")
+    found, _ = card(place, references="references.jsonl")
+    assert {one.reference for each in found.attacks for one in each.examples} <= set(texts.values())
+
+
+@pytest.mark.parametrize(
+    ("gates", "rows", "message"),
+    [
+        (["max_sucess=1"], 8, "there is no 'max_sucess'; did you mean 'max_success'"),
+        (["max_success=1"], 0, "nothing is audited with --audit-rows 0"),
+    ],
+)
+def test_gates_that_cannot_be_asked_are_refused_before_verl_starts(place, gates, rows, message):
+    settings = read_settings(read_recipe("grpo.yaml", ()).config)
+    with pytest.raises(PgsrmError, match=re.escape(message)):
+        Demands.of(settings, rows, gates)
+    with pytest.raises(SpecError, match="no reward of this plugin"):
+        Demands.of(None, 8, ["max_success=1"])
 
 
 def test_ctrl_c_leaves_nothing_behind(place):
