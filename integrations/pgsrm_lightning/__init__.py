@@ -1,4 +1,4 @@
-"""Training on Lightning: PPO and GRPO on semantic rewards, on one machine.
+"""Training on Lightning: PPO and GRPO on semantic rewards, and the supervised stages before, on one machine.
 
     from lightning.pytorch import Trainer
     from pgsrm_lightning import PPOConfig, PromptData, RLModule, RolloutLog, SamplingConfig
@@ -10,7 +10,8 @@
 
 ``spec`` may also be a :class:`~pgsrm_plugin.RewardSpec`, or a built :class:`~pgsrm_plugin.SemanticReward` that several
 runs share. ``module.answer(records)`` gives greedy answers with their rewards; ``trainer.validate(module, data)`` logs
-``val/<set>/accuracy``, ``/semantic`` and ``/reward``. Names are imported when first used.
+``val/<set>/accuracy``, ``/semantic`` and ``/reward``. ``ImitationModule`` with ``AnswerData`` or ``TextData`` is
+supervised fine-tuning or continued pre-training. Names are imported when first used.
 """
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
     from pgsrm_lightning.data import PromptData
     from pgsrm_lightning.module import RLModule
     from pgsrm_lightning.rollout.scoring import Answers
+    from pgsrm_lightning.supervised.corpus import AnswerData, TextData
+    from pgsrm_lightning.supervised.imitation import AdamWConfig, ImitationModule
 
 _HOMES = {
+    "AdamWConfig": "supervised.imitation",
+    "AnswerData": "supervised.corpus",
     "Answers": "rollout.scoring",
     "GRPOConfig": "algorithms.grpo",
+    "ImitationModule": "supervised.imitation",
     "KLConfig": "algorithms.base",
     "LoraConfig": "config",
     "PPOConfig": "algorithms.ppo",
@@ -41,11 +47,15 @@ _HOMES = {
     "RolloutLog": "callbacks",
     "SaveChild": "callbacks",
     "SamplingConfig": "config",
+    "TextData": "supervised.corpus",
 }
 
 __all__ = [
+    "AdamWConfig",
+    "AnswerData",
     "Answers",
     "GRPOConfig",
+    "ImitationModule",
     "KLConfig",
     "LoraConfig",
     "PPOConfig",
@@ -55,6 +65,7 @@ __all__ = [
     "RolloutLog",
     "SamplingConfig",
     "SaveChild",
+    "TextData",
 ]
 
 

@@ -11,8 +11,10 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from pgsrm_lightning.module import RLModule
+from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.scoring import Answers
 from pgsrm_plugin.data.whole import TEMPORARY
+from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.reward import accuracy
 
 
@@ -92,24 +94,44 @@ class SaveChild(Callback):
 
     Args:
         folder: a relative path starts at the trainer's log folder.
+        merge: with LoRA, write a whole model instead of adapters: what a next training or verl starts from.
+        best: take the weights of the best checkpoint of a ``ModelCheckpoint`` with a ``monitor``, not the last ones.
+            The module then has these, too.
     """
 
-    def __init__(self, folder: str = "child") -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str = "child", merge: bool = False, best: bool = False) -> None:
+        self.folder, self.merge, self.best = Path(folder), merge, best
 
     def setup(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         self.folder = _log_folder(trainer) / self.folder
+        if self.best and not any(callback.monitor for callback in trainer.checkpoint_callbacks):  # type: ignore[attr-defined]
+            raise SpecError("SaveChild: best needs a ModelCheckpoint with a monitor, such as val/held_out/loss")
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.best:
+            _take_best(trainer, module)
+        self._write(module)
 
     @rank_zero_only
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, RLModule)
+    def _write(self, module: LightningModule) -> None:
+        policy = module.policy
+        assert isinstance(policy, Policy)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=TEMPORARY) as beside:
-            module.policy.save_pretrained(beside)
+            policy.save_pretrained(beside, self.merge)
             for file in [path for path in Path(beside).rglob("*") if path.is_file()]:
                 place = self.folder / file.relative_to(beside)
                 place.parent.mkdir(exist_ok=True)
                 file.replace(place)
+
+
+def _take_best(trainer: Trainer, module: LightningModule) -> None:
+    """Loads the best checkpoint's weights, where there is one; every process does."""
+    watching = next(callback for callback in trainer.checkpoint_callbacks if getattr(callback, "monitor", None))
+    path = getattr(watching, "best_model_path", "")
+    if path:
+        kept = trainer.strategy.checkpoint_io.load_checkpoint(path)
+        module.load_state_dict(kept["state_dict"], strict=False)  # with LoRA, the base model is in no checkpoint
 
 
 def _log_folder(trainer: Trainer) -> Path:

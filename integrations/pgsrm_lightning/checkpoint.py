@@ -90,7 +90,7 @@ def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> 
     """
     state = checkpoint.get(KEY)
     if not isinstance(state, Mapping) or "fingerprint" not in state:
-        raise SpecError("the checkpoint was not written by `pgsrm train` (it has no 'pgsrm' section)")
+        raise SpecError("the checkpoint was not written by `pgsrm train`, `sft` or `pretrain` (no section 'pgsrm')")
     theirs = state["fingerprint"]
     differing = [name for name in ours if theirs.get(name) != ours[name]]
     differing = [name for name in differing if name != "initial weights"] or differing
@@ -107,6 +107,19 @@ def frozen_names(policy: Policy) -> set[str]:
     """Names of the parameters that no step changes (with LoRA, the base model); checkpoints leave them out."""
     named = policy.named_parameters(remove_duplicate=False)  # tied weights have two names
     return {name for name, parameter in named if not parameter.requires_grad}
+
+
+def leave_out_frozen(checkpoint: dict[str, Any], policy: Policy) -> None:
+    """Drops what no step changes from a checkpoint that is about to be written."""
+    for name in frozen_names(policy):
+        checkpoint["state_dict"].pop(f"policy.{name}", None)
+
+
+def put_back_frozen(checkpoint: dict[str, Any], module: nn.Module) -> None:
+    """Adds what :func:`leave_out_frozen` dropped, from the module that the checkpoint is loaded into."""
+    own = module.state_dict()
+    frozen = {f"policy.{name}" for name in frozen_names(module.policy)}  # type: ignore[arg-type]
+    checkpoint["state_dict"] |= {name: own[name] for name in frozen}
 
 
 def _weights_digest(policy: Policy) -> str:

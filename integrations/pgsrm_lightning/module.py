@@ -295,16 +295,13 @@ class RLModule(LightningModule):
             "episodes": self.episodes,
             "kl_coef": self.kl_coef,
         }
-        for name in ckpt.frozen_names(self.policy):
-            checkpoint["state_dict"].pop(f"policy.{name}", None)
+        ckpt.leave_out_frozen(checkpoint, self.policy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses another model's checkpoint, before any weight is loaded, and takes up the run's state."""
         state = ckpt.read_state(checkpoint, self.fingerprint)
         self.steps_done, self.episodes, self.kl_coef = state["step"], state["episodes"], state["kl_coef"]
-        own = self.state_dict()
-        frozen = {f"policy.{name}" for name in ckpt.frozen_names(self.policy)}
-        checkpoint["state_dict"] |= {name: own[name] for name in frozen}
+        ckpt.put_back_frozen(checkpoint, self)
 
     def _keyed(self, purpose: int) -> int:
         return keyed_seed(self.seed, self.steps_done, rank(), purpose)

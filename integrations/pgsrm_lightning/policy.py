@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_lightning.packed.attention import KEY, NAME
 from pgsrm_lightning.packed.head import token_statistics
-from pgsrm_lightning.packed.rows import PackedRows, pack
+from pgsrm_lightning.packed.rows import PackedRows, pack, side_by_side
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.pretrained.dequantised import ORIGIN
 from pgsrm_plugin.pretrained.embedded import advice, resolve
@@ -138,6 +138,27 @@ class Policy(nn.Module):
             out = self._forward(reference, tokens_BS, attention_BS, width, states=False)
         return token_logprobs(out.logits[:, -width:], tokens_BS[:, -width:], temperature)
 
+    def logprobs_of(self, sequences: Sequence[Tensor], first: Sequence[int]) -> Tensor:
+        """Log-probabilities of the tokens of each sequence from its ``first`` on, one sequence after the other, (M,).
+
+        The sequences stand side by side without padding and do not see each other, where the architecture allows it.
+
+        Args:
+            sequences: token ids, each (S,), on the policy's device.
+            first: at least 1.
+        """
+        with self._recomputing():
+            if self.packs:
+                return self._evaluate_packed(self.lm, side_by_side(sequences, first), 1.0, None).logprobs_BT[0]
+            tokens_BS = nn.utils.rnn.pad_sequence(list(sequences), batch_first=True, padding_value=self.pad_id)
+            places_S = torch.arange(tokens_BS.shape[1], device=tokens_BS.device)
+            ends_B = torch.tensor([len(each) for each in sequences], device=tokens_BS.device)
+            starts_B = torch.tensor(list(first), device=tokens_BS.device)
+            seen_BS = (places_S < ends_B[:, None]).long()
+            learned_BT = (seen_BS.bool() & (places_S >= starts_B[:, None]))[:, 1:]
+            logprobs_BT = self.evaluate_padded(tokens_BS, seen_BS, tokens_BS.shape[1] - 1, 1.0).logprobs_BT
+            return logprobs_BT[learned_BT]
+
     def next_logits(self, tokens_BS: Tensor, attention_BS: Tensor, positions_BS: Tensor, cache: Any) -> Any:
         """The model's output for tokens that go on from a cache of keys and values; logits of the last token alone."""
         keep = {"logits_to_keep": 1} if self._keeps_logits else {}
@@ -150,12 +171,16 @@ class Policy(nn.Module):
             **keep,
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, merge: bool = False) -> None:
         """Writes the child (with LoRA: its adapters) and its tokenizer in the Hugging Face layout.
 
         The generation config keeps only what ends a response: the hub's sampling defaults were not trained with.
+
+        Args:
+            merge: add adapters to the weights of a copy, and write that: a whole model.
         """
-        self.lm.save_pretrained(folder)
+        adapted = merge and hasattr(self.lm, "merge_and_unload")
+        (copy.deepcopy(self.lm).merge_and_unload() if adapted else self.lm).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     def _evaluate_packed(

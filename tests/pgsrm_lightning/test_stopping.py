@@ -208,7 +208,7 @@ def test_a_child_is_never_half_written(tiny_child, quiet_trainer, monkeypatch, t
     whole = {file.name: file.read_bytes() for file in callback.folder.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= whole.keys()
 
-    def stopped(folder):
+    def stopped(folder, merge):
         (Path(folder) / "config.json").write_text("{")
         raise HeardError
 

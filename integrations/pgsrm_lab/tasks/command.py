@@ -24,7 +24,11 @@ Name = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="The file to write: .jsonl, or .parquet for verl.")]
 Layout = Annotated[
-    str, typer.Option("--format", help="jsonl (records), verl (RL parquet), or sft (parquet of chats to imitate).")
+    str,
+    typer.Option(
+        "--format",
+        help="jsonl (records), verl (RL parquet), sft (parquet of chats to imitate), or text (to pre-train on).",
+    ),
 ]
 SHOWN = 5
 """Notes on rows that are printed; the others are counted."""

@@ -1,4 +1,4 @@
-"""A task's prompts as rows: this package's records, and verl's layouts for RL and for supervised fine-tuning."""
+"""A task's prompts as rows: this package's records, texts, and verl's layouts for RL and supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from pgsrm_lab.tasks.task import Task
 from pgsrm_plugin.errors import DataError, did_you_mean
 
-Format = Literal["jsonl", "verl", "sft"]
+Format = Literal["jsonl", "verl", "sft", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_EXTENSIONS = {"jsonl": ".jsonl", "verl": ".parquet", "sft": ".parquet"}
+_EXTENSIONS = {"jsonl": ".jsonl", "verl": ".parquet", "sft": ".parquet", "text": ".jsonl"}
 
 Row = dict[str, Any]
 
@@ -86,11 +86,21 @@ def sft_rows(task: Task, split: str = "train") -> list[Row]:
     ]
 
 
+def text_rows(task: Task, split: str = "train") -> list[Row]:
+    """A split's texts, for continued pre-training.
+
+    Raises:
+        DataError: there is no such split, or it is empty.
+    """
+    source = f"pgsrm/{task.name}"
+    return [{"text": text, "data_source": source} for prompt in task.split(split) for text in task.texts_of(prompt)]
+
+
 def export(task: Task, out: str | Path, layout: str = "jsonl", split: str = "train") -> int:
     """Writes a split to a file, whole or not at all; returns the number of rows.
 
     Args:
-        layout: ``jsonl`` (records, to .jsonl), or ``verl`` (RL rows) or ``sft`` (chats), both to .parquet.
+        layout: ``jsonl`` (records) or ``text`` (texts), to .jsonl; ``verl`` (RL rows) or ``sft`` (chats), to .parquet.
 
     Raises:
         DataError: there is no such split or layout, the extension is another layout's, or the path cannot be written.
@@ -101,6 +111,6 @@ def export(task: Task, out: str | Path, layout: str = "jsonl", split: str = "tra
         raise DataError(f"there is no format {layout!r}{did_you_mean(layout, FORMATS)} (formats: {', '.join(FORMATS)})")
     if Path(out).suffix != _EXTENSIONS[layout]:
         raise DataError(f"{out}: format {layout} is written to a {_EXTENSIONS[layout]} file; rename it")
-    rows = {"jsonl": records, "verl": verl_rows, "sft": sft_rows}[layout](task, split)
+    rows = {"jsonl": records, "verl": verl_rows, "sft": sft_rows, "text": text_rows}[layout](task, split)
     write_rows(out, rows)
     return len(rows)

@@ -31,6 +31,7 @@ class Task:
         mistake_kind: what these are, in a few words.
         references: what an answer is compared with, where that is not the expert's whole answer.
         truths: what decides whether it is right, where that is not the expert's whole answer.
+        texts: what a text book would say of each prompt, for continued pre-training; none: prompt and answer.
         labels: what else is known of a prompt, as texts by name.
         notes: what to know about single rows: which were left out or changed, and why.
     """
@@ -48,6 +49,7 @@ class Task:
     mistake_kind: str
     references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     truths: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -80,6 +82,10 @@ class Task:
     def references_of(self, prompt: str) -> tuple[str, ...]:
         """What an answer to a prompt is compared with."""
         return self.references.get(prompt) or (self.expert[prompt],)
+
+    def texts_of(self, prompt: str) -> tuple[str, ...]:
+        """What continued pre-training reads of a prompt."""
+        return self.texts.get(prompt) or (f"{prompt} {self.expert[prompt]}",)
 
     def truth_of(self, prompt: str) -> str:
         """What decides whether an answer to a prompt is right."""

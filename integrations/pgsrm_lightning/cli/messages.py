@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-PROGRAM = "pgsrm train"
 _UNKNOWN = re.compile(r"(?:unrecognized arguments: --|(?:Group '([\w.]+)' does not accept option|Option) ')([^\s=']+)")
 _KEY = re.compile(r'Parser key "([\w.]+)":\s')
 _OWNER = re.compile(r"given class_path '([\w.]+)':\s+Option")
@@ -26,14 +25,18 @@ def known_keys(parser: LightningArgumentParser) -> list[str]:
     return [action.dest for action in parser._actions]
 
 
-def explain(message: str, known: Sequence[str]) -> str:
-    """One sentence for a parser's message; a mistyped key comes with the nearest valid one."""
+def explain(message: str, known: Sequence[str], program: str) -> str:
+    """One sentence for a parser's message; a mistyped key comes with the nearest valid one.
+
+    Args:
+        program: the command, e.g. ``pgsrm train``.
+    """
     unknown, key = _UNKNOWN.search(message), _KEY.search(message)
     if unknown:
         prefix = unknown[1] or (key[1] if key else "")
         named, owner = f"{prefix}.{unknown[2]}".lstrip("."), _OWNER.search(message)
         near = difflib.get_close_matches(named, _parameters(owner[1], prefix) if owner else known, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else f"see `{PROGRAM} --help`"
+        advice = f"did you mean {near[0]!r}?" if near else f"see `{program} --help`"
         return f"there is no setting {named!r}; {advice}"
     if key is None:
         return message.splitlines()[0]

@@ -1,4 +1,4 @@
-"""`pgsrm train`: LightningCLI over :class:`RLModule` and :class:`PromptData`, with errors of one sentence."""
+"""LightningCLI with errors of one sentence, and `pgsrm train` by it: :class:`RLModule` on :class:`PromptData`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import yaml
 from jsonargparse import dict_to_namespace
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from pgsrm_lightning.algorithms import ALGORITHMS, AlgorithmConfig
 from pgsrm_lightning.checkpoint import WholeFiles
 from pgsrm_lightning.checks import check_precision, check_strategy
-from pgsrm_lightning.cli.messages import PROGRAM, explain, known_keys
+from pgsrm_lightning.cli.messages import explain, known_keys
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
@@ -35,7 +35,7 @@ from pgsrm_plugin.stopping import Stopped
 
 LIGHTNING = ("lightning.", "lightning_utilities.")
 """How the names of Lightning's modules begin."""
-FROM_FIT = (MisconfigurationException, ValueError, TypeError, ImportError)
+FROM_FIT = (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError)
 """What Lightning raises about settings once it has model and data."""
 
 
@@ -118,7 +118,7 @@ class TrainCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            raise SpecError(explain(str(error), known_keys(parser))) from None
+            raise SpecError(explain(str(error), known_keys(parser), str(parser.prog))) from None
 
     def before_instantiate_classes(self) -> None:
         check_precision(self.config.trainer.precision)
@@ -180,7 +180,18 @@ def saying_where_it_goes_on(trainer: Trainer, resumed: str | None) -> Iterator[N
 
 
 def main(args: Sequence[str]) -> None:
+    """Trains by reinforcement as the arguments say; see :func:`run`."""
+    run(rl_module, PromptData, args, "pgsrm train")
+
+
+def run(
+    module: Callable[..., LightningModule], data: type[LightningDataModule], args: Sequence[str], program: str
+) -> None:
     """Trains as the arguments say.
+
+    Args:
+        module, data: what the sections ``model`` and ``data`` describe.
+        program: the command's name.
 
     Raises:
         SpecError: a setting is unknown or wrong, or a file is missing.
@@ -190,13 +201,13 @@ def main(args: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     _check_config_files(args)
     cli = TrainCLI(
-        rl_module,
-        PromptData,
+        module,
+        data,
         args=list(args),
         run=False,
         seed_everything_default=False,
         auto_configure_optimizers=False,
-        parser_kwargs={"exit_on_error": False, "prog": PROGRAM, "allow_abbrev": False},
+        parser_kwargs={"exit_on_error": False, "prog": program, "allow_abbrev": False},
         save_config_kwargs={"overwrite": True},
         trainer_defaults={"devices": 1, "log_every_n_steps": 1, "max_epochs": 1},
     )

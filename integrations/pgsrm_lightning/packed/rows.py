@@ -109,3 +109,36 @@ def pack(tokens_BS: Tensor, attention_BS: Tensor, width: int) -> PackedRows:
 
 def _kept(ids: Sequence[int], seen: Sequence[bool]) -> list[int]:
     return [token for token, keep in zip(ids, seen, strict=True) if keep]
+
+
+def side_by_side(sequences: Sequence[Tensor], first: Sequence[int]) -> PackedRows:
+    """Lays sequences out one after the other, each a family of its own that has no responses.
+
+    Args:
+        sequences: token ids, each (S,).
+        first: the place in each sequence of the first token that is asked for, at least 1.
+
+    >>> packed = side_by_side([torch.tensor([5, 7, 8]), torch.tensor([5, 6])], [2, 1])
+    >>> packed.tokens_N.tolist(), packed.positions_N.tolist()
+    ([5, 7, 8, 5, 6], [0, 1, 2, 0, 1])
+    >>> packed.before_M.tolist(), packed.targets_M.tolist()
+    ([1, 3], [8, 6])
+    """
+    device = sequences[0].device
+    lengths = [len(each) for each in sequences]
+    starts = [sum(lengths[:number]) for number in range(len(lengths))]
+    before = [
+        place
+        for start, length, asked in zip(starts, lengths, first, strict=True)
+        for place in range(start + asked - 1, start + length - 1)
+    ]
+    tokens_N, before_M = torch.cat(list(sequences)), torch.tensor(before, device=device)
+    return PackedRows(
+        tokens_N=tokens_N,
+        positions_N=torch.cat([torch.arange(length, device=device) for length in lengths]),
+        families=tuple(Family(start, length, ()) for start, length in zip(starts, lengths, strict=True)),
+        before_M=before_M,
+        targets_M=tokens_N[before_M + 1],
+        places_M=torch.arange(len(before), device=device),
+        shape=(1, len(before)),
+    )

@@ -55,11 +55,29 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
     """The prompt's token ids: text as it is, chat messages (or text, with ``chat``) through the chat template.
 
     Raises:
-        DataError: the tokenizer has no chat template, or it refuses the prompt, or that is empty or too long; the
-            message names the row.
+        DataError: as :func:`prompt_tokens`, or the prompt is too long; the message names the row.
+    """
+    ids = prompt_tokens(record, policy, sampling.chat)
+    room = policy.context - sampling.max_new_tokens
+    limit = room if sampling.max_prompt_tokens is None else min(sampling.max_prompt_tokens, room)
+    if len(ids) > limit:
+        raise DataError(
+            f"{record.label}: field 'prompt' has {len(ids)} tokens, but at most {limit} fit "
+            f"(context {policy.context}, max_new_tokens {sampling.max_new_tokens}, "
+            f"max_prompt_tokens {sampling.max_prompt_tokens})"
+        )
+    return ids
+
+
+def prompt_tokens(record: Record, policy: Policy, chat: bool) -> list[int]:
+    """The same, however long.
+
+    Raises:
+        DataError: the tokenizer has no chat template, or it refuses the prompt, or that is empty; the message names the
+            row.
     """
     tokenizer, prompt = policy.tokenizer, record.prompt
-    if isinstance(prompt, str) and not sampling.chat:
+    if isinstance(prompt, str) and not chat:
         ids = list(tokenizer(prompt)["input_ids"])
     else:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]
@@ -78,14 +96,6 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
             ) from None
     if not ids:
         raise DataError(f"{record.label}: field 'prompt' has no tokens")
-    room = policy.context - sampling.max_new_tokens
-    limit = room if sampling.max_prompt_tokens is None else min(sampling.max_prompt_tokens, room)
-    if len(ids) > limit:
-        raise DataError(
-            f"{record.label}: field 'prompt' has {len(ids)} tokens, but at most {limit} fit "
-            f"(context {policy.context}, max_new_tokens {sampling.max_new_tokens}, "
-            f"max_prompt_tokens {sampling.max_prompt_tokens})"
-        )
     return ids
 
 

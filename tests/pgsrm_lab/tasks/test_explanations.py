@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from pgsrm_lab.tasks import load_task
+from pgsrm_lab.tasks import load_task, string_copying
+from pgsrm_lab.tasks.export import export, text_rows
 from pgsrm_lab.tasks.make.__main__ import HERE
 from pgsrm_lab.tasks.questions.mentions import named_option
 from pgsrm_lab.tasks.questions.own import read_questions
-from pgsrm_lab.tasks.questions.question import LETTERS, Question, find_key
+from pgsrm_lab.tasks.questions.question import LETTERS, Question, find_key, question_task
 from pgsrm_plugin import SemanticReward, parse_spec
 from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.errors import DataError
@@ -289,3 +290,12 @@ def test_numbers_count_where_options_are_numbered(text: str, named: bool) -> Non
 def test_a_key_outside_the_options_is_refused() -> None:
     with pytest.raises(DataError, match="the key is number 4, and there are 2 options"):
         Question("Which?", ("this", "that"), 3, ("because",))
+
+
+def test_texts_are_the_question_its_right_option_and_a_reason(tmp_path):
+    question = Question("Why?", ("No.", "Yes."), 1, ("Because.", "For it is."))
+    task = question_task("t", [question], summary="", held_out_kind="", source="", new_tokens=1)
+    assert export(task, tmp_path / "texts.jsonl", "text") == 2
+    rows = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in rows] == ["Why? Yes. Because.", "Why? Yes. For it is."]
+    assert text_rows(string_copying())[0]["text"].startswith("Copy this sentence: '")

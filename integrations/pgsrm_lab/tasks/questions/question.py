@@ -88,6 +88,11 @@ class Question:
         return f"<explanation>{self.references[0]}</explanation><answer>{self.letter}</answer>"
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """What a text book would say: the question, the right option, and a reason; one text an explanation."""
+        return tuple(f"{self.text} {self.options[self.key].rstrip('.')}. {told}" for told in self.references)
+
+    @property
     def echo(self) -> str:
         """What a child would say that repeats the question with a wrong option and explains nothing."""
         return f"{self.text} {self.options[(self.key + 1) % len(self.options)]}"
@@ -146,6 +151,7 @@ def question_task(
         mistake_kind="the question with a wrong option",
         references={question.prompt: question.references for question in kept},
         truths={question.prompt: question.letter for question in kept},
+        texts={question.prompt: question.texts for question in kept},
         labels={question.prompt: question.labels for question in kept},
         notes=(
             *notes,
