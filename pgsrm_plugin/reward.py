@@ -31,6 +31,8 @@ from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import GUARD, CrossEncoder, Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
 from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
 
+ON = "on/"
+"""Before a term's name, in the diagnostics: 1 where a term that has a switch (``when``) counts, else 0."""
 _MANY = 3
 """Responses, of which what they have in common is no chance."""
 _logger = logging.getLogger(__name__)
@@ -44,7 +46,8 @@ class SemanticReward:
     .. math:: r_i = \sum_k w_k \, \tilde t_{k,i}
 
     where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is
-    unscorable (``unscorable: floor``) or fails a gate that does not keep the term. Instead of the sum, the spec's
+    unscorable (``unscorable: floor``) or fails a gate that does not keep the term. A term that a row switches off
+    (``when``) is no part of that row's reward, and 0 in its columns. Instead of the sum, the spec's
     ``aggregate`` may compose them in another way (:mod:`pgsrm_plugin.aggregates`).
 
     The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
@@ -81,6 +84,7 @@ class SemanticReward:
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
         self.cross_encoders, self._judges = _cross_encoders(spec, cross_encoders)
+        self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
 
@@ -141,8 +145,10 @@ class SemanticReward:
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples, label)
 
-        values, violations = self._term_values(batch.rows, unscorable, embedder)
+        on = self._switched(batch.rows)
+        values, violations = self._term_values(batch.rows, unscorable, on, embedder)
         terms = {name: value[batch.index_B] for name, value in values.items()}
+        on_B = {name: counts[batch.index_B] for name, counts in on.items()}
         diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
         if self._judges:
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
@@ -150,11 +156,12 @@ class SemanticReward:
         for name in self.spec.guards:
             shares = [found.get(name, NONE).share for found in violations]
             diagnostics[f"{GUARD}{name}"] = torch.tensor(shares, dtype=torch.float64)[batch.index_B]
-        effective, failed_B = self._apply_gates(terms)
+        diagnostics |= {f"{ON}{name}": on_B[name].double() for name in self._switches}
+        effective, failed_B = self._apply_gates(terms, on_B)
         if self.spec.gates:
             diagnostics["gate_failed"] = (failed_B & ~unscorable_B).double()
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
-        total_B, weighted, measures, worth_B = self._composed(effective, scored_B, [one.group for one in samples])
+        total_B, weighted, measures, worth_B = self._composed(effective, on_B, scored_B, [one.group for one in samples])
         diagnostics |= measures
         stats = {
             "rows": float(len(samples)),
@@ -218,40 +225,56 @@ class SemanticReward:
             )
 
     def _term_values(
-        self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
+        self, rows: Sequence[Row], unscorable: torch.Tensor, on: Mapping[str, torch.Tensor], embedder: BatchEmbedder
     ) -> tuple[dict[str, torch.Tensor], list[Mapping[str, Violation]]]:
-        """Each term's value, and what each guard found, of each row."""
+        """Each term's value (0 where it is off), and what each guard found, of each row."""
         scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
         violations: list[Mapping[str, Violation]] = [{}] * len(rows)
-        if self.spec.guards and scorable:
+        compared = sum(bool(row.references) for row in scorable)
+        if self.spec.guards and compared:
             found = look(scorable, self.spec.guards, embedder)
             scorable = guarded(scorable, found, self.spec.guards)
             for i, row in zip((~unscorable).nonzero().flatten().tolist(), scorable, strict=True):
-                violations[i] = logged(row, found)
+                violations[i] = logged(row, found) if row.references else {}
             for name in self.spec.guards:
-                _checked(name, [one[name].share for one in violations if one], len(scorable), (0.0, 1.0))
+                _checked(name, [one[name].share for one in violations if one], compared, (0.0, 1.0))
         values = {}
         for name, term in self.spec.terms.items():
             value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
-            value[~unscorable] = _checked(name, term.score(scorable, embedder), len(scorable), term.bounds)
-            values[name] = value
+            counted = [row for row in scorable if term.counts(row)]
+            value[~unscorable & on[name]] = _checked(name, term.score(counted, embedder), len(counted), term.bounds)
+            values[name] = value.masked_fill(~on[name], 0.0)
         return values, violations
 
-    def _apply_gates(self, terms: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def _switched(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Of each term the rows on which it counts."""
+        on = {name: torch.ones(len(rows), dtype=torch.bool) for name in self.spec.terms}
+        return on | {
+            name: torch.tensor([self.spec.terms[name].counts(row) for row in rows], dtype=torch.bool)
+            for name in self._switches
+        }
+
+    def _apply_gates(
+        self, terms: Mapping[str, torch.Tensor], on_B: Mapping[str, torch.Tensor]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         effective = dict(terms)
         rows = len(next(iter(terms.values())))
         failed_any_B = torch.zeros(rows, dtype=torch.bool)
         for gate in self.spec.gates:
             low = -math.inf if gate.at_least is None else gate.at_least
             high = math.inf if gate.at_most is None else gate.at_most
-            failed_B = (terms[gate.term] < low) | (terms[gate.term] > high)
+            failed_B = on_B[gate.term] & ((terms[gate.term] < low) | (terms[gate.term] > high))
             failed_any_B |= failed_B
             for name in effective.keys() - set(gate.keep):
-                effective[name] = effective[name].masked_fill(failed_B, self.worst(name))
+                effective[name] = effective[name].masked_fill(failed_B & on_B[name], self.worst(name))
         return effective, failed_any_B
 
     def _composed(
-        self, effective: Mapping[str, torch.Tensor], scored_B: torch.Tensor, groups: Sequence[Hashable]
+        self,
+        effective: Mapping[str, torch.Tensor],
+        on_B: Mapping[str, torch.Tensor],
+        scored_B: torch.Tensor,
+        groups: Sequence[Hashable],
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor | None]:
         """Totals, parts and measures of the aggregation, and what rows are worth where totals are advantages."""
         scored_rows = scored_B.nonzero().flatten()
@@ -264,7 +287,8 @@ class SemanticReward:
         values = {name: value_B[scored_rows].tolist() for name, value_B in effective.items()}
         ordered = {name: values[name] for name in self.spec.terms}
         own = [groups[row] for row in scored_rows.tolist()]
-        composed = self.spec.aggregate.compose(ScoredRows(self.spec.weighed, ordered, own))
+        off = {name: set((~on_B[name][scored_rows]).nonzero().flatten().tolist()) for name in self._switches}
+        composed = self.spec.aggregate.compose(ScoredRows(self.spec.weighed, ordered, own, off))
         parts = {name: spread(composed.parts[name]) for name in effective}
         measures = {f"aggregate/{name}": spread(composed.measures[name]) for name in self.spec.aggregate.logs}
         worth_B = None if composed.worth is None else spread(composed.worth)
@@ -308,7 +332,8 @@ def accuracy(output: RewardOutput, samples: Sequence[RewardSample], spec: Reward
     """Whether each response is right, (B,) float64 of 0 and 1.
 
     That is the value of the spec's term that judges answers (``verdict`` of :class:`~pgsrm_plugin.terms.base.Term`;
-    extracted and compared answers go before exact matches); without such a term, whether the scored part of the
+    extracted and compared answers go before exact matches, and a term that is on in a row before one that is not);
+    without such a term, whether the scored part of the
     response equals the ground truth (or, without one, any reference), case and white space aside.
 
     Args:
@@ -316,9 +341,16 @@ def accuracy(output: RewardOutput, samples: Sequence[RewardSample], spec: Reward
         samples: of length B.
     """
     judges = [name for name, term in spec.terms.items() if term.verdict > 0]
-    if judges:
-        return output.terms[max(judges, key=lambda name: spec.terms[name].verdict)]
-    return torch.tensor([float(_equals_target(sample, spec)) for sample in samples], dtype=torch.float64)
+    judges.sort(key=lambda name: spec.terms[name].verdict, reverse=True)
+    right_B = torch.zeros(len(samples), dtype=torch.float64)
+    open_B = torch.ones(len(samples), dtype=torch.bool)
+    for name in judges:
+        on_B = output.diagnostics[f"{ON}{name}"].bool() if spec.terms[name].when is not None else open_B
+        right_B = torch.where(open_B & on_B, output.terms[name], right_B)
+        open_B = open_B & ~on_B
+    for row in open_B.nonzero().flatten().tolist():
+        right_B[row] = float(_equals_target(samples[row], spec))
+    return right_B
 
 
 def _equals_target(sample: RewardSample, spec: RewardSpec) -> bool:

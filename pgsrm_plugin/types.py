@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -29,6 +29,7 @@ class RewardSample:
         ground_truth: the short correct answer, for ``exact_match`` and ``correctness``; or several, each of them right.
         data_source: the name of the data set, passed through for logging.
         group: the id that the responses to one prompt share; needed by ``aggregate: group_normalised``.
+        columns: the row's other columns, among which ``when`` of a term finds its own.
     """
 
     prompt: Prompt
@@ -37,6 +38,7 @@ class RewardSample:
     ground_truth: str | tuple[str, ...] | None = None
     data_source: str = ""
     group: str | int | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 def ground_truths(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -252,6 +254,7 @@ class Row:
         references: in the form in which the response is scored.
         ground_truths: the correct answers, any of which is right; empty where the row has none.
         factors: what the spec's guards leave of the likeness to each reference, in [0, 1]; empty: all of it.
+        columns: the columns that the spec's switches look at, as texts.
     """
 
     prompt: str
@@ -261,6 +264,7 @@ class Row:
     references: tuple[ScoredText, ...]
     ground_truths: tuple[str, ...]
     factors: tuple[float, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from pgsrm_plugin.data.faults import Faults
+from pgsrm_plugin.data.layouts import column_texts
+from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.encoders.vocabulary import MOST_UNKNOWN, reference_fault
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import RewardSpec
@@ -29,12 +31,13 @@ def check_samples(
         DataError: a field is missing, empty, or of a wrong type; the message names row, field and term of the first
             faulty rows, and counts the others.
     """
-    faults = Faults()
+    faults, columns = Faults(), list[dict[str, str]]()
     for i, sample in enumerate(samples):
-        with faults.collect():
-            _at(label(i), _check_types, sample)
+        with faults.collect(), labelled(label(i)):
+            _check_types(sample)
+            columns.append(_switch_columns(sample, spec))
     faults.check()
-    batch = prepare_batch(samples, spec.text, compares_references(spec))
+    batch = prepare_batch(samples, spec.text, compares_references(spec), columns)
     problems = [_problem(row, samples[first], spec) for row, first in zip(batch.rows, batch.first, strict=True)]
     for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
         if problems[row] is not None:
@@ -101,11 +104,17 @@ def judges_truth(spec: RewardSpec) -> bool:
     return any(term.needs().ground_truth for term in spec.terms.values())
 
 
-def _at(label: str, check: Callable[..., None], *arguments: object) -> None:
-    try:
-        check(*arguments)
-    except DataError as error:
-        raise DataError(f"{label}: {error}") from None
+def _switch_columns(sample: RewardSample, spec: RewardSpec) -> dict[str, str]:
+    """The columns that the spec's switches look at, as texts."""
+    found: dict[str, str] = {}
+    for name, term in spec.terms.items():
+        if term.when is not None:
+            try:
+                found |= column_texts(sample.columns, [term.when.column])
+            except DataError as error:
+                has = ", ".join(map(str, list(sample.columns)[:8])) or "no others"
+                raise DataError(f"{error}, and term {name!r} is switched by it (the row has: {has})") from None
+    return found
 
 
 def _check_types(sample: RewardSample) -> None:
@@ -143,17 +152,28 @@ def _problem(row: Row, sample: RewardSample, spec: RewardSpec) -> str | None:
 
 
 def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
-    needs = {name: term.needs() for name, term in spec.terms.items()}
+    needs = {name: term.needs() for name, term in spec.terms.items() if term.counts(row)}
+    if len(needs) < len(spec.terms):
+        _check_left(set(needs), row, spec)
     comparing = next((name for name, need in needs.items() if need.references), None)
     if comparing is not None:
         _check_references(row, sample, comparing)
-    for name, term in spec.terms.items():
+    for name in needs:
+        term = spec.terms[name]
         if needs[name].prompts and not row.prompt.strip():
             raise DataError(f"field 'prompt' is empty, and term {name!r} compares with it")
         if needs[name].ground_truth:
             if not all(truth.strip() for truth in row.ground_truths) or not row.ground_truths:
                 raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
             term.check_row(row, name)
+
+
+def _check_left(on: Set[str], row: Row, spec: RewardSpec) -> None:
+    """Refuses a row on which the terms that count make no reward."""
+    problem = spec.aggregate.lacks(spec.weighed, on)
+    if problem is not None:
+        values = ", ".join(f"{column} is {value!r}" for column, value in row.columns.items())
+        raise DataError(f"{problem} counts on it ({values}); see `when` of the terms")
 
 
 def _check_references(row: Row, sample: RewardSample, term: str) -> None:

@@ -235,7 +235,7 @@ def test_a_strangers_parts_are_in_the_schema_the_errors_and_the_doctor(
         stranger, "spec", "check", str(bad), status=2
     )
     bad.write_text("terms: {bleu: {}, shouting: {alowed: 1}}\nweights: {bleu: 1, shouting: -1}\n")
-    assert "terms.shouting.alowed: unknown key; did you mean 'allowed'? (known: kind, allowed)" in run(
+    assert "terms.shouting.alowed: unknown key; did you mean 'allowed'? (known: kind, when, allowed)" in run(
         stranger, "spec", "check", str(bad), status=2
     )
     bad.write_text("terms: {shouting: {}}\nweights: {shouting: 1}\n")

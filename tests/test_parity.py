@@ -14,7 +14,7 @@ encoder: {kind: hf, model: sentence-transformers/all-MiniLM-L6-v2}
 terms:
   semantic: {alpha: 1.5}
   exact_match: {}
-  bleu: {}
+  bleu: {when: {column: prompt, equals: [mix red and blue is, mix blue and red is]}}
   length: {mode: relative, unit: tokens}
   repetition: {ngram: 1}
 weights: {semantic: 0.7, exact_match: 0.2, bleu: 0.1, length: 0, repetition: -0.1}

@@ -22,8 +22,9 @@ class RolloutLog(Callback):
     """Writes rollouts as JSON lines, the only place where prompts and responses are written.
 
     A line has ``step``, ``split`` (``train`` or ``val/<set>``), ``when`` (``start``, ``during``, ``end``), ``prompt``,
-    ``response``, ``references``, ``ground_truth``, ``accuracy`` (:func:`pgsrm_plugin.reward.accuracy`), every number
-    of :meth:`pgsrm_plugin.RewardOutput.columns` and, of a spec with guards, ``guard_words``: what made them fire.
+    ``response``, ``references``, ``ground_truth``, the columns that terms are switched by, ``accuracy``
+    (:func:`pgsrm_plugin.reward.accuracy`), every number of :meth:`pgsrm_plugin.RewardOutput.columns` and, of a spec
+    with guards, ``guard_words``: what made them fire.
     Training rollouts are written every so many steps; each validation set is answered greedily at the start (not
     after a resume) and at the end of training. Only the first process writes.
 
@@ -67,11 +68,13 @@ class RolloutLog(Callback):
     def _write(self, module: RLModule, answers: Answers, split: str, when: str) -> None:
         spec = module.reward("train" if split == "train" else "val").spec
         right = accuracy(answers.output, answers.samples, spec).tolist()
+        switches = sorted({path.split(".")[0] for path in spec.columns})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rows = zip(answers.records, answers.texts, right, answers.output.rows(), strict=True)
         with self.path.open("a", encoding="utf-8") as file:
             for i, (record, response, is_right, numbers) in enumerate(list(rows)[: self.rows]):
                 line = {
+                    **{name: record.row[name] for name in switches if name in record.row},
                     "step": module.steps_done,
                     "split": split,
                     "when": when,

@@ -19,7 +19,7 @@ from pgsrm_plugin.data.layouts import Layout
 from pgsrm_plugin.encoders.vocabulary import vocabulary_here
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.spec import RewardSpec
-from pgsrm_plugin.validate import check_known, check_samples, compares_references, judges_truth
+from pgsrm_plugin.validate import check_known, check_samples, compares_references
 from pgsrm_verl.rows import RowReader, prompt_key
 
 logger = logging.getLogger(__name__)
@@ -129,12 +129,12 @@ def distinct(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, 
             yield label, row
 
 
-def _wanted(prompt_column: str, layout: Layout) -> Wanted:
-    """The prompt, the data source, and what the layout reads."""
+def _wanted(prompt_column: str, layout: Layout, switches: Sequence[str] = ()) -> Wanted:
+    """The prompt, the data source, what the layout reads, and what terms are switched by."""
     holders = [f"{name}.{key}" for name in layout.references if name for key in ("reference", "references")]
     fields = [path for path in (layout.reference_field, layout.ground_truth_field) if path]
     keys: dict[str, set[str]] = {}
-    for path in (*holders, *fields, *layout.ground_truth, *layout.stand_in, *layout.answer):
+    for path in (*switches, *holders, *fields, *layout.ground_truth, *layout.stand_in, *layout.answer):
         name, _, rest = path.partition(".")
         keys.setdefault(name, set()).add(rest.split(".")[0])
     some: dict[str, frozenset[str] | None] = {name: None if "" in of else frozenset(of) for name, of in keys.items()}
@@ -179,8 +179,8 @@ def _progress(path: str, rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterable
 
 def _check_files(files: Sequence[str], prompt_column: str, reader: RowReader, spec: RewardSpec) -> dict[str, str]:
     """The label of a row of each prompt, by prompt."""
-    wanted = _wanted(prompt_column, reader.layout)
-    reader = replace(reader, judged=judges_truth(spec))
+    reader = reader.for_specs([spec])
+    wanted = _wanted(prompt_column, reader.layout, reader.switches)
     vocabulary = vocabulary_here(spec.encoder) if files and compares_references(spec) else None
     labels: dict[str, str] = {}
     asked: set[str] = set()

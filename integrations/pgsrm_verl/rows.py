@@ -17,7 +17,7 @@ answer is then ``extra_info.answer``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -28,7 +28,9 @@ from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.data.layouts import SEMANTIC, VERL, Layout, read_targets
 from pgsrm_plugin.data.rows import labelled, prompt_and_source, read_records
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.types import Prompt, RewardSample
+from pgsrm_plugin.validate import judges_truth
 from pgsrm_verl.settings import Settings
 
 Convention = Literal["pgsrm", "semantic"]
@@ -46,6 +48,7 @@ class RowReader:
         online: an online parent will be asked for the references of samples that have none.
         known: the keys of all prompts of the data files, where it matters that a prompt is recognised; else None.
         judged: whether any term looks at the ground truth; where none does, one that cannot be read is no error.
+        switches: columns, as dotted paths, that the spec's terms are switched by.
     """
 
     convention: Convention = "pgsrm"
@@ -55,6 +58,7 @@ class RowReader:
     online: bool = False
     known: frozenset[str] | None = None
     judged: bool = True
+    switches: tuple[str, ...] = ()
 
     @classmethod
     def from_settings(cls, settings: Settings, convention: Convention = "pgsrm") -> RowReader:
@@ -66,6 +70,12 @@ class RowReader:
         references = read_references(settings.references) if settings.references else {}
         online = settings.parent is not None
         return cls(convention, settings.reference_field, settings.ground_truth_field, references, online)
+
+    def for_specs(self, specs: Iterable[RewardSpec]) -> RowReader:
+        """The reader of what any of the specs looks at."""
+        specs = list(specs)
+        switches = sorted({path for spec in specs for path in spec.columns})
+        return replace(self, judged=any(map(judges_truth, specs)), switches=tuple(switches))
 
     @cached_property
     def layout(self) -> Layout:
@@ -93,7 +103,13 @@ class RowReader:
                 raise DataError(_unknown(row))
             found = self.references.get(key, ())
             references, truth, _ = read_targets(columns, self.layout, found, self.online, self.judged)
-        return RewardSample(asked, response, references, truth, data_source=source)
+            switches = plain({name: row[name] for name in self.switch_columns if name in row})
+        return RewardSample(asked, response, references, truth, data_source=source, columns=switches)
+
+    @property
+    def switch_columns(self) -> list[str]:
+        """The row's own columns in which the switches look."""
+        return sorted({path.split(".")[0] for path in self.switches})
 
 
 def read_references(path: str | Path) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -40,28 +40,36 @@ class ScoredRows:
 
     Attributes:
         terms: by name, in the spec's order.
-        values: of each term, R values within its bounds, after the gates.
+        values: of each term, R values within its bounds, after the gates; 0 where it is off.
         groups: of each row, what those of one prompt share; of use only where the aggregation looks at groups.
+        off: the rows on which a term does not count (its ``when``), by the names of terms that have such.
     """
 
     terms: Mapping[str, Weighed]
     values: Mapping[str, Sequence[float]]
     groups: Sequence[Hashable]
+    off: Mapping[str, Set[int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> range:
         """The rows' numbers."""
         return range(len(self.groups))
 
-    def merits(self, name: str) -> list[float]:
-        """Of each row, the term's merit in [0, 1]."""
-        return [self.terms[name].merit(value) for value in self.values[name]]
+    def counts(self, name: str, row: int) -> bool:
+        """Whether a term counts on a row."""
+        return row not in self.off.get(name, ())
 
-    def members(self) -> list[list[int]]:
-        """The rows of each group."""
+    def merits(self, name: str, off: float = 0.0) -> list[float]:
+        """Of each row, the term's merit in [0, 1], or ``off`` where it does not count."""
+        merit = self.terms[name].merit
+        return [merit(value) if self.counts(name, row) else off for row, value in enumerate(self.values[name])]
+
+    def members(self, name: str) -> list[list[int]]:
+        """The rows of each group on which a term counts."""
         members: dict[Hashable, list[int]] = {}
         for row, group in enumerate(self.groups):
-            members.setdefault(group, []).append(row)
+            if self.counts(name, row):
+                members.setdefault(group, []).append(row)
         return list(members.values())
 
 
@@ -126,6 +134,10 @@ class Aggregate(Section, ABC):
             PydanticCustomError: of :func:`~pgsrm_plugin.section.problem_at`, below the spec.
         """
 
+    def lacks(self, terms: Mapping[str, Weighed], on: Set[str]) -> str | None:
+        """What is missing to compose a row on which only some terms count, e.g. ``no term with a weight``; or None."""
+        return None if any(terms[name].weight for name in on) else "no term with a weight"
+
     @abstractmethod
     def compose(self, scored: ScoredRows) -> Composed:
         """The rewards of a batch's scored rows; no rows give no rewards."""
@@ -143,6 +155,16 @@ def named(aggregate: Aggregate, key: str, names: Iterable[str], terms: Mapping[s
                 ("aggregate", key),
                 f"there is no term {name!r}{did_you_mean(name, terms)} (terms: {', '.join(terms)})",
             )
+
+
+def always_on(aggregate: Aggregate, key: str, name: str, terms: Mapping[str, Weighed]) -> None:
+    """Refuses a switch of the term under ``key``, without which a row would have no reward."""
+    if terms[name].term.when is not None:
+        raise problem_at(
+            ("terms", name),
+            f"{name!r} is aggregate: {aggregate.kind}'s {key}, without which a row has no reward, so it can have no "
+            "`when`",
+        )
 
 
 def merits_only(aggregate: Aggregate, names: Iterable[str], terms: Mapping[str, Weighed]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -27,7 +27,8 @@ class Gated(Aggregate):
     \sum_j |w_j| u_j / \sum |w|` over the other terms, all in [0, 1] (arXiv 2603.10473; a fault counts as 1 minus its
     value). With ``smoothing: add`` it is :math:`b_k + \delta` instead of the maximum. One constraint of K that is 0
     leaves :math:`\delta^{1/K}` of the objectives, not nothing: of three with :math:`\delta = 10^{-3}` a tenth.
-    :math:`\delta = 0` is a hard AND.
+    :math:`\delta = 0` is a hard AND. Terms that are off on a row leave both means to the others, whose weights then add
+    up to less; without a constraint :math:`B = 1`.
     """
 
     kind: Literal["gated"] = "gated"
@@ -50,19 +51,26 @@ class Gated(Aggregate):
         if not set(used) - set(self.constraints):
             raise problem_at(("aggregate", "constraints"), "all terms are constraints; leave at least one objective")
 
+    def lacks(self, terms: Mapping[str, Weighed], on: Set[str]) -> str | None:
+        """An objective."""
+        left = [name for name in on if terms[name].weight and name not in self.constraints]
+        return None if left else "no objective (a term with a weight that is no constraint)"
+
     def compose(self, scored: ScoredRows) -> Composed:
         """Rewards of [0, 1], or (1 + delta) with ``smoothing: add``; constraints' parts are their factors."""
         weights = {name: one.weight for name, one in scored.terms.items()}
         merits = {name: scored.merits(name) for name, weight in weights.items() if weight != 0}
         objectives = {name: column for name, column in merits.items() if name not in self.constraints}
         parts: dict[str, list[float]] = {name: [0.0] * len(scored.rows) for name in scored.terms}
-        whole = math.fsum(abs(weights[name]) for name in self.constraints)
-        for name in self.constraints:
-            parts[name] = [self._smooth(merit) ** (abs(weights[name]) / whole) for merit in merits[name]]
         totals, bounds, means = [], [], []
         for row in scored.rows:
-            bound = math.prod(sorted(parts[name][row] for name in self.constraints))
-            shares = weighted_mean(objectives, {name: weights[name] for name in objectives}, row)
+            limits = [name for name in self.constraints if scored.counts(name, row)]
+            whole = math.fsum(abs(weights[name]) for name in limits)
+            for name in limits:
+                parts[name][row] = self._smooth(merits[name][row]) ** (abs(weights[name]) / whole)
+            bound = math.prod(sorted(parts[name][row] for name in limits))
+            counted = {name: column for name, column in objectives.items() if scored.counts(name, row)}
+            shares = weighted_mean(counted, {name: weights[name] for name in counted}, row)
             for name, share in shares.items():
                 parts[name][row] = bound * share
             means.append(math.fsum(shares.values()))

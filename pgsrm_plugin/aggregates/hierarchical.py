@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.aggregates.base import Aggregate, Composed, ScoredRows, Weighed, merits_only, named
+from pgsrm_plugin.aggregates.base import Aggregate, Composed, ScoredRows, Weighed, always_on, merits_only, named
 from pgsrm_plugin.section import problem_at
 
 
@@ -17,7 +17,8 @@ class Hierarchical(Aggregate):
 
     :math:`R = w_h h + [h \ge \theta] \sum_k |w_k| u_k` (arXiv 2403.06754), where :math:`w_h` is the holistic term's
     weight and :math:`u_k` an aspect's merit in [0, 1] (a fault counts as 1 minus its value, so that crossing the
-    threshold never costs). With ``soft`` the step is :math:`\sigma((h - \theta) / \tau)`.
+    threshold never costs). With ``soft`` the step is :math:`\sigma((h - \theta) / \tau)`. An aspect that is off on a
+    row adds nothing; the holistic term is never off.
     """
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -30,6 +31,7 @@ class Hierarchical(Aggregate):
     def check(self, terms: Mapping[str, Weighed]) -> None:
         """The holistic term is one of positive weight, and its values reach the threshold."""
         named(self, "holistic", [self.holistic], terms)
+        always_on(self, "holistic", self.holistic, terms)
         first = terms[self.holistic]
         if first.weight <= 0:
             raise problem_at(

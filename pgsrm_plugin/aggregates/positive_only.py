@@ -7,7 +7,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.aggregates.base import Aggregate, Composed, ScoredRows, Weighed, merits_only, named, weights_unused
+from pgsrm_plugin.aggregates.base import (
+    Aggregate,
+    Composed,
+    ScoredRows,
+    Weighed,
+    always_on,
+    merits_only,
+    named,
+    weights_unused,
+)
 from pgsrm_plugin.section import problem_at
 
 
@@ -16,6 +25,7 @@ class PositiveOnly(Aggregate):
 
     :math:`R = (1 - a) p + a p s / \max_{\mathrm{group}} s` (arXiv 2601.06021), in [0, 1]. The authors' code uses the
     raw :math:`s`, which ``normalise: none`` gives and which needs no groups; so does a group whose greatest is 0.
+    Where the secondary term is off, :math:`R = p`; the primary one is never off.
     """
 
     kind: Literal["positive_only"] = "positive_only"
@@ -41,6 +51,7 @@ class PositiveOnly(Aggregate):
         named(self, "secondary", [self.secondary], terms)
         if self.primary == self.secondary:
             raise problem_at(("aggregate", "secondary"), f"it is the primary term itself: {self.primary!r}")
+        always_on(self, "primary", self.primary, terms)
         merits_only(self, [self.primary, self.secondary], terms)
         weights_unused(self, [self.primary, self.secondary], terms, "composes two terms, and this is another")
 
@@ -48,12 +59,13 @@ class PositiveOnly(Aggregate):
         """Rewards of [0, 1]."""
         first, second = scored.merits(self.primary), scored.merits(self.secondary)
         if self.needs_groups:
-            for members in scored.members():
+            for members in scored.members(self.secondary):
                 most = max(second[row] for row in members)
                 for row in members:
                     second[row] = second[row] / most if most > 0 else second[row]
         parts = {name: [0.0] * len(scored.rows) for name in scored.terms}
-        parts[self.primary] = [(1.0 - self.ratio) * value for value in first]
+        ratios = [self.ratio if scored.counts(self.secondary, row) else 0.0 for row in scored.rows]
+        parts[self.primary] = [(1.0 - ratio) * value for ratio, value in zip(ratios, first, strict=True)]
         parts[self.secondary] = [self.ratio * value * more for value, more in zip(first, second, strict=True)]
         totals = [one + two for one, two in zip(parts[self.primary], parts[self.secondary], strict=True)]
         return Composed(totals, parts)

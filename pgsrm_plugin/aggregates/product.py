@@ -14,6 +14,7 @@ class Product(Aggregate):
 
     R3 (arXiv 2402.03469) multiplies relevance, a length incentive and one minus repetition. A fault counts as 1 minus
     its value. One 0 makes the whole 0, and a group of zeros teaches nothing: ``zero`` logs the rows it befell.
+    A term that is off on a row is no factor of it.
     """
 
     kind: Literal["product"] = "product"
@@ -27,7 +28,7 @@ class Product(Aggregate):
     def compose(self, scored: ScoredRows) -> Composed:
         """Rewards of [0, 1]; the parts are the factors."""
         factors = {
-            name: [merit ** abs(one.weight) for merit in scored.merits(name)]
+            name: [merit ** abs(one.weight) for merit in scored.merits(name, off=1.0)]
             if one.weight
             else [1.0] * len(scored.rows)
             for name, one in scored.terms.items()

@@ -13,7 +13,8 @@ class Renorm(Aggregate):
     r"""The weighted sum of the merits, each less one half, so that half a success is worth nothing (PPR's ReNorm).
 
     :math:`R = \sum_k |w_k| (u_k - 1/2)`; of a process and an outcome reward :math:`r_p + r_o - 1` (arXiv 2509.25598).
-    Against the sum it is a shift: an algorithm that subtracts the group's mean sees no difference.
+    Against the sum it is a shift: an algorithm that subtracts the group's mean sees no difference. A term
+    that is off on a row adds nothing.
     """
 
     kind: Literal["renorm"] = "renorm"
@@ -28,7 +29,7 @@ class Renorm(Aggregate):
     def compose(self, scored: ScoredRows) -> Composed:
         """Rewards around 0."""
         parts = {
-            name: [abs(one.weight) * (merit - 0.5) for merit in scored.merits(name)]
+            name: [abs(one.weight) * (merit - 0.5) for merit in scored.merits(name, off=0.5)]
             if one.weight
             else [0.0 for _ in scored.rows]
             for name, one in scored.terms.items()

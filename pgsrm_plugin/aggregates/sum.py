@@ -9,7 +9,10 @@ from pgsrm_plugin.aggregates.base import Aggregate, Composed, ScoredRows, Weighe
 
 
 class Sum(Aggregate):
-    r"""The weighted sum of the terms: :math:`\sum_k w_k t_k`."""
+    r"""The weighted sum of the terms: :math:`\sum_k w_k t_k`.
+
+    A term that is off on a row adds nothing; the other weights stay as they are.
+    """
 
     kind: Literal["sum"] = "sum"
     others_say: ClassVar = ("weighted_sum", "mean", "weighted", "sum_then_normalize")
@@ -21,8 +24,11 @@ class Sum(Aggregate):
 
     def reach(self, terms: Mapping[str, Weighed]) -> tuple[float, float]:
         """The sums of the terms' ends."""
-        ends = [sorted(one.weight * bound for bound in one.term.bounds) for one in terms.values()]
-        return sum(end[0] for end in ends), sum(end[1] for end in ends)
+        ends = []
+        for one in terms.values():
+            off = () if one.term.when is None else (0.0,)
+            ends.append(sorted([*(one.weight * bound for bound in one.term.bounds), *off]))
+        return sum(end[0] for end in ends), sum(end[-1] for end in ends)
 
 
 def weighted(terms: Mapping[str, Weighed], values: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:

@@ -18,7 +18,8 @@ class Vote(Aggregate):
     :math:`R_i = \sum_k |w_k| v_{k,i} / \sum_k |w_k|` (arXiv 2502.19328, whose weights are 1.2, 1.1 and 1). With
     ``ballot: best`` the vote :math:`v` goes to the best response, and equal ones share it; with ``rank`` it is the
     share of the group's other responses that are worse, equal ones counted half, which still tells losers apart. In
-    [0, 1]; only the order of a term's values counts, so terms need no common scale.
+    [0, 1]; only the order of a term's values counts, so terms need no common scale. A term votes on the rows on
+    which it is on, and a row's votes are divided by the weights of those that are on there.
     """
 
     kind: Literal["vote"] = "vote"
@@ -37,16 +38,17 @@ class Vote(Aggregate):
 
     def compose(self, scored: ScoredRows) -> Composed:
         """Rewards of [0, 1]."""
-        whole = math.fsum(abs(one.weight) for one in scored.terms.values())
+        weights = {name: abs(one.weight) for name, one in scored.terms.items()}
+        whole = [math.fsum(weights[name] for name in weights if scored.counts(name, row)) for row in scored.rows]
         parts = {name: [0.0] * len(scored.rows) for name in scored.terms}
         for name, one in scored.terms.items():
             if one.weight == 0:
                 continue
             signed = [-value if one.lowers else value for value in scored.values[name]]
-            for members in scored.members():
+            for members in scored.members(name):
                 votes = _BALLOTS[self.ballot]([signed[row] for row in members])
                 for row, vote in zip(members, votes, strict=True):
-                    parts[name][row] = abs(one.weight) * vote / whole
+                    parts[name][row] = weights[name] * vote / whole[row]
         return Composed([math.fsum(part[row] for part in parts.values()) for row in scored.rows], parts)
 
     def reach(self, terms: Mapping[str, Weighed]) -> tuple[float, float]:

@@ -60,7 +60,8 @@ def describe(spec: RewardSpec) -> list[str]:
     for name, term in spec.terms.items():
         kind = "" if term.kind == name else f" ({term.kind})"
         weight = spec.weight(name)
-        lines.append(f"  term       {name}{kind}, weight {weight:g}{'' if weight else ' (logged only)'}")
+        when = "" if term.when is None else f", where {term.when.column} is {' or '.join(term.when.equals)}"
+        lines.append(f"  term       {name}{kind}, weight {weight:g}{'' if weight else ' (logged only)'}{when}")
     for gate in spec.gates:
         bound = f">= {gate.at_least:g}" if gate.at_least is not None else f"<= {gate.at_most:g}"
         kept = f", keeps {', '.join(gate.keep)}" if gate.keep else ""

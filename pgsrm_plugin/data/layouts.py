@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -174,6 +174,42 @@ def required_at(row: Mapping[str, Any], path: str | None) -> Any:
     if path and (absent(value) or (isinstance(value, list) and not value)):
         names = ", ".join(str(key) for key in list(row)[:8])
         raise DataError(f"there is no {path!r}, which the settings name (the row has: {names or 'nothing'})")
+    return value
+
+
+def column_texts(row: Mapping[str, Any], paths: Iterable[str]) -> dict[str, str]:
+    """The values at dotted paths as texts; on its way a path may lead through the JSON text of an object.
+
+    >>> column_texts({"kind": "open", "info": {"level": 3.0}}, ["kind", "info.level"])
+    {'kind': 'open', 'info.level': '3'}
+
+    Raises:
+        DataError: one is missing, or neither text, number nor truth value.
+    """
+    return {path: value_text(_through(row, path), path) for path in paths}
+
+
+def value_text(value: Any, name: str) -> str:
+    """A text, number or truth value as text, in the form in which ground truths are read.
+
+    Raises:
+        DataError: it is none of these; the message calls it by ``name``.
+    """
+    text = _truth(value, name)
+    if text is None:
+        raise DataError(f"field {name!r} is missing")
+    return text
+
+
+def _through(row: Mapping[str, Any], path: str) -> Any:
+    value: Any = row
+    for part in path.split("."):
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                return None
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 

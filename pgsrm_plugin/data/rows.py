@@ -61,7 +61,13 @@ class Record:
         response = self.response if response is None else response
         assert response is not None
         return RewardSample(
-            self.prompt, response, self.references, self.ground_truth, data_source=self.data_source, group=self.group
+            self.prompt,
+            response,
+            self.references,
+            self.ground_truth,
+            data_source=self.data_source,
+            group=self.group,
+            columns=self.row,
         )
 
 

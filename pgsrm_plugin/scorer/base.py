@@ -30,6 +30,7 @@ class Backend(Protocol[Job]):
 
         Raises:
             DataError: they cannot be read.
+            ScorerError: it is not known what of them is needed.
         """
 
     def score(self, jobs: Sequence[Job]) -> list[Outcome]:

@@ -27,6 +27,7 @@ class RewardFacts(BaseModel):
     Attributes:
         terms: each term's weight, by name.
         aggregate, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
+        columns: of rows, as dotted paths, that terms are switched by.
         fingerprint: of the spec.
         encoder: its identity; None where the spec has no encoder.
         version: of this package.
@@ -38,6 +39,7 @@ class RewardFacts(BaseModel):
     terms: dict[str, float]
     aggregate: AggregateFacts
     unscorable: Literal["floor", "mask", "raise"]
+    columns: tuple[str, ...] = ()
     fingerprint: str
     encoder: str | None
     version: str
@@ -53,6 +55,7 @@ class RewardFacts(BaseModel):
             terms={name: spec.weight(name) for name in spec.terms},
             aggregate=AggregateFacts.model_validate(spec.aggregate),
             unscorable=spec.unscorable,
+            columns=spec.columns,
             fingerprint=spec.fingerprint,
             encoder=None if reward.encoder is None else reward.encoder.identity,
             version=version("pgsrm-plugin"),

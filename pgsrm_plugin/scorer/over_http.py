@@ -84,8 +84,12 @@ class OverHttp:
 
         Raises:
             DataError: a row is none, or a value cannot be sent as JSON.
+            ScorerError: the service, which must say what it looks at, does not answer.
         """
-        wanted = sorted({*_OWN, *self._columns.layout.columns})
+        # Somewhat sooner than who asked gives up, so that it hears what was in the way.
+        until = time.monotonic() + self._deadline_s - min(0.5, self._deadline_s / 10)
+        switches = {path.split(".")[0] for path in self.facts().columns}
+        wanted = sorted({*_OWN, *self._columns.layout.columns, *switches})
         sent = []
         for i, row in enumerate(rows):
             if not isinstance(row, Mapping):
@@ -95,8 +99,7 @@ class OverHttp:
                 json.dumps(sent[-1])
             except (TypeError, ValueError, RecursionError) as error:
                 raise DataError(f"{label(i)} cannot be sent as JSON: {error}") from None
-        # Somewhat sooner than who asked gives up, so that it hears what was in the way.
-        return RowsJob(sent, time.monotonic() + self._deadline_s - min(0.5, self._deadline_s / 10))
+        return RowsJob(sent, until)
 
     def score(self, jobs: Sequence[RowsJob]) -> list[Outcome]:
         """See :class:`~pgsrm_plugin.scorer.base.Backend`."""

@@ -80,7 +80,7 @@ class Scorer:
         )
         self._limits = limits
         self._pid = os.getpid()
-        self._is_for_single_rows = False
+        self._is_for_single_rows = self._is_known = False
         self._backend, self._batcher = self._build()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -143,6 +143,9 @@ class Scorer:
         if not rows:
             return []
         backend, batcher = self._here()
+        if not self._is_known:  # a service is asked what of the rows it looks at
+            await asyncio.to_thread(backend.facts)
+            self._is_known = True
         return _numbers((await batcher.submit(backend.job(rows, label), len(rows))).value)
 
     async def score_row(self, row: Mapping[str, Any]) -> Numbers:
@@ -166,7 +169,7 @@ class Scorer:
     def _here(self) -> tuple[Backend[Any], MicroBatcher[Any, Outcome]]:
         """What works in this process: threads and connections do not live on in a fork."""
         if self._pid != os.getpid():
-            self._pid = os.getpid()
+            self._pid, self._is_known = os.getpid(), False
             self._backend, self._batcher = self._build()
         return self._backend, self._batcher
 

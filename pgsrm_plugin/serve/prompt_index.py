@@ -34,6 +34,7 @@ class PromptIndex:
     def __init__(self, records: Sequence[Record], render: Render, special_tokens: Sequence[str]) -> None:
         self._special_tokens = tuple(special_tokens)
         self._rows: dict[str, dict[str, Any]] = {}
+        self._read = {*STOCK.columns, "prompt", "response", "responses", "group"}
         for record in records:
             with labelled(record.label):
                 self._add(record, self._bare(render(record.prompt)))
@@ -72,5 +73,7 @@ class PromptIndex:
         truths = list(ground_truths(record.ground_truth))
         if not (record.references or truths):
             raise DataError("field 'reference' is missing, and this is --references")
-        known = self._rows.setdefault(text, {"prompt": record.prompt, "references": [], "ground_truth": truths})
+        others = {name: value for name, value in record.row.items() if name not in self._read}
+        own = {**others, "prompt": record.prompt, "references": [], "ground_truth": truths}
+        known = self._rows.setdefault(text, own)
         known["references"] = list(dict.fromkeys([*known["references"], *record.references]))

@@ -198,6 +198,11 @@ class RewardSpec(Section):
         return {name: Weighed(term, self.weight(name)) for name, term in self.terms.items()}
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of rows, as dotted paths, that the terms' switches look at."""
+        return tuple(sorted({term.when.column for term in self.terms.values() if term.when is not None}))
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of the canonical spec, for provenance."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

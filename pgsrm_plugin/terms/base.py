@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, ConfigDict, Field
 
 from pgsrm_plugin.section import Section, summary
+from pgsrm_plugin.terms.when import When
 
 if TYPE_CHECKING:
     from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
@@ -65,6 +66,9 @@ class Term(Section, ABC):
         "type": "write `kind`",
     }
     kind: str
+    when: When | None = Field(
+        None, exclude_if=lambda given: given is None, description="the rows on which the term counts; all without it"
+    )
     is_fault: ClassVar[bool] = False
     """True when it measures a fault (repetition), so that 0 is best: its weight must not be positive."""
     guarded: ClassVar[bool] = False
@@ -83,6 +87,10 @@ class Term(Section, ABC):
     def needs(self) -> Needs:
         """What it looks at beside the response."""
         return Needs()
+
+    def counts(self, row: Row) -> bool:
+        """Whether it counts on a row: ``when`` holds, or there is none."""
+        return self.when is None or self.when.holds(row.columns)
 
     def check_row(self, row: Row, name: str) -> None:
         """Refuses a row whose ground truth is there but of no use; ``name`` is the term's in the spec.

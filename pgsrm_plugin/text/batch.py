@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,7 +13,7 @@ from pgsrm_plugin.text.steps import find_answer
 from pgsrm_plugin.text.thinking import strip_thinking
 from pgsrm_plugin.types import RewardSample, Row, ScoredText, ground_truths
 
-_Key = tuple[str, str, tuple[str, ...], tuple[str, ...]]
+_Key = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,27 @@ class PreparedBatch:
         return [target for row in self.rows for target in row.targets]
 
 
-def prepare_batch(samples: Sequence[RewardSample], spec: TextSpec, with_references: bool) -> PreparedBatch:
-    """Cleans every distinct row once; without references where no term looks at them."""
-    keys = [_key(sample, with_references) for sample in samples]
+def prepare_batch(
+    samples: Sequence[RewardSample],
+    spec: TextSpec,
+    with_references: bool,
+    columns: Sequence[Mapping[str, str]] | None = None,
+) -> PreparedBatch:
+    """Cleans every distinct row once; without references where no term looks at them.
+
+    Args:
+        columns: of each sample, those that switches look at.
+    """
+    switches: Sequence[Mapping[str, str]] = [{}] * len(samples) if columns is None else columns
+    keys = [_key(sample, with_references, own) for sample, own in zip(samples, switches, strict=True)]
     first: dict[_Key, int] = {}
     for i, key in enumerate(keys):
         first.setdefault(key, i)
     position = {key: row for row, key in enumerate(first)}
-    references = {text: prepare_reference(text, spec) for _, _, texts, _ in first for text in texts}
+    references = {text: prepare_reference(text, spec) for _, _, texts, _, _ in first for text in texts}
     rows = [
-        _row(prompt, response, tuple(references[text] for text in texts), truths, spec)
-        for prompt, response, texts, truths in first
+        replace(_row(prompt, response, tuple(references[text] for text in texts), truths, spec), columns=dict(own))
+        for prompt, response, texts, truths, own in first
     ]
     return PreparedBatch(torch.tensor([position[key] for key in keys], dtype=torch.int64), list(first.values()), rows)
 
@@ -70,9 +80,10 @@ def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
     return _bounded(text if answer is None else answer, spec)
 
 
-def _key(sample: RewardSample, with_references: bool) -> _Key:
+def _key(sample: RewardSample, with_references: bool, columns: Mapping[str, str]) -> _Key:
     references = tuple(sample.references) if with_references else ()
-    return prompt_text(sample.prompt), sample.response, references, ground_truths(sample.ground_truth)
+    truths = ground_truths(sample.ground_truth)
+    return prompt_text(sample.prompt), sample.response, references, truths, tuple(columns.items())
 
 
 def _row(

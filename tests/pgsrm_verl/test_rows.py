@@ -311,3 +311,23 @@ def test_a_driver_without_the_encoders_files_goes_on(files, tmp_path, caplog):
         "which words the encoder does not know cannot be told on this machine: encoder.model: there is no"
         in caplog.text
     )
+
+
+SWITCHED = parse_spec(
+    "terms: {exact_match: {when: {column: extra_info.kind, equals: closed}}, repetition: {}}\n"
+    "weights: {exact_match: 1, repetition: -1}"
+)
+
+
+def test_the_columns_that_terms_are_switched_by_are_read(files):
+    """Of the row in training, and of the data files before it."""
+    row = {**GSM8K, "extra_info": {"kind": np.str_("closed"), "other": 1}, "level": 3}
+    reader = RowReader().for_specs([SWITCHED, SEMANTIC])
+    assert reader.sample(row, CHAT, "five").columns == {"extra_info": {"kind": "closed", "other": 1}}
+    rows = table("a", "b", "b")
+    for number, kind in enumerate(("closed", "open", "open")):
+        rows[number]["extra_info"] = {"index": number, "kind": kind, "other": "x" * number}
+    look_through(files(rows, rows[:1]), RowReader(), SWITCHED)
+    rows[2]["extra_info"]["kind"] = None
+    with pytest.raises(DataError, match=r"train.parquet: row 3: field 'extra_info.kind' is missing, and term 'exact"):
+        look_through(files(rows, rows[:1]), RowReader(), SWITCHED)

@@ -16,7 +16,7 @@ from pgsrm_lightning.rollout.generate import Rollout
 from pgsrm_plugin import RewardOutput, RewardSample, RewardSpec, SemanticReward
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.kinds import kind_of
-from pgsrm_plugin.reward import accuracy
+from pgsrm_plugin.reward import ON, accuracy
 from pgsrm_plugin.terms.semantic import Semantic
 from pgsrm_plugin.types import GUARD
 
@@ -67,12 +67,14 @@ def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str
 def measure_rewards(answers: Answers, meter: Meter) -> None:
     """Adds reward (before it was normalised, where it was), terms and groups.
 
-    Unscored rows enter only ``train/unscorable``, ``train/input_truncated`` and ``train/unknown_words``.
+    A term's mean is over the rows on which it is on. Unscored rows enter only ``train/unscorable``,
+    ``train/input_truncated`` and ``train/unknown_words``.
     """
     output, scored_B = answers.output, answers.output.scored_B
     meter.add_masked("train/reward", output.rewards, scored_B)
     for name, value_B in output.terms.items():
-        meter.add_masked(f"train/reward/{name}", value_B, scored_B)
+        on_B = output.diagnostics.get(f"{ON}{name}")
+        meter.add_masked(f"train/reward/{name}", value_B, scored_B if on_B is None else scored_B & on_B.bool())
     for name, value_B in output.violations.items():
         meter.add_masked(f"train/reward/{GUARD}{name}", value_B, scored_B)
     groups = group_rows(answers.groups, scored_B)

@@ -13,7 +13,6 @@ from pgsrm_plugin.encoders.vocabulary import vocabulary_here
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.types import Encoder, RewardOutput
-from pgsrm_plugin.validate import judges_truth
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
 from pgsrm_verl.colocated.checks import check_config, check_training_spec
@@ -51,8 +50,7 @@ class ColocatedRewards:
         check_training_spec(self.specs["train"], config, self.settings.spec)
         self.specs["val"] = load_spec(self.settings.val_spec) if self.settings.val_spec else self.specs["train"]
         known = _check_rows(config, self.reader, self.specs)
-        judged = any(judges_truth(spec) for spec in self.specs.values())
-        self.reader = replace(self.reader, known=known, judged=judged)
+        self.reader = replace(self.reader.for_specs(self.specs.values()), known=known)
         self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])
         self._device_name = config["trainer"]["device"]
         self._workers: Any = None

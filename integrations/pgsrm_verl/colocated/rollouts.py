@@ -45,8 +45,9 @@ def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own") -
     Raises:
         DataError: the rows carry no raw_prompt, or a column is of a wrong type.
     """
-    data = _get(batch, ["responses", "response_mask", *_COLUMNS])
-    columns = {name: _column(data, name, len(batch.keys)) for name in _COLUMNS}
+    wanted = list(dict.fromkeys((*_COLUMNS, *reader.switch_columns)))
+    data = _get(batch, ["responses", "response_mask", *wanted])
+    columns = {name: _column(data, name, len(batch.keys)) for name in wanted}
     if any(prompt is None for prompt in columns["raw_prompt"]):
         raise DataError("the rows have no raw_prompt; pgsrm needs verl's data set to return it")
     ids = list(data["responses"].unbind())

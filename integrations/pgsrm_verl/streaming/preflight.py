@@ -11,7 +11,6 @@ from typing import Any
 from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.errors import ScorerError, SpecError
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.validate import judges_truth
 from pgsrm_verl.colocated.checks import refuse_colocated_settings
 from pgsrm_verl.datafiles import Seen, look_through
 from pgsrm_verl.rows import Convention, RowReader
@@ -56,8 +55,8 @@ def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
     val_spec = streaming_spec(settings.val_spec) if settings.val_spec is not None else None
     reader = RowReader.from_settings(settings, convention)
     seen = Seen.from_text(settings.checked) if settings.checked else look_through(config, reader, spec, val_spec)
-    judged = any(judges_truth(one) for one in (spec, val_spec) if one is not None)
-    return Plan(settings, spec, val_spec, replace(reader, known=seen.known, judged=judged), seen)
+    reader = replace(reader.for_specs([one for one in (spec, val_spec) if one is not None]), known=seen.known)
+    return Plan(settings, spec, val_spec, reader, seen)
 
 
 def checked(initialise: Callable[..., None]) -> Callable[..., None]:

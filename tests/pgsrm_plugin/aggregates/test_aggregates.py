@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgsrm_plugin import RewardSample, SpecError, parse_spec
+from pgsrm_plugin import DataError, RewardSample, SpecError, parse_spec
 from pgsrm_plugin.aggregates import KINDS, Composed, ScoredRows
 from pgsrm_plugin.crosscheck import Use, problems
 from pgsrm_plugin.reward import SemanticReward
@@ -30,11 +30,12 @@ def compose(
     values: dict[str, list[float]],
     weights: dict[str, float],
     groups: list[int] | None = None,
+    off: dict[str, set[int]] | None = None,
 ) -> Composed:
     given = {"terms": {name: TERMS[name] for name in values}, "weights": weights, "aggregate": aggregate}
     spec = parse_spec(yaml.safe_dump(given))
     rows = len(next(iter(values.values())))
-    return spec.aggregate.compose(ScoredRows(spec.weighed, values, groups or [0] * rows))
+    return spec.aggregate.compose(ScoredRows(spec.weighed, values, groups or [0] * rows, off or {}))
 
 
 def gated(smoothing: str, delta: float, *constraints: float, objective: float = 0.7) -> Composed:
@@ -137,13 +138,70 @@ def test_renorm() -> None:
     assert compose({"kind": "renorm"}, values, {"size": 1.0, "exact_match": 1.0}).total == pytest.approx([0.8, -0.2])
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "expected"),
+    [
+        ("sum", [2 * 0.6 + 0.4 - 0.1, 2 * 0.6 - 0.1]),
+        # z-scores of two rows are 1 and -1, and of one row alone 0
+        ("group_normalised", [1.0, -1.0]),
+        ("product", [0.36 * 0.4 * 0.8**0.5, 0.36 * 0.8**0.5]),
+        ("renorm", [0.2 - 0.1 + 0.15, 0.2 + 0.15]),
+        # the last of 0.3 each over 3.5 in the first row, 2.5 in the second
+        ("vote", [(1.0 + 1.0 + 0.25) / 3.5, (1.0 + 0.25) / 2.5]),
+        ({"kind": "gated", "constraints": ["size"], "delta": 0}, [0.4 * (1.2 + 0.4) / 2.5, (1.2 + 0.4) / 2.5]),
+        ({"kind": "gated", "constraints": ["size", "loops"], "delta": 0}, [(0.4**2 * 0.8) ** (1 / 3) * 0.6, 0.8 * 0.6]),
+        ({"kind": "hierarchical", "holistic": "exact_match", "threshold": 0.5}, [1.2 + 0.4 + 0.4, 1.2 + 0.4]),
+    ],
+)
+def test_a_term_that_is_off_leaves_the_row_to_the_others(aggregate: Any, expected: list[float]) -> None:
+    """Two rows, merits .6, .4 and .8; in the second one, the second term is off, so its value is 0."""
+    values = {"exact_match": [0.6, 0.6], "size": [0.4, 0.0], "loops": [0.2, 0.2]}
+    weights = {"exact_match": 2.0, "size": 1.0, "loops": -0.5}
+    if aggregate == "group_normalised":
+        values["exact_match"] = [0.8, 0.4]
+    out = compose(aggregate, values, weights, off={"size": {1}})
+    assert out.total == pytest.approx(expected)
+
+
+def test_a_successs_second_reward_may_be_off() -> None:
+    values = {"exact_match": [1.0, 1.0, 1.0], "size": [0.5, 0.25, 0.0]}
+    aggregate = {"kind": "positive_only", "primary": "exact_match", "secondary": "size", "ratio": 0.5}
+    out = compose(aggregate, values, {"exact_match": 1.0, "size": 1.0}, off={"size": {2}})
+    assert out.total == pytest.approx([1.0, 0.75, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "key"),
+    [
+        ("{kind: positive_only, primary: exact_match, secondary: form}", "primary"),
+        ("{kind: hierarchical, holistic: exact_match, threshold: 0.5}", "holistic"),
+    ],
+)
+def test_what_a_row_cannot_do_without_is_never_off(aggregate: str, key: str) -> None:
+    terms = "{exact_match: {when: {column: q, equals: 1}}, form: {kind: format, pattern: x}}"
+    with pytest.raises(SpecError, match=f"terms.exact_match: 'exact_match' is aggregate: .*'s {key}, without which"):
+        parse_spec(f"terms: {terms}\naggregate: {aggregate}")
+
+
+def test_a_row_without_an_objective_is_refused() -> None:
+    spec = parse_spec("""
+terms: {exact_match: {when: {column: q, equals: 1}}, form: {kind: format, pattern: .*}}
+aggregate: {kind: gated, constraints: [form]}
+""")
+    reward = SemanticReward(spec)
+    assert reward.score([RewardSample("p", "a", ("a",), columns={"q": 1})]).total_B.tolist() == [1.0]
+    with pytest.raises(DataError, match=r"row 1: no objective .* counts on it .q is '2'."):
+        reward.score([RewardSample("p", "a", ("a",), columns={"q": 2})])
+
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "gated": {"constraints": ["form", "loops"]},
     "hierarchical": {"holistic": "exact_match", "threshold": 0.5},
     "positive_only": {"primary": "exact_match", "secondary": "size"},
 }
 UNIT = st.floats(0, 1, allow_nan=False).map(lambda value: round(value, 3))
-BATCHES = st.lists(st.tuples(st.integers(0, 2), *[UNIT] * 4), max_size=8)
+BATCHES = st.lists(st.tuples(st.integers(0, 2), *[UNIT] * 4, st.booleans()), max_size=8)
+"""Rows: a group, the four terms' values, and whether the term ``size`` is off."""
 
 
 def batch(kind: str, rows: list[tuple[Any, ...]]) -> tuple[Composed, Any]:
@@ -151,8 +209,12 @@ def batch(kind: str, rows: list[tuple[Any, ...]]) -> tuple[Composed, Any]:
     weights = {name: -0.5 if name == "loops" else 1.0 + number for number, name in enumerate(used)}
     given = {"terms": {name: TERMS[name] for name in used}, "weights": weights}
     spec = parse_spec(yaml.safe_dump({**given, "aggregate": {"kind": kind, **SETTINGS.get(kind, {})}}))
-    values = {name: [row[1 + NAMES.index(name)] for row in rows] for name in used}
-    return spec.aggregate.compose(ScoredRows(spec.weighed, values, [row[0] for row in rows])), spec
+    off = {"size": {number for number, row in enumerate(rows) if row[5:] == (True,)}}
+    values = {
+        name: [0.0 if number in off.get(name, ()) else row[1 + NAMES.index(name)] for number, row in enumerate(rows)]
+        for name in used
+    }
+    return spec.aggregate.compose(ScoredRows(spec.weighed, values, [row[0] for row in rows], off)), spec
 
 
 @pytest.mark.parametrize("kind", KINDS)

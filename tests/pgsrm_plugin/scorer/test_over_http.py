@@ -66,7 +66,7 @@ def test_no_service_is_an_error_that_says_where_and_what_to_do():
             asked.score_rows([ROW])
     assert time.monotonic() - started < 2
     said = str(raised.value)
-    assert said.startswith(f"{url}/v1/score gave no answer in ")
+    assert said.startswith(f"{url}/v1/spec gave no answer in ")
     assert "ConnectError" in said
     assert said.endswith("nothing was scored. Is `pgsrm serve` running there?")
 

@@ -19,7 +19,7 @@ def message(text: str) -> str:
         (
             HASHING + "terms:\n  semantic:\n    alhpa: 2\n",
             "s.yaml:4: terms.semantic.alhpa: unknown key; did you mean 'alpha'? "
-            "(known: kind, transform, alpha, floor, references, temperature, quantise)",
+            "(known: kind, when, transform, alpha, floor, references, temperature, quantise)",
         ),
         (
             HASHING + "terms:\n  semantic:\n    alpha: sharp\n",

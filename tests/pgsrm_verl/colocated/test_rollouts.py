@@ -34,6 +34,7 @@ def fetched(monkeypatch):
                 "reward_model": {"ground_truth": "Rome."},
                 "extra_info": {"index": 0},
                 "data_source": "d",
+                "qtype": "open",
                 "uid": key,
             }
             for key, (ids, own) in outputs.items()
@@ -42,6 +43,8 @@ def fetched(monkeypatch):
         monkeypatch.setattr(rollouts, "_get", lambda batch, fields: data.select(*fields))
         batch = SimpleNamespace(keys=list(outputs), partition_id="train")
         found = rollouts.fetch(batch, RowReader(), TOKENIZER, **settings)
+        switched = rollouts.fetch(batch, RowReader(switches=("qtype",)), TOKENIZER, **settings)
+        assert [sample.columns for sample in switched.samples] == [{"qtype": "open"}] * len(outputs)
         assert found.lengths == [len(ids) for ids, _ in outputs.values()]
         return [sample.response for sample in found.samples]
 
