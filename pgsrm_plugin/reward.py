@@ -83,7 +83,7 @@ class SemanticReward:
         self._reads_prompts = any(need.prompts for _, need in needs)
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
-        self.cross_encoders, self._judges = _cross_encoders(spec, cross_encoders)
+        self.cross_encoders, self._judges = cross_encoders_of(spec, cross_encoders)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
@@ -400,8 +400,8 @@ def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
             raise SpecError(f"terms.{name}.{error}") from None
 
 
-def _cross_encoders(
-    spec: RewardSpec, built: Mapping[CrossEncoderSpec, CrossEncoder]
+def cross_encoders_of(
+    spec: RewardSpec, built: Mapping[CrossEncoderSpec, CrossEncoder] = MappingProxyType({})
 ) -> tuple[dict[CrossEncoderSpec, CrossEncoder], dict[Hashable, AskedOnce]]:
     """The cross-encoders by their sections on a device, and what asks them by the sections that the parts have."""
     parts: list[tuple[str, Needs]] = [(f"terms.{name}", term.needs()) for name, term in spec.terms.items()]

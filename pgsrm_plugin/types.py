@@ -47,6 +47,29 @@ def ground_truths(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class ReferencePairs:
+    """Pairs of prepared references that a part of a spec is calibrated on.
+
+    Attributes:
+        unrelated: of different prompts.
+        related: of one prompt: the same in other words.
+        encoder: the identity of the spec's encoder; empty where none is asked.
+    """
+
+    unrelated: Sequence[tuple[str, str]]
+    related: Sequence[tuple[str, str]]
+    encoder: str = ""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The settings that a part should have on a user's data, and a sentence on what was measured."""
+
+    settings: Mapping[str, Any]
+    measured: str
+
+
+@dataclass(frozen=True)
 class RewardOutput:
     """The rewards of a batch. Every tensor is float64 on the CPU, finite, of shape (B,).
 
@@ -304,3 +327,15 @@ class Embedder(Protocol):
 
     def log_odds(self, cross_encoder: Hashable, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """The log odds that each pair's second text follows from its first; by the section that names the model."""
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A term or a guard some of whose settings should be measured on a user's references."""
+
+    def calibrate(self, pairs: ReferencePairs, encoder: Embedder) -> Calibrated:
+        """The settings that fit.
+
+        Raises:
+            DataError: the pairs do not suffice.
+        """

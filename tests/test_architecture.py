@@ -34,7 +34,7 @@ LAYERS = (
     {"reward"},
     {"scorer"},
     {"parents", "report"},
-    {"audit", "serve"},
+    {"audit", "serve", "calibration"},
     {"cli"},
 )
 """The core's modules and packages, lowest first: each imports only its own layer and those before it."""

@@ -12,7 +12,7 @@ from pgsrm_plugin.terms.base import QUANTISE, Grid, Needs, Term
 from pgsrm_plugin.terms.pairs import Pair, best_over_references, quantised
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Embedder, Row
+    from pgsrm_plugin.types import Calibrated, Embedder, ReferencePairs, Row
 
 
 class BertScore(Term):
@@ -50,6 +50,18 @@ class BertScore(Term):
         """Values in [0, 1]."""
         values = best_over_references(rows, lambda pairs: self._score(pairs, encoder))
         return values if self.quantise is None else quantised(values, self.quantise, self.bounds)
+
+    def calibrate(self, pairs: ReferencePairs, encoder: Embedder) -> Calibrated:
+        """The baseline: the mean score of unrelated references, each once as the response."""
+        import statistics
+
+        from pgsrm_plugin.types import Calibrated
+
+        raw = self.model_copy(update={"baseline": 0.0})
+        values = list(raw._score(pairs.unrelated, encoder))
+        mean = statistics.fmean(values)
+        said = f"{len(values)} mismatched pairs: mean {self.side} {mean:.4f}, highest {max(values):.4f}"
+        return Calibrated({"baseline": round(min(mean, 0.9999), 4)}, said)
 
     def _score(self, pairs: Sequence[Pair], encoder: Embedder) -> Iterator[float]:
         from pgsrm_plugin.functional import dot_products

@@ -12,12 +12,14 @@ from typing_extensions import Self
 from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.terms.pairs import Pair, best_over_references
 from pgsrm_plugin.terms.points import points
-from pgsrm_plugin.terms.semantic import FloorSpec
+from pgsrm_plugin.terms.semantic import FloorSpec, measured_floor
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Embedder, Row
+    from pgsrm_plugin.types import Calibrated, Embedder, ReferencePairs, Row
 
 _THRESHOLD = 0.7
+_COMPARED = 16
+"""Pairs of points of two references that a floor is measured on."""
 
 
 class Claims(Term):
@@ -64,6 +66,16 @@ class Claims(Term):
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in [0, 1]."""
         return best_over_references(rows, lambda pairs: self._score(pairs, encoder))
+
+    def calibrate(self, pairs: ReferencePairs, encoder: Embedder) -> Calibrated:
+        """The floor: the mean cosine of points of unrelated references, up to 16 of each pair."""
+        made = self._points(pairs.unrelated, encoder)
+        beside = [
+            pair
+            for one, other in pairs.unrelated
+            for pair in itertools.islice(itertools.product(made[one], made[other]), _COMPARED)
+        ]
+        return measured_floor(encoder.cosine(beside), pairs.encoder, "pairs of points of different prompts")
 
     def _score(self, pairs: Sequence[Pair], encoder: Embedder) -> Iterator[float]:
         from pgsrm_plugin.functional import f_measure, matched

@@ -16,7 +16,7 @@ from pgsrm_plugin.terms.pairs import distinct_pairs, quantised
 if TYPE_CHECKING:
     import torch
 
-    from pgsrm_plugin.types import Embedder, Row
+    from pgsrm_plugin.types import Calibrated, Embedder, ReferencePairs, Row
 
 
 class FloorSpec(Section):
@@ -33,6 +33,19 @@ class FloorSpec(Section):
                 f"floor was measured with encoder {self.encoder!r}, but this spec's encoder is {identity!r}; "
                 "measure it again with `pgsrm calibrate DATA --spec SPEC`"
             )
+
+
+def measured_floor(cosines: Sequence[float], encoder: str, what: str) -> Calibrated:
+    """The ``floor`` that the cosines of unrelated texts give: their mean."""
+    import statistics
+
+    import numpy as np
+
+    from pgsrm_plugin.types import Calibrated
+
+    mean, middle, high = statistics.fmean(cosines), statistics.median(cosines), float(np.quantile(cosines, 0.95))
+    said = f"{len(cosines)} {what}: mean cosine {mean:.4f}, median {middle:.4f}, 95th percentile {high:.4f}"
+    return Calibrated({"floor": {"value": round(mean, 4), "encoder": encoder, "pairs": len(cosines)}}, said)
 
 
 class Semantic(Term):
@@ -95,6 +108,10 @@ class Semantic(Term):
         }
         values = [self._combine(row, [known[row.response.text, target] for target in row.targets]) for row in rows]
         return values if self.quantise is None else quantised(values, self.quantise, self.bounds)
+
+    def calibrate(self, pairs: ReferencePairs, encoder: Embedder) -> Calibrated:
+        """The floor: the mean cosine of unrelated references."""
+        return measured_floor(encoder.cosine(pairs.unrelated), pairs.encoder, "mismatched pairs")
 
     def _transform(self, cos: torch.Tensor) -> torch.Tensor:
         from pgsrm_plugin import functional

@@ -11,7 +11,12 @@ from pgsrm_plugin.encoders.base import model_beside_spec
 from pgsrm_plugin.section import Section
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import CrossEncoder, Embedder
+    from pgsrm_plugin.types import Calibrated, CrossEncoder, Embedder, ReferencePairs
+
+
+RELATED, UNRELATED = 0.7, 0.05
+"""What calibration makes of the least of what says the same, and of the most of what does not (but for 5 % each)."""
+_LEAST_RELATED = 20
 
 
 class CrossEncoderSpec(Section):
@@ -95,3 +100,47 @@ class Judgement(CrossEncoderSpec):
         known = dict(zip(asked, encoder.log_odds(self.cross_encoder, asked), strict=True))
         ways = {"forward": ((0, 1),), "backward": ((1, 0),), "both": ((0, 1), (1, 0))}[self.direction]
         return {pair: min(known[pair[a], pair[b]] for a, b in ways) for pair in pairs}
+
+    def calibrate(self, pairs: ReferencePairs, encoder: Embedder) -> Calibrated:
+        r"""The centre and the scale at which the same in other words is worth much and another matter little.
+
+        With :math:`q` the log odds that 95 % of the references of one prompt reach and :math:`n` those that 95 % of the
+        references of different prompts stay below, :math:`q` is worth ``RELATED`` and :math:`n` at most ``UNRELATED``:
+        :math:`s = \min(1, (q - n) / (\mathrm{logit}\,r - \mathrm{logit}\,u))`,
+        :math:`\mathrm{logit}\,c = q - s\,\mathrm{logit}\,r`.
+
+        Raises:
+            DataError: there are fewer than 20 related pairs, or the model does not tell them from others.
+        """
+        import math
+
+        import numpy as np
+
+        from pgsrm_plugin.errors import DataError
+        from pgsrm_plugin.types import Calibrated
+
+        if len(pairs.related) < _LEAST_RELATED:
+            raise DataError(
+                "a centre is measured on references that say the same in other words: there must be "
+                f"{_LEAST_RELATED} pairs of one prompt, not {len(pairs.related)}; let a parent write several of each "
+                "prompt (pgsrm parent generate --samples 2)"
+            )
+        odds = self.log_odds([*pairs.related, *pairs.unrelated], encoder)
+        alike = float(np.quantile([odds[pair] for pair in pairs.related], 0.05))
+        apart = float(np.quantile([odds[pair] for pair in pairs.unrelated], 0.95))
+        said = (
+            f"log odds: 95 % of {len(pairs.related)} pairs of one prompt reach {alike:.2f}, 95 % of "
+            f"{len(pairs.unrelated)} mismatched pairs stay below {apart:.2f}"
+        )
+        if alike <= apart:
+            raise DataError(f"{said}: this model does not tell one from the other here; take another")
+        high, low = _logit(RELATED), _logit(UNRELATED)
+        scale = min(1.0, (alike - apart) / (high - low))
+        centre = 1.0 / (1.0 + math.exp(scale * high - alike))
+        return Calibrated({"centre": float(f"{centre:.3g}"), "scale": float(f"{scale:.3g}")}, said)
+
+
+def _logit(share: float) -> float:
+    import math
+
+    return math.log(share / (1.0 - share))

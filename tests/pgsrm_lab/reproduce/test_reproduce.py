@@ -22,7 +22,6 @@ from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.writing import write_pages
 from pgsrm_lab.tasks import PGSRM_TASKS
 from pgsrm_plugin import DataError, SpecError
-from pgsrm_plugin.cli.floor import Floor
 from pgsrm_plugin.data.files import read_rows, write_rows
 from pgsrm_plugin.report import compare
 from pgsrm_plugin.report.stats import Interval
@@ -30,7 +29,7 @@ from pgsrm_plugin.spec.parse import parse_spec
 
 ROOT = Path(__file__).parents[3]
 STUDY = Pgsrm()
-FLOOR = Floor("hf:x", 100, 0.31, 0.3, 0.6)
+FLOOR = {"value": 0.31, "encoder": "hf:x", "pairs": 100}
 
 
 @pytest.mark.parametrize("module", [compare, measure])

@@ -19,15 +19,13 @@ import torch
 import yaml
 
 from pgsrm_plugin import SemanticReward, load_spec
-from pgsrm_plugin.cli import floor as calibrate
 from pgsrm_plugin.cli import integrations, main
-from pgsrm_plugin.data.rows import parse_row, read_records
+from pgsrm_plugin.data.rows import read_records
 from pgsrm_plugin.encoders.hashing import HashingEncoder, HashingEncoderSpec
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import parse_spec
 from pgsrm_plugin.spec.jsonschema import json_schema
 from pgsrm_plugin.spec.shipped import shipped_specs
-from pgsrm_plugin.text import TextSpec
 
 TOY = """
 encoder: {kind: hashing}
@@ -378,18 +376,16 @@ def test_a_calibrated_spec_can_be_calibrated(pgsrm: Any, tmp_path: Path, floor: 
     assert (result.status, yaml.safe_load(result.out)["floor"]["pairs"]) == (0, 2)
 
 
-def test_the_choice_of_pairs_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"prompt": f"p{i}", "reference": [f"text {i}", "shared"]} for i in range(40)]
-    records = [record for row in rows for record in parse_row(row, "", responses=False)]
-    encoder = HashingEncoder(HashingEncoderSpec())
-    for enumerated in (200_000, -1_000_000):
-        monkeypatch.setattr(calibrate, "_ENUMERATED", enumerated)
-        first, again, other = (
-            calibrate.measure_floor(records, encoder, TextSpec(), pairs=100, seed=seed) for seed in (0, 0, 1)
-        )
-        assert first == again
-        assert first != other
-        assert first.pairs == 100
+def test_each_part_gets_a_block_of_its_own(pgsrm: Any, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("encoder: {kind: hashing}\nterms: {semantic: {}, claims: {}, exact_match: {}}\n")
+    result = pgsrm("calibrate", write(tmp_path / "in.jsonl", ROWS), "--spec", spec)
+    assert result.status == 0, result.err
+    assert [*map(list, yaml.safe_load_all(result.out))] == [["floor"], ["floor"]]
+    assert [line for line in result.out.splitlines() if line.startswith("# paste")] == [
+        "# paste into terms.semantic:",
+        "# paste into terms.claims:",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -407,9 +403,9 @@ def test_too_few_references_cannot_be_calibrated(
     assert (result.status, complaint in result.err) == (2, True), result.err
 
 
-def test_a_spec_without_an_encoder_cannot_be_calibrated(pgsrm: Any, tmp_path: Path) -> None:
+def test_a_spec_without_a_setting_to_measure_cannot_be_calibrated(pgsrm: Any, tmp_path: Path) -> None:
     result = pgsrm("calibrate", write(tmp_path / "in.jsonl", ROWS), "--spec", "binary")
-    assert (result.status, "the spec has no encoder" in result.err) == (2, True)
+    assert (result.status, "no term or guard of the spec has a setting to measure" in result.err) == (2, True)
 
 
 # the command itself

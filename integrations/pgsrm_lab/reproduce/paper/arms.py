@@ -7,13 +7,12 @@ the task's answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import yaml
 
 from pgsrm_lab.reproduce.study import ENCODER, Arm
-from pgsrm_plugin.cli.floor import Floor
 
 Update = Literal["ppo", "reinforce"]
 Role = Literal["claim", "baseline", "control", "alpha", "improved"]
@@ -74,12 +73,12 @@ def needs_floor(arm: Arm) -> bool:
     return "{floor}" in arm.body
 
 
-def spec_text(arm: Arm, floor: Floor | None, answers: Sequence[str]) -> str:
+def spec_text(arm: Arm, floor: Mapping[str, Any] | None, answers: Sequence[str]) -> str:
     """The arm's spec as YAML, with the task's floor and its answers filled in where it needs them."""
     text = f"name: {arm.name}\n" + (ENCODER if arm.encoder else "") + arm.body
     if needs_floor(arm):
         assert floor is not None
-        text = text.replace("{floor}", _inline(yaml.safe_load(floor.yaml())["floor"]))
+        text = text.replace("{floor}", _inline(dict(floor)))
     return text.replace("{others}", _inline(sorted(set(answers))))
 
 

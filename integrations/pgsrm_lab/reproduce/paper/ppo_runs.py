@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from pgsrm_lab.tiny import models, write_prompts
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
-from pgsrm_plugin import SemanticReward
-from pgsrm_plugin.cli.floor import Floor, measure_floor
+from pgsrm_plugin import RewardSpec, SemanticReward
+from pgsrm_plugin.calibration import calibrate
 from pgsrm_plugin.data.rows import Record, read_records
+from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.reward import accuracy
 from pgsrm_plugin.spec.parse import parse_spec
+from pgsrm_plugin.terms.semantic import Semantic
 from pgsrm_plugin.text.clean import prompt_text
 from pgsrm_plugin.types import Encoder
 
@@ -31,7 +34,8 @@ YARDSTICK = f"name: yardstick\n{ENCODER}terms:\n  semantic:\n    transform: clip
 """What the semantic reward of every arm's answers is measured with."""
 EXAMPLES = 12
 """Wrong answers kept of a run."""
-_floors: dict[str, Floor] = {}
+_SEMANTIC = kind_of(Semantic)
+_floors: dict[str, Mapping[str, Any]] = {}
 """By task."""
 
 
@@ -156,10 +160,12 @@ def _encoder() -> Encoder:
     return encoder
 
 
-def _floor(job: Job, records: list[Record], yardstick: SemanticReward) -> Floor | None:
-    """The cosine of the task's unrelated answers, measured once a process."""
+def _floor(job: Job, records: list[Record], yardstick: SemanticReward) -> Mapping[str, Any] | None:
+    """The cosine of the task's unrelated answers under the yardstick's encoder, measured once a process."""
     if not needs_floor(ARMS[job.arm]):
         return None
     if job.task not in _floors:
-        _floors[job.task] = measure_floor(records, _encoder(), yardstick.spec.text)
+        plain = RewardSpec(encoder=yardstick.spec.encoder, text=yardstick.spec.text, terms={_SEMANTIC: Semantic()})
+        measured = calibrate(plain, records, _encoder())[f"terms.{_SEMANTIC}"]
+        _floors[job.task] = measured.settings["floor"]
     return _floors[job.task]

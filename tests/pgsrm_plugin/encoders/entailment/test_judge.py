@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -21,7 +22,9 @@ from transformers import (
 )
 from wordpiece import wordpiece
 
-from pgsrm_plugin import RewardSample, SemanticReward, SpecError, parse_spec
+from pgsrm_plugin import DataError, RewardSample, SemanticReward, SpecError, parse_spec
+from pgsrm_plugin.calibration import calibrate, drawn
+from pgsrm_plugin.data.rows import parse_row
 from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
 from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.entailment.labels import entailed_index
@@ -295,3 +298,27 @@ def test_answers_are_kept_within_the_bound():
     assert model.asked == [("a", "x"), ("b", "x")]  # sorted, each once
     assert once.judge([("b", "x")])[1] == 0
     assert once.judge([("a", "x")])[1] == 1
+
+
+def test_calibration_asks_the_model_itself(tmp_path):
+    """The oracle: the quantiles of transformers' log odds of the lesser direction. A random model tells nothing."""
+    folder = write_model(tmp_path / "model", "bert")
+    texts = [
+        f"{one} {other}" for one in ("the price", "two dogs", "animals") for other in ("rises", "falls", "move", "run")
+    ]
+    found = parse_spec(f"terms: {{entailment: {{model: {folder}}}}}")
+    rows = [{"prompt": str(i), "references": texts[4 * i : 4 * i + 4]} for i in range(3)]
+    records = [record for row in rows for record in parse_row(row, "", responses=False)]
+    with pytest.raises(DataError, match=r"^terms\.entailment: .*there must be 20 pairs of one prompt, not 18"):
+        calibrate(found, records)
+    more = [{"prompt": "0", "references": texts[:8]}, {"prompt": "1", "references": texts[8:]}]
+    records = [record for row in more for record in parse_row(row, "", responses=False)]
+    pairs = drawn(records, found.text, 1000)
+
+    def lesser(some):
+        there, back = by_transformers(folder, some), by_transformers(folder, [(b, a) for a, b in some])
+        return np.minimum(there, back)
+
+    alike, apart = np.quantile(lesser(pairs.related), 0.05), np.quantile(lesser(pairs.unrelated), 0.95)
+    with pytest.raises(DataError, match=rf"reach {alike:.2f}, .*stay below {apart:.2f}: this model does not tell"):
+        calibrate(found, records)
