@@ -125,13 +125,16 @@ def cosines(
     """Measure how near an encoder puts right answers to wrong ones, as a Markdown table."""
     from pgsrm_lab.tasks import TASKS, load_task
     from pgsrm_lab.tasks.cosines import markdown, measure_cosines
-    from pgsrm_plugin.cli.floor import encoder_sections
+    from pgsrm_plugin.calibration import spec_to_calibrate
+    from pgsrm_plugin.errors import SpecError
     from pgsrm_plugin.spec.shipped import find_spec_file
 
     chosen = [load_task(name) for name in names or TASKS]
-    encoder_spec, text_spec = encoder_sections(find_spec_file(spec))
-    encoder = encoder_spec.build()
-    typer.echo(markdown([measure_cosines(task, encoder, text_spec) for task in chosen]))
+    found = spec_to_calibrate(find_spec_file(spec))
+    if found.encoder is None:
+        raise SpecError(f"{spec}: the spec has no encoder, so there is no cosine to measure")
+    encoder = found.encoder.build()
+    typer.echo(markdown([measure_cosines(task, encoder, found.text) for task in chosen]))
 
 
 def _write(task: Task, out: Path, layout: str, split: str) -> None:
