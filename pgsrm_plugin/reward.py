@@ -14,21 +14,23 @@ import torch
 from typing_extensions import Self
 
 from pgsrm_plugin.aggregates import ScoredRows
+from pgsrm_plugin.asking.asked_once import AskedOnce
+from pgsrm_plugin.asking.models import OwnModelSection
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
-from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
-from pgsrm_plugin.encoders.entailment.asked import AskedOnce
+from pgsrm_plugin.encoders.classifier import PairClassifierSpec
 from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
 from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
 from pgsrm_plugin.guards.base import NONE, Violation
 from pgsrm_plugin.spec import RewardSpec, load_spec
-from pgsrm_plugin.terms import Needs
+from pgsrm_plugin.terms import Term
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
-from pgsrm_plugin.types import GUARD, CrossEncoder, Encoder, RewardOutput, RewardSample, Row, ScoredText, ground_truths
+from pgsrm_plugin.types import GUARD, Encoder, OwnModel, RewardOutput, RewardSample, Row, ScoredText, ground_truths
 from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
 
 ON = "on/"
@@ -56,18 +58,18 @@ class SemanticReward:
     Args:
         spec: the reward.
         encoder: used instead of building the one that the spec describes.
-        cross_encoders: used instead of building those of the spec's parts, by their sections, which name a device.
+        models: used instead of building those of the spec's parts, by their sections as they are placed.
 
     Raises:
-        SpecError: the spec's encoder or a cross-encoder cannot be built, or a calibration floor is another encoder's.
-        ScorerError: the encoder or a cross-encoder fails its self-test.
+        SpecError: the spec's encoder or a part's model cannot be built, or a calibration floor is another encoder's.
+        ScorerError: the encoder or a model fails its self-test.
     """
 
     def __init__(
         self,
         spec: RewardSpec,
         encoder: Encoder | None = None,
-        cross_encoders: Mapping[CrossEncoderSpec, CrossEncoder] = MappingProxyType({}),
+        models: Mapping[OwnModelSection, OwnModel] = MappingProxyType({}),
     ) -> None:
         if not isinstance(spec, RewardSpec):
             raise SpecError(f"SemanticReward takes a RewardSpec, not {spec!r}; for a file use SemanticReward.from_file")
@@ -83,7 +85,7 @@ class SemanticReward:
         self._reads_prompts = any(need.prompts for _, need in needs)
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
-        self.cross_encoders, self._judges = cross_encoders_of(spec, cross_encoders)
+        self.models, self._asked = own_models_of(spec, models)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
@@ -105,10 +107,10 @@ class SemanticReward:
             check_known(batch, vocabulary, self.encoder.identity, label)
 
     def with_spec(self, spec: RewardSpec, encoder: Callable[[EncoderSection], Encoder] = EncoderSection.build) -> Self:
-        """The reward of another spec, with this one's encoder and cross-encoders where both have the same sections."""
+        """The reward of another spec, with this one's encoder and models where both have the same sections."""
         if spec.encoder is None or spec.encoder == self.spec.encoder:
-            return type(self)(spec, self.encoder if spec.encoder is not None else None, self.cross_encoders)
-        return type(self)(spec, encoder(spec.encoder), self.cross_encoders)
+            return type(self)(spec, self.encoder if spec.encoder is not None else None, self.models)
+        return type(self)(spec, encoder(spec.encoder), self.models)
 
     def score(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> RewardOutput:
         """Scores a batch; an empty batch gives an empty output.
@@ -130,7 +132,7 @@ class SemanticReward:
         prompts = batch.prompts() if self._reads_prompts else []
         texts = [*batch.responses(), *references, *prompts, *self._texts]
         embedder = BatchEmbedder(
-            self._cached if self._embeds else None, texts, self._needs_states, references, self._judges
+            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked
         )
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
@@ -150,7 +152,7 @@ class SemanticReward:
         terms = {name: value[batch.index_B] for name, value in values.items()}
         on_B = {name: counts[batch.index_B] for name, counts in on.items()}
         diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
-        if self._judges:
+        if any(section.asked == PairClassifierSpec.asked for section in self._asked):
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
         for name in self.spec.guards:
@@ -377,7 +379,8 @@ def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.
 
 
 def _pair_truncated(rows: Sequence[Row], embedder: BatchEmbedder) -> torch.Tensor:
-    cut = [any(embedder.pair_truncated(row.response.text, target) for target in row.targets) for row in rows]
+    beside = [(row.response.text, (row.prompt, *row.targets)) for row in rows]
+    cut = [any(embedder.pair_truncated(text, other) for other in others) for text, others in beside]
     return torch.tensor(cut, dtype=torch.float64)
 
 
@@ -400,29 +403,31 @@ def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
             raise SpecError(f"terms.{name}.{error}") from None
 
 
-def cross_encoders_of(
-    spec: RewardSpec, built: Mapping[CrossEncoderSpec, CrossEncoder] = MappingProxyType({})
-) -> tuple[dict[CrossEncoderSpec, CrossEncoder], dict[Hashable, AskedOnce]]:
-    """The cross-encoders by their sections on a device, and what asks them by the sections that the parts have."""
-    parts: list[tuple[str, Needs]] = [(f"terms.{name}", term.needs()) for name, term in spec.terms.items()]
-    parts += [(f"guards.{name}", guard.needs()) for name, guard in spec.guards.items()]
+def own_models_of(
+    spec: RewardSpec, built: Mapping[OwnModelSection, OwnModel] = MappingProxyType({})
+) -> tuple[dict[OwnModelSection, OwnModel], dict[OwnModelSection, AskedOnce]]:
+    """The models of terms and guards by their sections on a device, and what asks them by the sections of the parts."""
+    parts: list[tuple[str, Term | Guard]] = [(f"terms.{name}", term) for name, term in spec.terms.items()]
+    parts += [(f"guards.{name}", guard) for name, guard in spec.guards.items()]
     device: str = getattr(spec.encoder, "device", "auto")
-    placed: dict[CrossEncoderSpec, CrossEncoder] = {}
-    asked: dict[CrossEncoderSpec, AskedOnce] = {}
-    judges: dict[Hashable, AskedOnce] = {}
-    for path, needs in parts:
-        section = needs.cross_encoder
+    placed: dict[OwnModelSection, OwnModel] = {}
+    once: dict[OwnModelSection, AskedOnce] = {}
+    asked: dict[OwnModelSection, AskedOnce] = {}
+    for path, part in parts:
+        section = part.needs().model
         if section is None:
             continue
-        there = section.model_copy(update={"device": section.device or device})
-        if there not in placed:
-            try:
+        there = section.placed(device)
+        try:
+            if there not in placed:
                 placed[there] = built.get(there) or there.build()
-            except SpecError as error:
-                raise SpecError(f"{path}.{error}") from error
-            asked[there] = AskedOnce(placed[there], spec.cache_mb)
-        judges[section] = asked[there]
-    return placed, judges
+                once[there] = AskedOnce(placed[there], spec.cache_mb)
+            if isinstance(part, Term):
+                part.check_model(placed[there])
+        except SpecError as error:
+            raise SpecError(f"{path}.{error}") from error
+        asked[section] = once[there]
+    return placed, asked
 
 
 def _check_gates(spec: RewardSpec) -> None:

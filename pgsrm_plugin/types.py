@@ -230,23 +230,38 @@ class ReadingEncoder(Encoder, Protocol):
         """Its words; None where every text has a representation of its own, or nobody here can tell."""
 
 
-class Inference(NamedTuple):
-    """What a cross-encoder says of a (premise, hypothesis): the log odds that the one follows; whether it was cut."""
-
-    log_odds: float
-    truncated: bool
+Question: TypeAlias = "tuple[str, ...]"
+"""What a model of a part's own is asked: texts, of which it knows what each is for."""
 
 
-@runtime_checkable
-class CrossEncoder(Protocol):
-    """A frozen classifier of pairs of texts, trained on natural language inference."""
+class Judged(NamedTuple):
+    """What such a model says to a question.
+
+    Attributes:
+        values: its numbers, all finite; the model says what each of them is.
+        truncated: whether it read less than the whole question.
+        names: what its numbers are called, of a model that names them.
+        text: its words, of a model that writes.
+    """
+
+    values: tuple[float, ...] = ()
+    truncated: bool = False
+    names: tuple[str, ...] = ()
+    text: str = ""
+
+
+class OwnModel(Protocol):
+    """A frozen model that terms and guards ask about the rows: a cross-encoder, a reward model, a language model.
+
+    Safe to ask again after it raised a :class:`~pgsrm_plugin.errors.ScorerError`.
+    """
 
     @property
     def identity(self) -> str:
         """What determines its answers: model, revision or digest, truncation, dtype."""
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Inference]:
-        """What it says of each (premise, hypothesis), in order."""
+    def judge(self, questions: Sequence[Question]) -> Sequence[Judged]:
+        """What it says to each question, in order."""
 
 
 @dataclass(frozen=True)
@@ -325,8 +340,8 @@ class Embedder(Protocol):
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """The (T, D) unit token states of each text."""
 
-    def log_odds(self, cross_encoder: Hashable, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """The log odds that each pair's second text follows from its first; by the section that names the model."""
+    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Judged]:
+        """What a model of the part's own says to each question; by the section that names it."""
 
 
 @runtime_checkable

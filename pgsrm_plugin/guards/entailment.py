@@ -29,7 +29,7 @@ class EntailmentGuard(Judgement, Guard):
 
     def needs(self) -> Needs:
         """The cross-encoder."""
-        return Needs(cross_encoder=self.cross_encoder)
+        return Needs(model=self.cross_encoder)
 
     def violations(self, pairs: Sequence[Compared], encoder: Embedder) -> list[Violation]:
         """See :meth:`pgsrm_plugin.guards.base.Guard.violations`."""

@@ -16,6 +16,7 @@ from pgsrm_plugin.terms.length import Length
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.relevance import Relevance
 from pgsrm_plugin.terms.repetition import Repetition
+from pgsrm_plugin.terms.reward_model import RewardModel
 from pgsrm_plugin.terms.rouge import Rouge
 from pgsrm_plugin.terms.semantic import Semantic
 
@@ -36,6 +37,7 @@ TERMS: tuple[type[Term], ...] = (
     BertScore,
     Entailment,
     Claims,
+    RewardModel,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

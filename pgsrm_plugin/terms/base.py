@@ -14,8 +14,8 @@ from pgsrm_plugin.section import Section, summary
 from pgsrm_plugin.terms.when import When
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
-    from pgsrm_plugin.types import Embedder, Row
+    from pgsrm_plugin.asking.models import OwnModelSection
+    from pgsrm_plugin.types import Embedder, OwnModel, Row
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Needs:
         tokens: how many tokens the encoder counts in a text.
         token_states: the encoder's states of single tokens.
         texts: texts of the term's own, embedded with every batch as they are.
-        cross_encoder: a model of its own that reads pairs; parts with equal sections share one.
+        model: a model of its own that is asked about the rows; parts with equal sections share one.
     """
 
     references: bool = False
@@ -40,7 +40,7 @@ class Needs:
     tokens: bool = False
     token_states: bool = False
     texts: tuple[str, ...] = ()
-    cross_encoder: CrossEncoderSpec | None = None
+    model: OwnModelSection | None = None
 
     @property
     def encoder(self) -> bool:
@@ -101,6 +101,13 @@ class Term(Section, ABC):
 
     def check_encoder(self, identity: str) -> None:
         """Refuses an encoder that the settings do not fit.
+
+        Raises:
+            SpecError: beginning with the key of the setting.
+        """
+
+    def check_model(self, model: OwnModel) -> None:
+        """Refuses a model of its own that the settings do not fit; called when it is built.
 
         Raises:
             SpecError: beginning with the key of the setting.

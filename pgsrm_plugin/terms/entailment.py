@@ -36,7 +36,7 @@ class Entailment(Judgement, Term):
 
     def needs(self) -> Needs:
         """References and the cross-encoder."""
-        return Needs(references=True, cross_encoder=self.cross_encoder)
+        return Needs(references=True, model=self.cross_encoder)
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in [floor, 1]."""

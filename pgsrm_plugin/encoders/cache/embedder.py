@@ -8,13 +8,14 @@ from collections.abc import Collection, Hashable, Mapping, Sequence
 import torch
 
 from pgsrm_plugin import functional
+from pgsrm_plugin.asking.asked_once import AskedOnce
+from pgsrm_plugin.asking.models import OwnModelSection
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.cache.shards import Embedded
-from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.text.words import count_words
-from pgsrm_plugin.types import Unread
+from pgsrm_plugin.types import Judged, Question, Unread
 
 _READ = Unread()
 _NUMBERS = tuple(
@@ -30,7 +31,7 @@ class BatchEmbedder:
         texts: all texts of the batch, embedded at once here.
         states: whether their token states will be asked for: new texts get both in one pass.
         lasting: the texts that will come again with other batches, whose states are kept till then.
-        judges: the cross-encoders, by the sections that name them.
+        models: of terms and guards, by the sections that name them.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class BatchEmbedder:
         texts: Sequence[str],
         states: bool = False,
         lasting: Collection[str] = (),
-        judges: Mapping[Hashable, AskedOnce] | None = None,
+        models: Mapping[OwnModelSection, AskedOnce] | None = None,
     ) -> None:
         self._cached = cached
         self._lasting = frozenset(lasting)
@@ -48,14 +49,13 @@ class BatchEmbedder:
         self._units: dict[str, torch.Tensor] = {}
         self._unread: dict[str, Unread] = {}
         self._blank: set[str] = set()
-        self._judges = judges or {}
-        self._cut_pairs: set[frozenset[str]] = set()
+        self._models: Mapping[Hashable, AskedOnce] = dict((models or {}).items())
+        self._cut: set[frozenset[str]] = set()
         self.stats = dict.fromkeys(_NUMBERS, 0.0)
         self._look_up(texts, states)
-        if self._judges:
-            self.stats |= dict.fromkeys(
-                (f"cross_encoder/{name}" for name in ("pairs", "pairs_computed", "seconds")), 0.0
-            )
+        for section in models or {}:
+            numbers = (section.asked, f"{section.asked}_computed", "seconds")
+            self.stats |= dict.fromkeys((f"{section.called}/{number}" for number in numbers), 0.0)
 
     def embed(self, texts: Sequence[str]) -> None:
         """See :meth:`pgsrm_plugin.types.Embedder.embed`."""
@@ -126,22 +126,23 @@ class BatchEmbedder:
             self._units[text] = functional.unit_rows(self._states[text])
         return [self._units[text] for text in texts]
 
-    def log_odds(self, cross_encoder: Hashable, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """See :meth:`pgsrm_plugin.types.Embedder.log_odds`."""
+    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Judged]:
+        """See :meth:`pgsrm_plugin.types.Embedder.ask`."""
+        assert isinstance(model, OwnModelSection)
         started = time.perf_counter()
-        found, computed = self._judges[cross_encoder].judge(pairs)
-        self._cut_pairs |= {frozenset(pair) for pair, judged in found.items() if judged.truncated}
+        found, computed = self._models[model].judge(questions)
+        self._cut |= {frozenset(question) for question, judged in found.items() if judged.truncated}
         for name, value in (
-            ("pairs", len(found)),
-            ("pairs_computed", computed),
+            (model.asked, len(found)),
+            (f"{model.asked}_computed", computed),
             ("seconds", time.perf_counter() - started),
         ):
-            self.stats[f"cross_encoder/{name}"] += value
-        return [found[pair].log_odds for pair in pairs]
+            self.stats[f"{model.called}/{name}"] += value
+        return [found[question] for question in questions]
 
     def pair_truncated(self, one: str, other: str) -> bool:
-        """Whether a cross-encoder was asked about the two texts and read less than the whole of them."""
-        return frozenset((one, other)) in self._cut_pairs
+        """Whether a model was asked about the two texts and read less than the whole of them."""
+        return frozenset((one, other)) in self._cut
 
     def _take(self, states: Mapping[str, torch.Tensor]) -> None:
         assert self._cached is not None

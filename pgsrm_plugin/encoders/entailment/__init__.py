@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from pgsrm_plugin.encoders.base import model_beside_spec
-from pgsrm_plugin.section import Section
+from pgsrm_plugin.encoders.classifier import PairClassifierSpec
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Calibrated, CrossEncoder, Embedder, ReferencePairs
+    from pgsrm_plugin.types import Calibrated, Embedder, OwnModel, ReferencePairs
 
 
 RELATED, UNRELATED = 0.7, 0.05
@@ -19,47 +18,20 @@ RELATED, UNRELATED = 0.7, 0.05
 _LEAST_RELATED = 20
 
 
-class CrossEncoderSpec(Section):
+class CrossEncoderSpec(PairClassifierSpec):
     """A Hugging Face sequence classifier trained on natural language inference, of 2 or 3 labels."""
 
-    also_known_as: ClassVar = {
-        "model_name": "write `model`",
-        "model_name_or_path": "write `model`",
-        "max_length": "write `max_tokens`",
-        "max_seq_length": "write `max_tokens`",
-        "batch_size": "write `batch_tokens`, the tokens of one pass",
-        "torch_dtype": "write `dtype`",
-        "id2label": "write `labels`, a list in the order of the model's outputs",
-        "num_threads": "write `threads`",
-        "trust_remote_code": "remote code never runs: take a model that transformers knows without it",
-    }
-    model: str = Field(description="folder (starting with '/', './' or '~', or existing) or hub id")
-    revision: str | None = Field(None, description="commit of the hub repository; pin it, rewards depend on it")
-    device: str | None = Field(None, description="'auto', 'cpu', 'cuda', 'cuda:1' ...; default: the spec's encoder's")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the weights")
-    max_tokens: int | None = Field(
-        None, ge=8, description="truncation length of a pair, the longer text first; default: the model's own"
-    )
-    batch_tokens: int = Field(8192, ge=64, description="most tokens in one forward pass, padding included")
-    threads: int | None = Field(
-        None, ge=1, description="worker threads on a CPU, one core each; default: torch.get_num_threads()"
-    )
+    also_known_as: ClassVar = {"id2label": "write `labels`, a list in the order of the model's outputs"}
+    called: ClassVar = "cross_encoder"
     labels: tuple[str, ...] | None = Field(
         None, description="in the order of the model's outputs, where its config does not name them"
     )
 
-    _resolve = field_validator("model", mode="before")(model_beside_spec)
-
-    def build(self, device: str = "auto") -> CrossEncoder:
-        """The model, frozen; ``device`` where the section names none.
-
-        Raises:
-            SpecError: the model cannot be found or loaded, is no NLI classifier, or its labels are unknown.
-            ScorerError: the model fails its self-test.
-        """
+    def build(self) -> OwnModel:
+        """See :meth:`~pgsrm_plugin.asking.models.OwnModelSection.build`."""
         from pgsrm_plugin.encoders.entailment.judge import HfCrossEncoder
 
-        return HfCrossEncoder(self.model_copy(update={"device": self.device or device}))
+        return HfCrossEncoder(self)
 
 
 class Judgement(CrossEncoderSpec):
@@ -97,7 +69,7 @@ class Judgement(CrossEncoderSpec):
         forward = list(pairs) if self.direction != "backward" else []
         backward = [(reference, response) for response, reference in pairs] if self.direction != "forward" else []
         asked = [*forward, *backward]
-        known = dict(zip(asked, encoder.log_odds(self.cross_encoder, asked), strict=True))
+        known = dict(zip(asked, (one.values[0] for one in encoder.ask(self.cross_encoder, asked)), strict=True))
         ways = {"forward": ((0, 1),), "backward": ((1, 0),), "both": ((0, 1), (1, 0))}[self.direction]
         return {pair: min(known[pair[a], pair[b]] for a, b in ways) for pair in pairs}
 

@@ -23,12 +23,12 @@ from transformers import (
 from wordpiece import wordpiece
 
 from pgsrm_plugin import DataError, RewardSample, SemanticReward, SpecError, parse_spec
+from pgsrm_plugin.asking.asked_once import AskedOnce
 from pgsrm_plugin.calibration import calibrate, drawn
 from pgsrm_plugin.data.rows import parse_row
 from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
-from pgsrm_plugin.encoders.entailment.asked import AskedOnce
 from pgsrm_plugin.encoders.entailment.labels import entailed_index
-from pgsrm_plugin.types import Inference
+from pgsrm_plugin.types import Judged
 
 THREE = ("contradiction", "entailment", "neutral")
 PAIRS = [
@@ -92,14 +92,14 @@ def by_transformers(folder: str, pairs, label: str = "entailment", **settings) -
 
 
 def test_the_log_odds_are_those_of_transformers(folder):
-    judged = CrossEncoderSpec(model=folder).build("cpu").judge(PAIRS)
-    assert [one.log_odds for one in judged] == pytest.approx(by_transformers(folder, PAIRS), abs=1e-4)
-    assert len({round(one.log_odds, 5) for one in judged}) == len(PAIRS)
+    judged = CrossEncoderSpec(model=folder).placed("cpu").build().judge(PAIRS)
+    assert [one.values[0] for one in judged] == pytest.approx(by_transformers(folder, PAIRS), abs=1e-4)
+    assert len({round(one.values[0], 5) for one in judged}) == len(PAIRS)
     assert not any(one.truncated for one in judged)
 
 
 def test_a_pair_has_the_same_bits_in_any_company(folder):
-    model = CrossEncoderSpec(model=folder, threads=2).build("cpu")
+    model = CrossEncoderSpec(model=folder, threads=2).placed("cpu").build()
     together = dict(zip(PAIRS, model.judge(PAIRS), strict=True))
     assert {pair: model.judge([pair])[0] for pair in PAIRS} == together
     assert dict(zip(PAIRS[::-1], model.judge(PAIRS[::-1]), strict=True)) == together
@@ -107,14 +107,14 @@ def test_a_pair_has_the_same_bits_in_any_company(folder):
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_the_bert_family_runs_packed_with_its_segments(tmp_path, kind):
-    model = CrossEncoderSpec(model=write_model(tmp_path, kind)).build("cpu")
+    model = CrossEncoderSpec(model=write_model(tmp_path, kind)).placed("cpu").build()
     if not model.packed:
         pytest.skip("no prepacked products on this processor")
     assert model._has_segments == (kind == "bert")
 
 
 def test_padded_batches_give_the_same(folder):
-    model = CrossEncoderSpec(model=folder, batch_tokens=64).build("cpu")
+    model = CrossEncoderSpec(model=folder, batch_tokens=64).placed("cpu").build()
     read = model._read(PAIRS)
     rows = [row for batch in model._batches(read) for row in batch]
     assert sorted(rows) == list(range(len(PAIRS)))
@@ -126,15 +126,15 @@ def test_padded_batches_give_the_same(folder):
 
 
 def test_long_pairs_are_cut_at_the_limit_and_said(folder):
-    judged = CrossEncoderSpec(model=folder, max_tokens=16).build("cpu").judge(PAIRS)
+    judged = CrossEncoderSpec(model=folder, max_tokens=16).placed("cpu").build().judge(PAIRS)
     cut = by_transformers(folder, PAIRS, truncation=True, max_length=16)
-    assert [one.log_odds for one in judged] == pytest.approx(cut, abs=1e-4)
+    assert [one.values[0] for one in judged] == pytest.approx(cut, abs=1e-4)
     assert [one.truncated for one in judged] == [False, False, True, False, False]
 
 
 def test_a_limit_beyond_the_positions_is_refused(bert):
     with pytest.raises(SpecError, match="max_tokens: 512 is more than the 80 positions"):
-        CrossEncoderSpec(model=bert, max_tokens=512).build("cpu")
+        CrossEncoderSpec(model=bert, max_tokens=512).placed("cpu").build()
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
@@ -174,10 +174,10 @@ def test_unknown_labels_say_what_where_and_what_instead(own, given, message):
 def test_the_specs_labels_serve_where_the_config_names_none(tmp_path):
     folder = write_model(tmp_path, "bert", ("LABEL_0", "LABEL_1", "LABEL_2"))
     with pytest.raises(SpecError, match="unknown labels: LABEL_0, LABEL_1, LABEL_2"):
-        CrossEncoderSpec(model=folder).build("cpu")
-    model = CrossEncoderSpec(model=folder, labels=("neutral", "contradiction", "entailment")).build("cpu")
+        CrossEncoderSpec(model=folder).placed("cpu").build()
+    model = CrossEncoderSpec(model=folder, labels=("neutral", "contradiction", "entailment")).placed("cpu").build()
     expected = by_transformers(folder, PAIRS, label="LABEL_2")
-    assert [one.log_odds for one in model.judge(PAIRS)] == pytest.approx(expected, abs=1e-4)
+    assert [one.values[0] for one in model.judge(PAIRS)] == pytest.approx(expected, abs=1e-4)
 
 
 def test_an_encoder_is_no_cross_encoder(tmp_path):
@@ -185,7 +185,7 @@ def test_an_encoder_is_no_cross_encoder(tmp_path):
     names = {"id2label": {0: "entailment", 1: "neutral"}, "label2id": {"entailment": 0, "neutral": 1}}
     BertModel(BertConfig(vocab_size=30, **SIZE, **names)).save_pretrained(tmp_path)
     with pytest.raises(SpecError, match=r"has no trained classifier \(classifier.bias, classifier.weight missing\)"):
-        CrossEncoderSpec(model=str(tmp_path)).build("cpu")
+        CrossEncoderSpec(model=str(tmp_path)).placed("cpu").build()
 
 
 def test_a_missing_folder_is_said_with_the_part_that_names_it():
@@ -232,9 +232,9 @@ def test_the_guard_takes_from_likeness_what_the_term_gives(bert):
         f"weights: {{semantic: 1, entailment: 0}}, guards: {{entailment: {part}}}}}"
     )
     reward = SemanticReward(spec)
-    assert len(reward.cross_encoders) == 1
+    assert len(reward.models) == 1
     plain = reward.with_spec(spec.model_copy(update={"guards": {}}))
-    assert plain.cross_encoders == reward.cross_encoders
+    assert plain.models == reward.models
     output, without = reward.score(samples(*PAIRS)), plain.score(samples(*PAIRS))
     violation = 1 - without.terms["entailment"]
     assert output.diagnostics["guard/entailment"].tolist() == pytest.approx(violation.tolist())
@@ -276,7 +276,7 @@ def test_the_device_of_the_specs_encoder_is_the_default(bert):
         f"{{encoder: {{kind: hf, model: sentence-transformers/all-MiniLM-L6-v2, device: cpu}}, "
         f"terms: {{semantic: {{}}, entailment: {{model: {bert}}}}}}}"
     )
-    (section,) = SemanticReward(spec).cross_encoders
+    (section,) = SemanticReward(spec).models
     assert section.device == "cpu"
 
 
@@ -289,12 +289,12 @@ def test_answers_are_kept_within_the_bound():
 
         def judge(self, pairs):
             self.asked += pairs
-            return [Inference(float(len(premise)), False) for premise, _ in pairs]
+            return [Judged((float(len(premise)),)) for premise, _ in pairs]
 
     model = Counting()
     once = AskedOnce(model, limit_mb=1.5 * 404 / 2**20)  # one pair of two letters has 408 bytes
     found, computed = once.judge([("b", "x"), ("a", "x"), ("b", "x")])
-    assert (computed, found["a", "x"].log_odds) == (2, 1.0)
+    assert (computed, found["a", "x"].values[0]) == (2, 1.0)
     assert model.asked == [("a", "x"), ("b", "x")]  # sorted, each once
     assert once.judge([("b", "x")])[1] == 0
     assert once.judge([("a", "x")])[1] == 1
