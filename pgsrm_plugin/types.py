@@ -234,7 +234,7 @@ Question: TypeAlias = "tuple[str, ...]"
 """What a model of a part's own is asked: texts, of which it knows what each is for."""
 
 
-class Judged(NamedTuple):
+class Reply(NamedTuple):
     """What such a model says to a question.
 
     Attributes:
@@ -260,7 +260,7 @@ class OwnModel(Protocol):
     def identity(self) -> str:
         """What determines its answers: model, revision or digest, truncation, dtype."""
 
-    def judge(self, questions: Sequence[Question]) -> Sequence[Judged]:
+    def judge(self, questions: Sequence[Question]) -> Sequence[Reply]:
         """What it says to each question, in order."""
 
 
@@ -340,7 +340,7 @@ class Embedder(Protocol):
     def token_states(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """The (T, D) unit token states of each text."""
 
-    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Judged]:
+    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Reply]:
         """What a model of the part's own says to each question; by the section that names it."""
 
 

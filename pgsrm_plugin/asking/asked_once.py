@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from pgsrm_plugin.errors import PgsrmError, ScorerError
-from pgsrm_plugin.types import Judged, OwnModel, Question
+from pgsrm_plugin.types import OwnModel, Question, Reply
 
 _OVERHEAD_BYTES = 400
 """Python's cost of one entry, beside the texts."""
@@ -29,10 +29,10 @@ class AskedOnce:
         self.model = model
         self._limit = limit_mb * 2**20
         self._bytes = 0
-        self._kept: OrderedDict[Question, Judged] = OrderedDict()
+        self._kept: OrderedDict[Question, Reply] = OrderedDict()
         self._lock = threading.Lock()
 
-    def judge(self, questions: Sequence[Question]) -> tuple[dict[Question, Judged], int]:
+    def judge(self, questions: Sequence[Question]) -> tuple[dict[Question, Reply], int]:
         """What is said to every distinct question, and how many were asked of the model.
 
         Raises:
@@ -47,7 +47,7 @@ class AskedOnce:
                 self._keep(question, found[question])
         return found, len(missing)
 
-    def _ask(self, questions: Sequence[Question]) -> Sequence[Judged]:
+    def _ask(self, questions: Sequence[Question]) -> Sequence[Reply]:
         identity = self.model.identity
         try:
             answers = self.model.judge(questions)
@@ -60,7 +60,7 @@ class AskedOnce:
             raise ScorerError(f"{identity} returned wrong or non-finite numbers; nothing was scored")
         return answers
 
-    def _keep(self, question: Question, judged: Judged) -> None:
+    def _keep(self, question: Question, judged: Reply) -> None:
         if question not in self._kept:
             self._kept[question] = judged
             self._bytes += _size(question, judged)
@@ -69,5 +69,5 @@ class AskedOnce:
             self._bytes -= _size(*self._kept.popitem(last=False))
 
 
-def _size(question: Question, judged: Judged) -> int:
+def _size(question: Question, judged: Reply) -> int:
     return 4 * (sum(map(len, question)) + len(judged.text)) + _OVERHEAD_BYTES

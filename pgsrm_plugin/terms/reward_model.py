@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, OwnModel, Row
 
 
-class HeadSpec(Section):
+class RewardHead(Section):
     """One output of the model."""
 
     weight: float = Field(1.0, description="below 0, more of it is worse")
@@ -46,7 +46,7 @@ class RewardModel(RewardModelSpec, Term):
         "weights": "write `heads`",
         "attributes": "write `heads`",
     }
-    heads: dict[str, Annotated[HeadSpec, BeforeValidator(_head)]] = Field(
+    heads: dict[str, Annotated[RewardHead, BeforeValidator(_head)]] = Field(
         {}, description="by the model's names of its outputs: a weight, or a section; none where it has one output"
     )
 
@@ -79,7 +79,7 @@ class RewardModel(RewardModelSpec, Term):
     def _value(self, outputs: Mapping[str, float]) -> float:
         from pgsrm_plugin.functional import logistic
 
-        heads = self.heads or {name: HeadSpec() for name in outputs}
+        heads = self.heads or {name: RewardHead() for name in outputs}
         worths = {
             name: logistic((1 if head.weight >= 0 else -1) * (outputs[name] - head.centre), 0.5, head.scale)
             for name, head in heads.items()

@@ -15,7 +15,7 @@ from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
 from pgsrm_plugin.text.words import count_words
-from pgsrm_plugin.types import Judged, Question, Unread
+from pgsrm_plugin.types import Question, Reply, Unread
 
 _READ = Unread()
 _NUMBERS = tuple(
@@ -126,7 +126,7 @@ class BatchEmbedder:
             self._units[text] = functional.unit_rows(self._states[text])
         return [self._units[text] for text in texts]
 
-    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Judged]:
+    def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Reply]:
         """See :meth:`pgsrm_plugin.types.Embedder.ask`."""
         assert isinstance(model, OwnModelSection)
         started = time.perf_counter()

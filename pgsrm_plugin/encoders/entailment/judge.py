@@ -10,7 +10,7 @@ import torch
 from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
 from pgsrm_plugin.encoders.entailment.labels import entailed_index
 from pgsrm_plugin.encoders.hf.pair_classifier import PairClassifier
-from pgsrm_plugin.types import Judged, Question
+from pgsrm_plugin.types import Question, Reply
 
 
 class HfCrossEncoder(PairClassifier):
@@ -30,7 +30,7 @@ class HfCrossEncoder(PairClassifier):
         super().__init__(spec)
         self.identity += f";label={self._entailed}"
 
-    def judge(self, questions: Sequence[Question]) -> list[Judged]:
+    def judge(self, questions: Sequence[Question]) -> list[Reply]:
         """The log odds that the hypothesis follows from the premise, and whether the pair was cut, in order.
 
         Raises:
@@ -38,7 +38,7 @@ class HfCrossEncoder(PairClassifier):
         """
         logits_NL, cut = self.logits(questions)
         odds_N = _log_odds(logits_NL, self._entailed)
-        return [Judged((float(odds),), one) for odds, one in zip(odds_N.tolist(), cut, strict=True)]
+        return [Reply((float(odds),), one) for odds, one in zip(odds_N.tolist(), cut, strict=True)]
 
     def _check_labels(self) -> None:
         self._entailed = entailed_index(self._spec.model, self.labels, self._given)

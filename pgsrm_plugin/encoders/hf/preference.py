@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pgsrm_plugin.encoders.classifier import RewardModelSpec
 from pgsrm_plugin.encoders.hf.pair_classifier import PairClassifier, ReadPair
 from pgsrm_plugin.errors import SpecError
-from pgsrm_plugin.types import Judged, Question
+from pgsrm_plugin.types import Question, Reply
 
 
 class HfPreferenceModel(PairClassifier):
@@ -30,7 +30,7 @@ class HfPreferenceModel(PairClassifier):
         super().__init__(spec)
         self.identity += f";layout={'chat' if self._chat else 'pair'}"
 
-    def judge(self, questions: Sequence[Question]) -> list[Judged]:
+    def judge(self, questions: Sequence[Question]) -> list[Reply]:
         """The outputs for each (prompt, answer), and whether it was cut, in order.
 
         Raises:
@@ -38,7 +38,7 @@ class HfPreferenceModel(PairClassifier):
         """
         logits_NL, cut = self.logits(questions)
         names = tuple(self.labels)
-        return [Judged(tuple(row), one, names) for row, one in zip(logits_NL.tolist(), cut, strict=True)]
+        return [Reply(tuple(row), one, names) for row, one in zip(logits_NL.tolist(), cut, strict=True)]
 
     @property
     def _chat(self) -> bool:

@@ -28,7 +28,7 @@ from pgsrm_plugin.calibration import calibrate, drawn
 from pgsrm_plugin.data.rows import parse_row
 from pgsrm_plugin.encoders.entailment import CrossEncoderSpec
 from pgsrm_plugin.encoders.entailment.labels import entailed_index
-from pgsrm_plugin.types import Judged
+from pgsrm_plugin.types import Reply
 
 THREE = ("contradiction", "entailment", "neutral")
 PAIRS = [
@@ -289,7 +289,7 @@ def test_answers_are_kept_within_the_bound():
 
         def judge(self, pairs):
             self.asked += pairs
-            return [Judged((float(len(premise)),)) for premise, _ in pairs]
+            return [Reply((float(len(premise)),)) for premise, _ in pairs]
 
     model = Counting()
     once = AskedOnce(model, limit_mb=1.5 * 404 / 2**20)  # one pair of two letters has 408 bytes
