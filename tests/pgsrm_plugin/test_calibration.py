@@ -17,7 +17,7 @@ from pgsrm_plugin.errors import DataError, ScorerError, SpecError
 from pgsrm_plugin.functional import logistic
 from pgsrm_plugin.spec import RewardSpec, parse_spec
 from pgsrm_plugin.text import TextSpec
-from pgsrm_plugin.types import Embeddings, ReferencePairs
+from pgsrm_plugin.types import Embeddings, ReferencePairs, Reply
 
 
 class Letters:
@@ -41,8 +41,8 @@ class Said:
     def __init__(self, odds: dict[tuple[str, str], float]) -> None:
         self.odds = odds
 
-    def log_odds(self, _: object, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        return [self.odds[pair] for pair in pairs]
+    def ask(self, _: object, pairs: Sequence[tuple[str, str]]) -> list[Reply]:
+        return [Reply((self.odds[pair],)) for pair in pairs]
 
 
 def records(*rows: tuple[str, list[str]]) -> list[Record]:
