@@ -20,9 +20,11 @@ from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.guards import KINDS as GUARD_KINDS
 from pgsrm_plugin.section import summary
+from pgsrm_plugin.shapes import KINDS as SHAPE_KINDS
 from pgsrm_plugin.spec.schema import GateSpec, RewardSpec
 from pgsrm_plugin.terms import KINDS as TERM_KINDS
 from pgsrm_plugin.terms.semantic import FloorSpec
+from pgsrm_plugin.terms.when import When
 from pgsrm_plugin.text import TextSpec
 
 _SPAN = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
@@ -54,9 +56,11 @@ def _spec_tables() -> str:
     terms = {f"`terms`: `{kind}`": model for kind, model in TERM_KINDS.items()}
     guards = {f"`guards`: `{kind}`": model for kind, model in GUARD_KINDS.items()}
     aggregates = {f"`aggregate` of kind `{kind}`": model for kind, model in AGGREGATE_KINDS.items()}
+    shapes = {f"`shape` of kind `{kind}`": model for kind, model in SHAPE_KINDS.items()}
+    when = {"`when` of a term": When}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
-    sections = top | encoders | terms | guards | aggregates | floor
+    sections = top | encoders | terms | guards | aggregates | shapes | when | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 

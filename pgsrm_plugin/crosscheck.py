@@ -37,12 +37,28 @@ class Composes(Protocol):
         """What composes single responses, as messages name it."""
 
 
+class Shapes(Protocol):
+    """What the rules ask of a :class:`~pgsrm_plugin.shapes.Shape`."""
+
+    @property
+    def kind(self) -> str:
+        """What the spec calls it."""
+
+    @property
+    def only_shifts(self) -> bool:
+        """Whether the rewards of one prompt are only shifted."""
+
+
 class Rules(Protocol):
     """What the rules look at: a :class:`~pgsrm_plugin.spec.RewardSpec`, or what a service says of its own."""
 
     @property
     def aggregate(self) -> Composes:
         """How terms become one reward."""
+
+    @property
+    def shape(self) -> Shapes | None:
+        """What is made of the reward."""
 
     @property
     def unscorable(self) -> str:
@@ -120,6 +136,11 @@ def _not_undone(spec: Rules, use: Use) -> str | None:
         return (
             f"aggregate: {aggregate.kind} only shifts the weighted sum, and {use.subtracts_mean}, which undoes it; "
             f"use aggregate: {Sum().kind}"
+        )
+    if spec.shape is not None and spec.shape.only_shifts and use.subtracts_mean:
+        return (
+            f"shape: {spec.shape.kind} only shifts the rewards of a prompt, and {use.subtracts_mean}, which undoes it; "
+            "leave the shape out"
         )
     return None
 

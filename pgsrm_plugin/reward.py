@@ -25,13 +25,14 @@ from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
 from pgsrm_plugin.guards.base import NONE, Violation
+from pgsrm_plugin.shapes.baselines import Baseline
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms import Term
 from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import GUARD, Encoder, OwnModel, RewardOutput, RewardSample, Row, ScoredText, ground_truths
-from pgsrm_plugin.validate import check_known, check_samples, refuse_unread, row_label
+from pgsrm_plugin.validate import check_known, check_samples, read_baselines, refuse_unread, row_key, row_label
 
 ON = "on/"
 """Before a term's name, in the diagnostics: 1 where a term that has a switch (``when``) counts, else 0."""
@@ -50,7 +51,8 @@ class SemanticReward:
     where :math:`\tilde t_{k,i}` is the term's raw value :math:`t_{k,i}`, or its worst value where the row is
     unscorable (``unscorable: floor``) or fails a gate that does not keep the term. A term that a row switches off
     (``when``) is no part of that row's reward, and 0 in its columns. Instead of the sum, the spec's
-    ``aggregate`` may compose them in another way (:mod:`pgsrm_plugin.aggregates`).
+    ``aggregate`` may compose them in another way (:mod:`pgsrm_plugin.aggregates`), and its ``shape`` make something of
+    the result by what the starting policy earned (:mod:`pgsrm_plugin.shapes`).
 
     The same text gets the bit-identical reward within a batch, and a permuted batch the permuted rewards: distinct rows
     are scored once, distinct texts are embedded once, in sorted order.
@@ -61,7 +63,9 @@ class SemanticReward:
         models: used instead of building those of the spec's parts, by their sections as they are placed.
 
     Raises:
-        SpecError: the spec's encoder or a part's model cannot be built, or a calibration floor is another encoder's.
+        SpecError: the spec's encoder or a part's model cannot be built, a calibration floor is another encoder's, or
+        the
+            starting policy's rewards cannot be read or are another spec's.
         ScorerError: the encoder or a model fails its self-test.
     """
 
@@ -86,6 +90,7 @@ class SemanticReward:
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
         self.models, self._asked = own_models_of(spec, models)
+        self._baselines = read_baselines(spec)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
         self._texts = {text: name for name, need in needs for text in need.texts}
@@ -165,6 +170,13 @@ class SemanticReward:
         scored_B = ~unscorable_B if self.spec.unscorable == "mask" else torch.ones(len(samples), dtype=torch.bool)
         total_B, weighted, measures, worth_B = self._composed(effective, on_B, scored_B, [one.group for one in samples])
         diagnostics |= measures
+        if self.spec.shape is not None:
+            held = self._held_against(batch)
+            diagnostics["unshaped"] = total_B
+            if self._baselines is not None:
+                means = [math.fsum(one.scores) / len(one.scores) for one in held if one is not None]
+                diagnostics["baseline"] = torch.tensor(means, dtype=torch.float64)[batch.index_B]
+            total_B = self._shaped(total_B, scored_B, [held[row] for row in batch.index_B.tolist()])
         stats = {
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
@@ -176,12 +188,25 @@ class SemanticReward:
         words = [words_of(violations[i]) for i in batch.index_B.tolist()] if self.spec.guards else []
         return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, worth_B, words)
 
+    def _held_against(self, batch: PreparedBatch) -> list[Baseline | None]:
+        """What the starting policy earned, of each distinct row."""
+        if self._baselines is None:
+            return [None] * len(batch.rows)
+        return [self._baselines.of(row_key(row, self.spec), row.prompt) for row in batch.rows]
+
+    def _shaped(self, total_B: torch.Tensor, scored_B: torch.Tensor, held: Sequence[Baseline | None]) -> torch.Tensor:
+        assert self.spec.shape is not None
+        rows = zip(total_B.tolist(), scored_B.tolist(), held, strict=True)
+        shaped = [self.spec.shape.shaped(total, one) if scored else 0.0 for total, scored, one in rows]
+        return torch.tensor(shaped, dtype=torch.float64)
+
     def for_validation(self) -> Self:
-        """The same reward of single responses: a validation prompt has one answer, which is a group of one."""
-        alone = self.spec.aggregate.alone()
-        return (
-            self if alone == self.spec.aggregate else self.with_spec(self.spec.model_copy(update={"aggregate": alone}))
-        )
+        """The same reward of single responses: a validation prompt has one answer, which is a group of one.
+
+        It is not shaped: that serves training, and asks for the starting policy's rewards.
+        """
+        alone = self.spec.alone()
+        return self if alone == self.spec else self.with_spec(alone)
 
     def _say_hints(self, rows: Sequence[Row]) -> None:
         for kind, sentence in hints(rows, self.spec.text):

@@ -9,6 +9,7 @@ from pgsrm_plugin.data.layouts import column_texts
 from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.encoders.vocabulary import MOST_UNKNOWN, reference_fault
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.shapes.baselines import Baselines, RowKey
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
 from pgsrm_plugin.types import RewardSample, Row, Unread, Vocabulary
@@ -38,7 +39,9 @@ def check_samples(
             columns.append(_switch_columns(sample, spec))
     faults.check()
     batch = prepare_batch(samples, spec.text, compares_references(spec), columns)
-    problems = [_problem(row, samples[first], spec) for row, first in zip(batch.rows, batch.first, strict=True)]
+    baselines = read_baselines(spec)
+    rows = zip(batch.rows, batch.first, strict=True)
+    problems = [_problem(row, samples[first], spec, baselines) for row, first in rows]
     for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
         if problems[row] is not None:
             faults.add(f"{label(i)}: {problems[row]}")
@@ -94,6 +97,20 @@ def refuse_unread(
     faults.check()
 
 
+def read_baselines(spec: RewardSpec) -> Baselines | None:
+    """What the starting policy earned, where the spec's shape asks for it.
+
+    Raises:
+        SpecError: the file cannot be read, or is another spec's.
+    """
+    return None if spec.shape is None else spec.shape.read(spec.unshaped_fingerprint)
+
+
+def row_key(row: Row, spec: RewardSpec) -> RowKey:
+    """What finds a row's baseline: its prompt, and what the spec compares a response with."""
+    return RowKey.of(row, references=compares_references(spec), truths=judges_truth(spec))
+
+
 def compares_references(spec: RewardSpec) -> bool:
     """Whether any term looks at references."""
     return any(term.needs().references for term in spec.terms.values())
@@ -143,9 +160,11 @@ def _check_types(sample: RewardSample) -> None:
             raise DataError(f"field 'prompt': message {number} has no 'content' of text (it has: {', '.join(message)})")
 
 
-def _problem(row: Row, sample: RewardSample, spec: RewardSpec) -> str | None:
+def _problem(row: Row, sample: RewardSample, spec: RewardSpec, baselines: Baselines | None) -> str | None:
     try:
         _check_row(row, sample, spec)
+        if baselines is not None:
+            baselines.of(row_key(row, spec), row.prompt)
     except DataError as error:
         return str(error)
     return None

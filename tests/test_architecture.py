@@ -28,7 +28,7 @@ LAYERS = (
     {"text", "data", "endpoint"},
     {"asking"},
     {"encoders", "terms"},
-    {"guards", "aggregates", "pretrained"},
+    {"guards", "aggregates", "shapes", "pretrained"},
     {"spec"},
     {"validate", "crosscheck"},
     {"reward"},

@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from pgsrm_plugin import aggregates, encoders, guards, kinds, parse_spec, terms
+from pgsrm_plugin import aggregates, encoders, guards, kinds, parse_spec, shapes, terms
 from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.kinds import Kinds, kind_of
@@ -26,6 +26,7 @@ HOMES = (
     "pgsrm_plugin/terms",
     "pgsrm_plugin/guards",
     "pgsrm_plugin/aggregates",
+    "pgsrm_plugin/shapes",
     "pgsrm_plugin/encoders",
     "pgsrm_plugin/audit/attacks",
     "integrations/pgsrm_lightning/algorithms",
@@ -38,6 +39,7 @@ HOMONYMS = {
     ("pgsrm_plugin/asking", "length"): "a finish reason",
     ("pgsrm_plugin/asking", "hf"): "an engine",
     ("pgsrm_plugin/asking", "vllm"): "an engine",
+    ("pgsrm_plugin/aggregates", "centered"): "what others call an aggregation",
     ("pgsrm_plugin/cli/parent", "vllm"): "a parent's engine",
     ("pgsrm_plugin/report", "vllm"): "a distribution",
     ("pgsrm_plugin/data", "reward_model"): "a column of verl's rows",
@@ -58,6 +60,7 @@ def all_kinds() -> set[str]:
         *map(kind_of, terms.TERMS),
         *map(kind_of, guards.GUARDS),
         *map(kind_of, aggregates.AGGREGATES),
+        *map(kind_of, shapes.SHAPES),
         *map(kind_of, encoders.ENCODERS),
         *attacks,
         *({"ppo", "grpo", "reinforce"} & parts),
@@ -101,6 +104,7 @@ def test_a_part_stands_in_the_file_of_its_name() -> None:
         ("terms", terms.TERMS),
         ("guards", guards.GUARDS),
         ("aggregates", aggregates.AGGREGATES),
+        ("shapes", shapes.SHAPES),
         ("encoders", encoders.ENCODERS),
     ):
         for part in parts:

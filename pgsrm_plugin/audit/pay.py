@@ -34,7 +34,7 @@ class Paid:
 
 def as_audited(spec: RewardSpec) -> RewardSpec:
     """The spec as an audit scores with it: a reward of the row alone, and an unscorable text earns the least."""
-    return spec.model_copy(update={"aggregate": spec.aggregate.alone(), "unscorable": "floor"})
+    return spec.alone().model_copy(update={"unscorable": "floor"})
 
 
 class Paymaster:

@@ -12,6 +12,7 @@ import typer
 
 from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.cli.audit.audit_command import audit
+from pgsrm_plugin.cli.baselines.baselines_command import baselines_app
 from pgsrm_plugin.cli.calibrate import calibrate
 from pgsrm_plugin.cli.doctor import doctor
 from pgsrm_plugin.cli.evaluate import evaluate
@@ -61,6 +62,7 @@ def build_app() -> typer.Typer:
     app.command()(score)
     app.add_typer(spec_app, name="spec")
     app.add_typer(parent_app, name="parent")
+    app.add_typer(baselines_app, name="baselines")
     app.command()(evaluate)
     app.command()(audit)
     app.command()(serve)

@@ -67,6 +67,7 @@ def describe(spec: RewardSpec) -> list[str]:
         kept = f", keeps {', '.join(gate.keep)}" if gate.keep else ""
         lines.append(f"  gate       {gate.term} {bound}{kept}; other terms get their worst value")
     lines.append(f"  aggregate  {spec.aggregate}; suits {spec.aggregate.suits}")
+    lines += [f"  shape      {spec.shape}; suits {spec.shape.suits}"] if spec.shape else []
     lines.append(f"  unscorable {spec.unscorable}")
     lines.append(f"  range      {_range(spec)}")
     return lines
@@ -84,7 +85,7 @@ def _encoder(spec: RewardSpec) -> str:
 
 
 def _range(spec: RewardSpec) -> str:
-    reach = spec.aggregate.reach(spec.weighed)
+    reach = spec.reach
     if reach is None:
         return "mean 0, standard deviation 1 over the batch"
     return f"worst possible reward {reach[0]:g}, best {reach[1]:g}"

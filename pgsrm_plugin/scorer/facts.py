@@ -21,12 +21,21 @@ class AggregateFacts(BaseModel):
     instead: str
 
 
+class ShapeFacts(BaseModel):
+    """The same of its shape."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+
+    kind: str
+    only_shifts: bool
+
+
 class RewardFacts(BaseModel):
     """What who asks for rewards must know of them, and what a run's record should say.
 
     Attributes:
         terms: each term's weight, by name.
-        aggregate, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
+        aggregate, shape, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
         columns: of rows, as dotted paths, that terms are switched by.
         fingerprint: of the spec.
         encoder: its identity; None where the spec has no encoder.
@@ -38,6 +47,7 @@ class RewardFacts(BaseModel):
     name: str
     terms: dict[str, float]
     aggregate: AggregateFacts
+    shape: ShapeFacts | None = None
     unscorable: Literal["floor", "mask", "raise"]
     columns: tuple[str, ...] = ()
     fingerprint: str
@@ -54,6 +64,7 @@ class RewardFacts(BaseModel):
             name=spec.name,
             terms={name: spec.weight(name) for name in spec.terms},
             aggregate=AggregateFacts.model_validate(spec.aggregate),
+            shape=None if spec.shape is None else ShapeFacts.model_validate(spec.shape),
             unscorable=spec.unscorable,
             columns=spec.columns,
             fingerprint=spec.fingerprint,

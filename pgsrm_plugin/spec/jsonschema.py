@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pgsrm_plugin import aggregates, guards, terms
+from pgsrm_plugin import aggregates, guards, shapes, terms
 from pgsrm_plugin.spec.schema import RewardSpec
 
 
@@ -29,6 +29,11 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [{"enum": alone}, {"oneOf": with_kind}],
         "default": aggregate["default"]["kind"],
         "description": aggregate["description"],
+    }
+    schema["properties"]["shape"] = {
+        "anyOf": [*map(_with_kind, (model.__name__ for model in shapes.KINDS.values())), {"type": "null"}],
+        "default": None,
+        "description": schema["properties"]["shape"]["description"],
     }
     for field, kinds in (("Term", terms.KINDS), ("Guard", guards.KINDS)):
         named = schema["properties"][f"{field.lower()}s"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from pydantic import Field, field_serializer, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin import aggregates, encoders, guards, terms
+from pgsrm_plugin import aggregates, encoders, guards, shapes, terms
 from pgsrm_plugin.aggregates import Aggregate, Sum, Weighed
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
@@ -18,6 +18,8 @@ from pgsrm_plugin.errors import did_you_mean
 from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.section import Section, problem_at
+from pgsrm_plugin.shapes import Shape
+from pgsrm_plugin.shapes.base import AgainstBaselines
 from pgsrm_plugin.terms import Term
 from pgsrm_plugin.text import TextSpec
 
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
     AnyTerm = Term
     AnyGuard = Guard
     AnyAggregate = Aggregate
+    AnyShape = Shape
     AnyEncoder = EncoderSection
 else:  # the kinds are known when the program runs: other packages add theirs
     AnyTerm = Annotated[Union[tuple(terms.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyGuard = Annotated[Union[tuple(guards.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyAggregate = Annotated[Union[tuple(aggregates.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyShape = Annotated[Union[tuple(shapes.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
 RESERVED = frozenset(
@@ -43,6 +47,8 @@ RESERVED = frozenset(
         "reference_unknown_words",
         "response_chars",
         "gate_failed",
+        "unshaped",
+        "baseline",
     }
 )
 """Names that the output's own columns have."""
@@ -99,6 +105,11 @@ class RewardSpec(Section):
     aggregate: AnyAggregate = Field(
         Sum(), description="how the terms become one reward: a kind, or a section with its settings"
     )
+    shape: AnyShape | None = Field(
+        None,
+        exclude_if=lambda given: given is None,
+        description="what is made of the reward, mostly by what the starting policy earned",
+    )
     unscorable: Literal["floor", "mask", "raise"] = Field(
         "floor", description="floor: worst value of every term; mask: left out of the loss; raise: stop"
     )
@@ -115,9 +126,9 @@ class RewardSpec(Section):
     def _kind_of_guard_from_name(cls, sections: Any) -> Any:
         return _named(sections, "guards", "guard", guards.KINDS)
 
-    @field_validator("aggregate", mode="before")
+    @field_validator("aggregate", "shape", mode="before")
     @classmethod
-    def _kind_of_aggregate_alone(cls, section: Any) -> Any:
+    def _kind_alone(cls, section: Any) -> Any:
         return {"kind": section} if isinstance(section, str) else section
 
     @field_serializer("aggregate")
@@ -157,6 +168,25 @@ class RewardSpec(Section):
     @model_validator(mode="after")
     def _aggregate_can_compose(self) -> Self:
         self.aggregate.check(self.weighed)
+        return self
+
+    @model_validator(mode="after")
+    def _shape_has_single_rewards(self) -> Self:
+        if self.shape is None:
+            return self
+        if self.aggregate.gives_advantages:
+            raise problem_at(
+                ("shape",),
+                f"aggregate: {self.aggregate.kind} gives advantages, which are no rewards to shape; leave out one of "
+                f"them",
+            )
+        if self.aggregate.needs_groups and isinstance(self.shape, AgainstBaselines):
+            raise problem_at(
+                ("shape",),
+                f"aggregate: {self.aggregate.kind} says what a response is worth among others, and the starting "
+                f"policy's "
+                f"responses stood among others; use aggregate: {self.aggregate.instead}, or leave out the shape",
+            )
         return self
 
     @model_validator(mode="after")
@@ -201,6 +231,22 @@ class RewardSpec(Section):
     def columns(self) -> tuple[str, ...]:
         """The columns of rows, as dotted paths, that the terms' switches look at."""
         return tuple(sorted({term.when.column for term in self.terms.values() if term.when is not None}))
+
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """The least and the greatest reward; None for advantages."""
+        reach = self.aggregate.reach(self.weighed)
+        return reach if reach is None or self.shape is None else self.shape.reach(*reach)
+
+    def alone(self) -> RewardSpec:
+        """What a response is worth by itself: without the others of its group, and before any shape."""
+        return self.model_copy(update={"aggregate": self.aggregate.alone(), "shape": None})
+
+    @property
+    def unshaped_fingerprint(self) -> str:
+        """sha256 of what makes the number that is shaped: without the shape, names and caches."""
+        content = self.model_dump_json(exclude={"shape", "name", "description", "cache_mb", "disk_cache"})
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:

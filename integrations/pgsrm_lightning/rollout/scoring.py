@@ -72,6 +72,8 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
     """
     output, scored_B = answers.output, answers.output.scored_B
     meter.add_masked("train/reward", output.rewards, scored_B)
+    if "unshaped" in output.diagnostics:
+        meter.add_masked("train/reward_unshaped", output.diagnostics["unshaped"], scored_B)
     for name, value_B in output.terms.items():
         on_B = output.diagnostics.get(f"{ON}{name}")
         meter.add_masked(f"train/reward/{name}", value_B, scored_B if on_B is None else scored_B & on_B.bool())

@@ -13,6 +13,7 @@ from pgsrm_plugin.cli.parent.options import GenerateOptions, Prices
 if TYPE_CHECKING:
     from pgsrm_plugin.asking.store.answers import ParentConfig
     from pgsrm_plugin.parents.generation.plan import Plan
+    from pgsrm_plugin.parents.generation.progress import RunCounts
     from pgsrm_plugin.parents.generation.prompts import PromptRow
 
 
@@ -25,12 +26,13 @@ def generate(options: GenerateOptions) -> None:
     """
     config, settings = options.config(), options.engine_settings()
     if options.dry_run:
-        _show_plan(_plan(options, config), options.prices)
+        show_plan(make_plan_of(options, config), options.prices)
     else:
         _generate(options, config, settings)
 
 
-def _plan(options: GenerateOptions, config: ParentConfig) -> Plan:
+def make_plan_of(options: GenerateOptions, config: ParentConfig) -> Plan:
+    """What a run would ask."""
     from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.generation.plan import make_plan
     from pgsrm_plugin.parents.generation.prompts import read_prompts
@@ -42,7 +44,7 @@ def _plan(options: GenerateOptions, config: ParentConfig) -> Plan:
     return make_plan(rows, options.n, config, None, options.limit)
 
 
-def _show_plan(plan: Plan, prices: Prices) -> None:
+def show_plan(plan: Plan, prices: Prices) -> None:
     """The account of a dry run."""
     for number, text in enumerate(plan.rendered, 1):
         typer.echo(f"--- prompt {number}, as the parent reads it ---\n{text}")
@@ -66,9 +68,10 @@ def _show_plan(plan: Plan, prices: Prices) -> None:
     typer.echo(f"cost              at most {most:.4g}" + (f", about {guess:.4g}" if guess is not None else ""))
 
 
-def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> None:
+def ask(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> RunCounts:
+    """Asks for what the store lacks, and says what that came to."""
     from pgsrm_plugin.asking.store.store import ParentStore
-    from pgsrm_plugin.cli.parent.running import Fates, finish, run, summarise
+    from pgsrm_plugin.cli.parent.running import run, summarise
     from pgsrm_plugin.parents.export.prompt_rows import keep_rows
     from pgsrm_plugin.parents.generation.prompts import distinct, read_prompts, requests
 
@@ -77,14 +80,23 @@ def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str
     with ParentStore.open(folder, create=True):
         keep_rows(folder, _limited(read_prompts(prompts), limit))
     wanted = requests(read_prompts(prompts), n, limit)
-    run_counts = run(folder, config, settings, wanted, total, deadline=options.deadline)
-    summarise(run_counts, options.prices)
-    fates = Fates()
+    counts = run(folder, config, settings, wanted, total, deadline=options.deadline)
+    summarise(counts, options.prices)
+    return counts
+
+
+def _generate(options: GenerateOptions, config: ParentConfig, settings: dict[str, object]) -> None:
+    from pgsrm_plugin.asking.store.store import ParentStore
+    from pgsrm_plugin.cli.parent.running import Fates, finish
+    from pgsrm_plugin.parents.generation.prompts import read_prompts, requests
+
+    counts, folder, fates = ask(options, config, settings), options.folder, Fates()
     with ParentStore.open(folder, writable=False) as store:
-        for request in requests(read_prompts(prompts), n, limit):
+        for request in requests(read_prompts(options.prompts), options.n, options.limit):
             fates.add(store, request.key(config))
+    total = sum(fates.counts.values())
     typer.echo(f"{fates.counts['ok']} of {total} answers have a reference; they are in {folder}")
-    finish(folder, fates, run_counts.stopped)
+    finish(folder, fates, counts.stopped)
 
 
 def _limited(rows: Iterator[PromptRow], limit: int | None) -> Iterator[PromptRow]:

@@ -1,0 +1,1 @@
+"""What the starting policy itself earns, which a spec's shape holds rewards against."""
