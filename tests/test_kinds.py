@@ -49,6 +49,7 @@ HOMONYMS = {
     ("integrations/pgsrm_verl", "vllm"): "verl's rollout, a distribution",
     ("integrations/pgsrm_verl", "semantic"): "a reward manager",
     ("integrations/pgsrm_verl", "grpo"): "an estimator of verl's",
+    ("integrations/pgsrm_stacks", "reward_model"): "a column of verl's",
 }
 """The same word for something else, by the folder where it has that meaning."""
 
@@ -69,7 +70,12 @@ def all_kinds() -> set[str]:
 
 def strays(root: Path, names: set[str]) -> Iterator[str]:
     """String literals that are a kind's name, outside that kind's own file; the lab's studies name what they study."""
-    for package in ("pgsrm_plugin", "integrations/pgsrm_lightning", "integrations/pgsrm_verl"):
+    for package in (
+        "pgsrm_plugin",
+        "integrations/pgsrm_lightning",
+        "integrations/pgsrm_verl",
+        "integrations/pgsrm_stacks",
+    ):
         for path in sorted((root / package).rglob("*.py")):
             place = path.relative_to(root).as_posix()
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

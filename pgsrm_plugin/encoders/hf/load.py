@@ -28,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.hf import offline as embedded
+from pgsrm_plugin.encoders.hf.beside_trainer import auto_device, loaded_whole
 from pgsrm_plugin.errors import SpecError
 
 _HUB_TIMEOUT_S = 15.0
@@ -84,9 +85,9 @@ def load_model(source: ModelSource, spec: HfEncoderSpec) -> SentenceTransformer:
     Raises:
         SpecError: sentence-transformers cannot load it.
     """
-    device = spec.device if spec.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = spec.device if spec.device != "auto" else auto_device()
     try:
-        with quiet():
+        with quiet(), loaded_whole():
             model = _load(source, device, spec.dtype)
     except Exception as error:
         raise SpecError(

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from pgsrm_plugin.encoders.classifier import PairClassifierSpec
+from pgsrm_plugin.encoders.hf.beside_trainer import auto_device, loaded_whole
 from pgsrm_plugin.encoders.hf.cpu.engine import fill, pack
 from pgsrm_plugin.encoders.hf.cpu.linear import ROWS
 from pgsrm_plugin.encoders.hf.cpu.packed import KEYS, PackedNetwork, can_pack
@@ -64,7 +65,7 @@ class PairClassifier:
         self._lock = threading.Lock()
         self._spec = spec
         self.source = find_model(spec.model, spec.revision, key="model", organisation=None)
-        device = spec.device if spec.device not in (None, "auto") else "cuda" if torch.cuda.is_available() else "cpu"
+        device = spec.device if spec.device not in (None, "auto") else auto_device()
         self._device = torch.device(str(device))
         if spec.threads is not None and self._device.type != "cpu":
             raise SpecError(f"threads: the {self.called} is on {self._device}; threads are for device: cpu")
@@ -219,7 +220,7 @@ def _load(
 ) -> tuple[Any, Any]:
     """The frozen model and its tokenizer."""
     try:
-        with quiet():
+        with quiet(), loaded_whole():
             tokenizer = AutoTokenizer.from_pretrained(source.location, trust_remote_code=False, **places)
             model, loading = AutoModelForSequenceClassification.from_pretrained(
                 source.location,

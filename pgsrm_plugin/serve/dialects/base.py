@@ -81,12 +81,3 @@ def text_in(values: Sequence[Any], i: int, name: str) -> str:
         raise DataError(f"field {name!r}: number {i + 1} must be text, not {json_type(values[i])}")
     text: str = values[i]
     return text
-
-
-def logged(row: Numbers) -> dict[str, float]:
-    """A row's numbers beside its reward, under the names that every integration logs: ``pgsrm/<term>``."""
-    return {
-        name.replace("reward/", "pgsrm/", 1) if name.startswith("reward/") else f"pgsrm/{name}": value
-        for name, value in row.items()
-        if name != "reward" and value is not None
-    }

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from pgsrm_plugin.data.completions import after_prompt
 from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.scorer.base import Numbers
-from pgsrm_plugin.serve.dialects.base import Dialect, list_of, logged, one_by_one, text_in
+from pgsrm_plugin.scorer.row_numbers import logged
+from pgsrm_plugin.serve.dialects.base import Dialect, list_of, one_by_one, text_in
 
 
 class OpenRlhf(Dialect):

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.scorer.base import Numbers
-from pgsrm_plugin.serve.dialects.base import Dialect, logged, one_by_one
+from pgsrm_plugin.scorer.row_numbers import logged
+from pgsrm_plugin.serve.dialects.base import Dialect, one_by_one
 
 
 class Slime(Dialect):
