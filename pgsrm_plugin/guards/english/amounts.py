@@ -27,6 +27,8 @@ _ORDINALS = _numbered(
 )
 """From the fifth on: "first" and "second" are rarely amounts."""
 _BIG = {"hundred": 1e2, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "dozen": 12.0}
+_VAGUE = (["few"], ["several"], ["couple"], ["many"])
+"""What makes no amount of the big number after it."""
 _PARTS = {"half": 1 / 2, "halves": 1 / 2, "third": 1 / 3, "thirds": 1 / 3, "quarter": 1 / 4, "quarters": 1 / 4,
           "fifths": 1 / 5, "eighth": 1 / 8, "eighths": 1 / 8, "tenths": 1 / 10}  # fmt: skip
 _TIMES = {"twice": 2.0, "double": 2.0, "doubled": 2.0, "doubles": 2.0, "thrice": 3.0, "triple": 3.0, "tripled": 3.0}
@@ -283,6 +285,8 @@ def _value(tokens: list[str], i: int) -> tuple[float | None, int]:
         if following == "/" and end + 1 < len(tokens) and tokens[end + 1].isdigit() and float(tokens[end + 1]) > 0:
             return float(token) / float(tokens[end + 1]), end + 2
         return (-float(token) if i > 0 and tokens[i - 1] == "minus" else float(token)), end
+    if token in _BIG and tokens[i - 1 : i] not in _VAGUE:  # "a hundred"
+        return _BIG[token], end
     if token in _SMALL or token in _TENS:
         value = float(_SMALL.get(token, _TENS.get(token, 0)))
         if value > 1 and _PARTS.get(following) == 1 / value:  # two halves are one thing

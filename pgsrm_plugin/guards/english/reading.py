@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
 from typing import Any
 
 
@@ -34,14 +34,23 @@ _DENYING = listed(
 """Words that deny what follows them after "to": "he failed to come"."""
 _SKIPPING = listed("skip skips skipped skipping omit omits omitted lack lacks lacked lacking")
 """Words that deny their object."""
-_NO_DENIAL = listed("fewer less more later earlier sooner only just merely until till")
-"""What takes the denial from the "no" or "not" before it: "no fewer than ten", "not only", "not until noon"."""
+_NO_DENIAL = listed("sooner only just merely until till")
+"""What takes the denial from the "no" or "not" before it: "not only", "not until noon"."""
+_COMPARING = listed("fewer less more later earlier")
+"""What takes it with the "than" that follows: "no fewer than ten"."""
 _BACKWARDS = listed("no none nobody nothing nowhere neither")
 """Negations that also deny what stands before them: "he saw nothing"."""
 _BREAKS = listed(
     """, ; : . ! ? ( ) - but because so while although though if when unless and or since that which who"""
 )
 """Where a negation's scope ends (NegEx, Chapman et al. 2001)."""
+_FALSE = listed("false untrue wrong incorrect myth lie")
+"""Words that deny what follows them after "that"."""
+_TAKING_THAT = _FALSE | listed(
+    """true case correct right accurate fact mean means meant think thinks thought believe believes believed evidence
+    sign proof likely possible"""
+)
+"""Words whose "that" begins what they speak of, so that a negation before them reaches into it: "not true that"."""
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[%€$£°]|[^\w\s]")
 _SCOPE = 6
 _FAR = 0.35
@@ -78,8 +87,9 @@ class Reading:
 
     @functools.cached_property
     def denials(self) -> int:
-        """How many negations there are."""
-        return sum(_denies(self.words, i) for i in range(len(self.words)))
+        """How many negations there are; "neither ... nor" is one."""
+        paired = "neither" in self.words
+        return sum(_denies(self.words, i) for i, word in enumerate(self.words) if not (paired and word == "nor"))
 
     @functools.cached_property
     def content(self) -> tuple[tuple[str, str, bool], ...]:
@@ -123,7 +133,14 @@ def read_english(text: str, other: str) -> tuple[Reading, Reading] | None:
 @functools.lru_cache(maxsize=65_536)
 def likeness(text: str, other: str) -> float:
     """How near two texts are to being copies: difflib's ratio of their words, 0 to 1."""
-    return SequenceMatcher(None, read(other).words, read(text).words, autojunk=False).ratio()
+    matched = sum(block.size for block in blocks(text, other))
+    return 2.0 * matched / max(1, len(read(text).words) + len(read(other).words))
+
+
+@functools.lru_cache(maxsize=65_536)
+def blocks(text: str, other: str) -> tuple[Match, ...]:
+    """The runs of words that both texts have in the same order, by difflib; ``a`` is the place in the other text."""
+    return tuple(SequenceMatcher(None, read(other).words, read(text).words, autojunk=False).get_matching_blocks())
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -188,17 +205,26 @@ def _denies(words: tuple[str, ...], i: int) -> bool:
         return following == "to"
     if words[i] in _SKIPPING:
         return True
-    return words[i] in NEGATIONS and not (words[i] in ("no", "not") and following in _NO_DENIAL)
+    if words[i] in _FALSE:
+        return following == "that"
+    bounds = following in _NO_DENIAL or (following in _COMPARING and words[i + 2 : i + 3] == ("than",))
+    return words[i] in NEGATIONS and not (words[i] in ("no", "not") and bounds)
 
 
 def _reach(words: tuple[str, ...], places: range, content: int) -> list[int]:
     reached = []
     for place in places:
-        if words[place] in _BREAKS or content == 0:
+        if content == 0 or (words[place] in _BREAKS and not _takes_up(words, place)):
             break
         reached.append(place)
         content -= words[place] not in FUNCTION_WORDS
     return reached
+
+
+def _takes_up(words: tuple[str, ...], place: int) -> bool:
+    """Whether a word is such a "that", or opens the clause after it: "not true that when it rains"."""
+    that = place if words[place] == "that" else place - 1
+    return that > 0 and words[that] == "that" and words[that - 1] in _TAKING_THAT and words[place].isalpha()
 
 
 def _is_english(text: str, words: tuple[str, ...]) -> bool:
