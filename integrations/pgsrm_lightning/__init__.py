@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pgsrm_lightning.algorithms.ppo import PPOConfig
     from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
     from pgsrm_lightning.callbacks import RolloutLog, SaveChild
-    from pgsrm_lightning.config import LoraConfig, SamplingConfig
+    from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, LoraConfig, SamplingConfig
     from pgsrm_lightning.data import PromptData
     from pgsrm_lightning.module import RLModule
     from pgsrm_lightning.rollout.scoring import Answers
@@ -37,8 +37,10 @@ _HOMES = {
     "AnswerData": "supervised.corpus",
     "Answers": "rollout.scoring",
     "GRPOConfig": "algorithms.grpo",
+    "GroupFilterConfig": "config",
     "ImitationModule": "supervised.imitation",
     "KLConfig": "algorithms.base",
+    "LearnedWeightsConfig": "config",
     "LoraConfig": "config",
     "PPOConfig": "algorithms.ppo",
     "PromptData": "data",
@@ -55,8 +57,10 @@ __all__ = [
     "AnswerData",
     "Answers",
     "GRPOConfig",
+    "GroupFilterConfig",
     "ImitationModule",
     "KLConfig",
+    "LearnedWeightsConfig",
     "LoraConfig",
     "PPOConfig",
     "PromptData",

@@ -74,3 +74,54 @@ class LoraConfig(Settings):
     r: int = bounded(16, at_least=1)
     alpha: int = bounded(32, at_least=1)
     target_modules: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class GroupFilterConfig(Settings):
+    """Which groups teach enough to be learned from: those whose rewards differ enough (RLPR, arXiv 2506.18254).
+
+    A group is left out where its rewards' standard deviation is below ``beta`` times the running mean of the steps'
+    mean deviations. RLPR fills the batch up with further prompts; here the step is smaller.
+
+    Attributes:
+        beta: RLPR has 0.5 for Qwen, 0.9 for Llama and 1.0 for Gemma.
+        ema: how much of the running mean each step keeps.
+        collect_after: steps before the running mean begins; the rewards of the first ones are of another kind.
+        filter_after: steps before anything is left out.
+    """
+
+    beta: float = bounded(0.5, above=0, at_most=10)
+    ema: float = bounded(0.99, at_least=0, at_most=1)
+    collect_after: int = bounded(5, at_least=0)
+    filter_after: int = bounded(10, at_least=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.filter_after <= self.collect_after:
+            raise SpecError(
+                f"GroupFilterConfig.filter_after must be above collect_after ({self.collect_after}), as nothing is "
+                f"known "
+                f"before that; it is {self.filter_after}"
+            )
+
+
+@dataclass(frozen=True)
+class LearnedWeightsConfig(Settings):
+    """Which term a response is rewarded for most, learned by prompt and response (MAESTRO, arXiv 2601.07208).
+
+    It prefers the weights under which responses look better than their group, not those under which they are better:
+    hold its runs against something that the reward does not see.
+
+    Attributes:
+        emphasis: a chosen term of K counts 1 + emphasis (K - 1) times its weight, each other one 1 - emphasis times.
+        lr: learning rate of the linear head, by plain gradient ascent.
+        entropy: weight of the entropy of the choice, which keeps it from settling.
+        every: steps between updates of the head, which is to change more slowly than the policy.
+        temperature: of the choice's softmax.
+    """
+
+    emphasis: float = bounded(0.5, above=0, at_most=1)
+    lr: float = bounded(0.1, above=0)
+    entropy: float = bounded(0.01, at_least=0)
+    every: int = bounded(4, at_least=1)
+    temperature: float = bounded(1.0, above=0)

@@ -34,6 +34,7 @@ from pgsrm_lightning.rollout.scoring import (
     register_answers,
     score,
 )
+from pgsrm_lightning.rollout.steering import Steering
 from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.crosscheck import Use, check_use
@@ -119,6 +120,7 @@ class RLModule(LightningModule):
                 f"model.sampling.max_new_tokens: {self.sampling.max_new_tokens} leave no room for a prompt in this "
                 f"child's context of {self.policy.context} tokens"
             )
+        self.steering = Steering(config, _spec_of(self._specs[0]), self.policy)
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.checkpoint_on_signal = checkpoint_on_signal
         self.left_checkpoint: str | None = None
@@ -225,11 +227,14 @@ class RLModule(LightningModule):
         times.append(clock())
         budget = None if config.micro_batch_tokens is None else Budget.of(rollout, config.micro_batch_tokens)
         chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size, budget)
-        scored_B, temperature = answers.output.scored_B, self.sampling.temperature
+        parts = [index for minibatch in chunks for index in minibatch]
+        step, seed = self.steps_done, self._keyed(2)
+        output = self.steering(answers.output, answers.groups, rollout, parts, self.policy, step, seed, meter)
+        scored_B, temperature = output.scored_B, self.sampling.temperature
         later, reference = config.looks_back_in_update, config.has_reference
         passes = {"under_policy": not later, "under_reference": reference}
         seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on, **passes)
-        seen = self.algorithm.targets(seen, answers.output, answers.groups, self.kl_coef)
+        seen = self.algorithm.targets(seen, output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
         measure_lengths(rollout, meter)
         if not later:
@@ -251,6 +256,7 @@ class RLModule(LightningModule):
         self._finish_step(meter)
 
     def _finish_step(self, meter: Meter) -> None:
+        self.steering.commit(self.steps_done)
         kl, means = self.algorithm.config.kl, meter.means()
         self.steps_done += 1
         self._before_step, self._changing = None, False

@@ -129,6 +129,20 @@ class Policy(nn.Module):
         return Evaluation(logprobs_BT, entropy(logits_BTV, temperature), values_BT)
 
     @torch.no_grad()
+    def last_states(self, tokens_BS: Tensor, attention_BS: Tensor, width: int) -> Tensor:
+        """The last hidden state before each row's last token, (B, D): of prompt and response but for their end."""
+        if self.packs:
+            packed = pack(tokens_BS, attention_BS, width)
+            states_MD = self._packed_states(self.lm, packed)
+            flat = states_MD.new_zeros(packed.shape[0] * packed.shape[1], states_MD.shape[1])
+            states_BTD = flat.index_copy(0, packed.places_M, states_MD).view(*packed.shape, -1)
+        else:
+            out = self._forward(self.lm, tokens_BS, attention_BS, width, states=True)
+            states_BTD = out.hidden_states[-1][:, -width:]
+        last_B = (attention_BS[:, -width:].sum(-1) - 1).clamp(min=0)
+        return states_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+
+    @torch.no_grad()
     def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:
         """Log-probabilities of the last ``width`` tokens under the frozen reference, (B, T)."""
         with self._reference(tokens_BS.device) as reference:
@@ -186,20 +200,25 @@ class Policy(nn.Module):
     def _evaluate_packed(
         self, lm: Any, packed: PackedRows, temperature: float, value_head: nn.Linear | None
     ) -> Evaluation:
+        states_MD = self._packed_states(lm, packed)
+        head = (lm.get_base_model() if hasattr(lm, "get_base_model") else lm).get_output_embeddings()
+        logprobs_M, entropy_M = token_statistics(states_MD, head.weight, head.bias, packed.targets_M, temperature)
+        values_BT = None
+        if value_head is not None:
+            values_BT = packed.unpack(value_head(states_MD.to(value_head.weight.dtype)).squeeze(-1).float())
+        return Evaluation(packed.unpack(logprobs_M), packed.unpack(entropy_M), values_BT)
+
+    def _packed_states(self, lm: Any, packed: PackedRows) -> Tensor:
+        """The last hidden state before each response token, (M, D)."""
         base = lm.get_base_model() if hasattr(lm, "get_base_model") else lm
-        states_MD = base.base_model(
+        states_MD: Tensor = base.base_model(
             input_ids=packed.tokens_N.unsqueeze(0),
             position_ids=packed.positions_N.unsqueeze(0),
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed.tokens_N.device),  # so none is made
             use_cache=False,
             **{KEY: packed.families},
         ).last_hidden_state[0, packed.before_M]
-        head = base.get_output_embeddings()
-        logprobs_M, entropy_M = token_statistics(states_MD, head.weight, head.bias, packed.targets_M, temperature)
-        values_BT = None
-        if value_head is not None:
-            values_BT = packed.unpack(value_head(states_MD.to(value_head.weight.dtype)).squeeze(-1).float())
-        return Evaluation(packed.unpack(logprobs_M), packed.unpack(entropy_M), values_BT)
+        return states_MD
 
     @torch.no_grad()
     def _can_pack(self) -> bool:

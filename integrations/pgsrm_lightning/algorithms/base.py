@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pgsrm_lightning.advantages import explained_variance
-from pgsrm_lightning.config import Settings, bounded
+from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, Settings, bounded
 from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import clipped_policy_loss, is_clipped
 from pgsrm_plugin.errors import SpecError
@@ -73,6 +73,16 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
         super().__post_init__()
         if self.micro_batch_size is not None and self.micro_batch_tokens is not None:
             raise SpecError(f"{type(self).__name__}: set micro_batch_size or micro_batch_tokens, not both")
+
+    @property
+    def group_filter(self) -> GroupFilterConfig | None:
+        """Which groups are learned from; None: all."""
+        return None
+
+    @property
+    def learned_weights(self) -> LearnedWeightsConfig | None:
+        """How the terms' weights are learned; None: they are the spec's."""
+        return None
 
     @property
     def looks_back_in_update(self) -> bool:

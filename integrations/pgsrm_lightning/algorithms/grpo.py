@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pgsrm_lightning.advantages import group_advantages, standardised
 from pgsrm_lightning.algorithms.base import ClippedAlgorithm, ClippedConfig, KLConfig
-from pgsrm_lightning.config import bounded
+from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, bounded
 from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import kl_k3
 
@@ -34,6 +34,8 @@ class GRPOConfig(ClippedConfig):
         group_size: responses sampled for each prompt; their rewards are compared with one another.
         noise: a group whose rewards' standard deviation is at most this has advantage exactly 0.
         kl: the KL penalty, added to the loss with the k3 estimator.
+        filter: leave out groups whose rewards hardly differ, by RLPR's rule; None: none.
+        weights: learn which term counts most in which response, as MAESTRO does; None: the spec's weights count.
     """
 
     name: ClassVar[str] = "grpo"
@@ -45,6 +47,18 @@ class GRPOConfig(ClippedConfig):
     minibatches: int = bounded(1, at_least=1)
     entropy_coef: float = bounded(0.0, at_least=0)
     kl: KLConfig = field(default_factory=lambda: KLConfig(coef=0.04, schedule="fixed"))
+    filter: GroupFilterConfig | None = None
+    weights: LearnedWeightsConfig | None = None
+
+    @property
+    def group_filter(self) -> GroupFilterConfig | None:
+        """See :class:`AlgorithmConfig`."""
+        return self.filter
+
+    @property
+    def learned_weights(self) -> LearnedWeightsConfig | None:
+        """See :class:`AlgorithmConfig`."""
+        return self.weights
 
     def build(self) -> GRPO:
         """GRPO with these settings."""
