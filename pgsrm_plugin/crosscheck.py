@@ -5,7 +5,7 @@ Each trainer says in its own words how it uses a spec's totals (:class:`Use`); t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,6 +64,10 @@ class Rules(Protocol):
     def unscorable(self) -> str:
         """``floor``, ``mask`` or ``raise``."""
 
+    @property
+    def grouped_terms(self) -> Sequence[str]:
+        """The terms that compare the responses to one prompt."""
+
 
 @dataclass(frozen=True)
 class Use:
@@ -95,6 +99,24 @@ def _needs_groups(spec: Rules, use: Use) -> str | None:
         return (
             f"aggregate: {aggregate.kind} needs whole groups, and here responses come one by one; "
             f"{use.one_by_one}, or use aggregate: {aggregate.instead}"
+        )
+    return None
+
+
+def _term_in_group(spec: Rules, use: Use) -> str | None:
+    if spec.grouped_terms and use.one_by_one:
+        return (
+            f"term {spec.grouped_terms[0]!r} compares the responses to one prompt, and here they come one by one; "
+            f"{use.one_by_one}, or leave it out"
+        )
+    return None
+
+
+def _term_of_several(spec: Rules, use: Use) -> str | None:
+    if spec.grouped_terms and use.one_response:
+        return (
+            f"term {spec.grouped_terms[0]!r} compares the responses to one prompt, and there would be none to compare "
+            f"with because {use.one_response}; set it to 2 or more, or leave it out"
         )
     return None
 
@@ -164,6 +186,8 @@ def _can_stop(spec: Rules, use: Use) -> str | None:
 
 RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _needs_groups,
+    _term_in_group,
+    _term_of_several,
     _is_an_advantage,
     _needs_several,
     _divided_once,

@@ -33,6 +33,10 @@ class StoreError(PgsrmError, RuntimeError):
     """A store of a parent's answers cannot be used: it is damaged, no store, or written by another process."""
 
 
+class StoreBusyError(StoreError):
+    """Another process, or another part of this one, is writing to the store."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the nearest known word, or the empty string."""
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

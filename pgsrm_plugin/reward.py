@@ -36,6 +36,8 @@ from pgsrm_plugin.validate import check_known, check_samples, read_baselines, re
 
 ON = "on/"
 """Before a term's name, in the diagnostics: 1 where a term that has a switch (``when``) counts, else 0."""
+DECLINED = "declined/"
+"""Before a term's name, in the diagnostics: 1 where the term could not score the row, else 0."""
 _MANY = 3
 """Responses, of which what they have in common is no chance."""
 _logger = logging.getLogger(__name__)
@@ -153,13 +155,18 @@ class SemanticReward:
             raise _unscorable_error(unscorable_B, samples, label)
 
         on = self._switched(batch.rows)
-        values, violations = self._term_values(batch.rows, unscorable, on, embedder)
-        terms = {name: value[batch.index_B] for name, value in values.items()}
+        groups = [i if one.group is None else ("group", one.group) for i, one in enumerate(samples)]
+        terms, declined, violations = self._term_values(batch, groups, unscorable, on, embedder)
+        for declined_B in declined.values():
+            unscorable_B = unscorable_B | declined_B
+        if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
+            raise _unscorable_error(unscorable_B, samples, label)
         on_B = {name: counts[batch.index_B] for name, counts in on.items()}
         diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
         if any(section.asked == PairClassifierSpec.asked for section in self._asked):
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
+        diagnostics |= {f"{DECLINED}{name}": declined_B.double() for name, declined_B in declined.items()}
         for name in self.spec.guards:
             shares = [found.get(name, NONE).share for found in violations]
             diagnostics[f"{GUARD}{name}"] = torch.tensor(shares, dtype=torch.float64)[batch.index_B]
@@ -252,26 +259,86 @@ class SemanticReward:
             )
 
     def _term_values(
-        self, rows: Sequence[Row], unscorable: torch.Tensor, on: Mapping[str, torch.Tensor], embedder: BatchEmbedder
-    ) -> tuple[dict[str, torch.Tensor], list[Mapping[str, Violation]]]:
-        """Each term's value (0 where it is off), and what each guard found, of each row."""
+        self,
+        batch: PreparedBatch,
+        groups: Sequence[Hashable],
+        unscorable: torch.Tensor,
+        on: Mapping[str, torch.Tensor],
+        embedder: BatchEmbedder,
+    ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], list[Mapping[str, Violation]]]:
+        """Each term's value (B,), 0 where it is off; where each declined; what guards found in distinct rows."""
+        rows, violations = self._guarded(batch.rows, unscorable, embedder)
+        values, declined = dict[str, torch.Tensor](), dict[str, torch.Tensor]()
+        for name, term in self.spec.terms.items():
+            counted = ~unscorable & on[name]
+            if term.needs_groups:
+                value_B = self._of_groups(name, term, rows, batch.index_B, groups, counted, embedder)
+            else:
+                value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
+                scored = [row for row, counts in zip(rows, counted.tolist(), strict=True) if counts]
+                value[counted] = _checked(name, term.score(scored, embedder), len(scored), term.bounds, term.declines)
+                value_B = value[batch.index_B]
+            if term.declines:
+                declined[name] = value_B.isnan()
+            values[name] = value_B
+        # A row that one term cannot score is unscorable for all.
+        gone_B = torch.zeros(len(batch.index_B), dtype=torch.bool)
+        for declined_B in declined.values():
+            gone_B |= declined_B
+        for name in values:
+            worst_B = values[name].masked_fill(gone_B, self.worst(name))
+            values[name] = worst_B.masked_fill(~on[name][batch.index_B], 0.0)
+        return values, declined, violations
+
+    def _guarded(
+        self, rows: Sequence[Row], unscorable: torch.Tensor, embedder: BatchEmbedder
+    ) -> tuple[list[Row], list[Mapping[str, Violation]]]:
+        """The rows with what guards leave of their likeness, and what each guard found."""
         scorable = [row for row, skip in zip(rows, unscorable.tolist(), strict=True) if not skip]
         violations: list[Mapping[str, Violation]] = [{}] * len(rows)
         compared = sum(bool(row.references) for row in scorable)
-        if self.spec.guards and compared:
-            found = look(scorable, self.spec.guards, embedder)
-            scorable = guarded(scorable, found, self.spec.guards)
-            for i, row in zip((~unscorable).nonzero().flatten().tolist(), scorable, strict=True):
-                violations[i] = logged(row, found) if row.references else {}
-            for name in self.spec.guards:
-                _checked(name, [one[name].share for one in violations if one], compared, (0.0, 1.0))
-        values = {}
-        for name, term in self.spec.terms.items():
-            value = torch.full((len(rows),), self.worst(name), dtype=torch.float64)
-            counted = [row for row in scorable if term.counts(row)]
-            value[~unscorable & on[name]] = _checked(name, term.score(counted, embedder), len(counted), term.bounds)
-            values[name] = value.masked_fill(~on[name], 0.0)
-        return values, violations
+        if not self.spec.guards or not compared:
+            return list(rows), violations
+        found = look(scorable, self.spec.guards, embedder)
+        guarded_rows = list(rows)
+        fresh = guarded(scorable, found, self.spec.guards)
+        for i, row in zip((~unscorable).nonzero().flatten().tolist(), fresh, strict=True):
+            guarded_rows[i] = row
+            violations[i] = logged(row, found) if row.references else {}
+        for name in self.spec.guards:
+            _checked(name, [one[name].share for one in violations if one], compared, (0.0, 1.0))
+        return guarded_rows, violations
+
+    def _of_groups(
+        self,
+        name: str,
+        term: Term,
+        rows: Sequence[Row],
+        index_B: torch.Tensor,
+        groups: Sequence[Hashable],
+        counted: torch.Tensor,
+        embedder: BatchEmbedder,
+    ) -> torch.Tensor:
+        """The values (B,) of a term that looks at groups; equal groups are scored once, each in an order of its own."""
+        index, counts = index_B.tolist(), counted.tolist()
+        members: dict[Hashable, list[int]] = {}
+        for i, group in enumerate(groups):
+            if counts[index[i]]:
+                members.setdefault(group, []).append(i)
+        ordered = [sorted(own, key=lambda i: _content(rows[index[i]])) for own in members.values()]
+        keys = {tuple(index[i] for i in own) for own in ordered}
+        distinct = sorted(keys, key=lambda key: [_content(rows[row]) for row in key])
+        scored = term.score_groups([[rows[row] for row in key] for key in distinct], embedder)
+        if [len(values) for values in scored] != [len(key) for key in distinct]:
+            raise ScorerError(f"term {name!r} returned other numbers of values than there are rows in the groups")
+        known = {
+            key: _checked(name, values, len(key), term.bounds, term.declines)
+            for key, values in zip(distinct, scored, strict=True)
+        }
+        value_B = torch.full((len(index),), self.worst(name), dtype=torch.float64)
+        for own in ordered:
+            value_B[own] = known[tuple(index[i] for i in own)]
+        return value_B
 
     def _switched(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Of each term the rows on which it counts."""
@@ -409,14 +476,25 @@ def _pair_truncated(rows: Sequence[Row], embedder: BatchEmbedder) -> torch.Tenso
     return torch.tensor(cut, dtype=torch.float64)
 
 
-def _checked(name: str, values: Sequence[float], rows: int, bounds: tuple[float, float]) -> torch.Tensor:
+def _content(row: Row) -> tuple[str, ...]:
+    """What tells a row from another of its group."""
+    return (row.prompt, row.response.text, row.raw, *row.targets, *row.ground_truths, *row.columns.values())
+
+
+def _checked(
+    name: str, values: Sequence[float | None], rows: int, bounds: tuple[float, float], declines: bool = False
+) -> torch.Tensor:
+    """The values of a term, (rows,) float64; NaN where it declined to give one, which it must say that it may."""
     low, high = bounds
     if len(values) != rows:
         raise ScorerError(f"term {name!r} returned {len(values)} values for {rows} rows")
     for value in values:
-        if not (math.isfinite(value) and low - 1e-9 <= value <= high + 1e-9):
+        if value is None and declines:
+            continue
+        if value is None or not (math.isfinite(value) and low - 1e-9 <= value <= high + 1e-9):
             raise ScorerError(f"term {name!r} returned {value}, outside its bounds [{low:g}, {high:g}]")
-    return torch.tensor(values, dtype=torch.float64).clamp(low, high)
+    given = [math.nan if value is None else value for value in values]
+    return torch.tensor(given, dtype=torch.float64).clamp(low, high)
 
 
 def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 
 from pgsrm_plugin.data.faults import Faults
-from pgsrm_plugin.data.layouts import column_texts
+from pgsrm_plugin.data.layouts import column_texts, whole_text
 from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.encoders.vocabulary import MOST_UNKNOWN, reference_fault
 from pgsrm_plugin.errors import DataError
@@ -36,7 +36,7 @@ def check_samples(
     for i, sample in enumerate(samples):
         with faults.collect(), labelled(label(i)):
             _check_types(sample)
-            columns.append(_switch_columns(sample, spec))
+            columns.append({**_read_columns(sample, spec), **_switch_columns(sample, spec)})
     faults.check()
     batch = prepare_batch(samples, spec.text, compares_references(spec), columns)
     baselines = read_baselines(spec)
@@ -45,8 +45,9 @@ def check_samples(
     for i, (sample, row) in enumerate(zip(samples, batch.index_B.tolist(), strict=True)):
         if problems[row] is not None:
             faults.add(f"{label(i)}: {problems[row]}")
-        elif spec.aggregate.needs_groups and sample.group is None:
-            faults.add(f"{label(i)}: field 'group' is missing, and aggregate: {spec.aggregate.kind} needs it")
+        elif spec.needs_groups and sample.group is None:
+            who = f"term {spec.grouped_terms[0]!r}" if spec.grouped_terms else f"aggregate: {spec.aggregate.kind}"
+            faults.add(f"{label(i)}: field 'group' is missing, and {who} needs it")
     faults.check()
     return batch
 
@@ -134,6 +135,12 @@ def _switch_columns(sample: RewardSample, spec: RewardSpec) -> dict[str, str]:
     return found
 
 
+def _read_columns(sample: RewardSample, spec: RewardSpec) -> dict[str, str]:
+    """The columns that terms read, as texts; one that is no text as JSON, one that is missing as an empty text."""
+    paths = {path for term in spec.terms.values() for path in term.needs().columns}
+    return {path: whole_text(sample.columns, path) for path in sorted(paths)}
+
+
 def _check_types(sample: RewardSample) -> None:
     if not isinstance(sample, RewardSample):
         raise DataError(f"a sample must be a RewardSample, not {_named(sample)}")
@@ -181,10 +188,10 @@ def _check_row(row: Row, sample: RewardSample, spec: RewardSpec) -> None:
         term = spec.terms[name]
         if needs[name].prompts and not row.prompt.strip():
             raise DataError(f"field 'prompt' is empty, and term {name!r} compares with it")
-        if needs[name].ground_truth:
-            if not all(truth.strip() for truth in row.ground_truths) or not row.ground_truths:
-                raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
-            term.check_row(row, name)
+        truths = row.ground_truths
+        if needs[name].ground_truth and (not all(truth.strip() for truth in truths) or not truths):
+            raise DataError(f"field 'ground_truth' is missing, and term {name!r} compares with it")
+        term.check_row(row, name)
 
 
 def _check_left(on: Set[str], row: Row, spec: RewardSpec) -> None:

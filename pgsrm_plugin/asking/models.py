@@ -24,6 +24,10 @@ class OwnModelSection(Section, ABC):
     asked: ClassVar[str] = "questions"
     """What they count."""
 
+    def __hash__(self) -> int:
+        # The default one is of the fields' values, among which there may be dicts.
+        return hash((type(self), self.model_dump_json()))
+
     def placed(self, device: str) -> Self:
         """Itself on a device, of a model that runs in this process and whose section names none."""
         return self

@@ -45,6 +45,7 @@ def make_answer(
         settings={**settings, **settings_of(config)},
         created=_now(),
         permanent=completion.permanent,
+        first_token=completion.first_token,
     )
 
 

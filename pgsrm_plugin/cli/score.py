@@ -61,7 +61,7 @@ def score(
     _refuse_scored(records)
     check_columns(out, [record.row for record in records])
     reward = SemanticReward(reward_spec)
-    whole = reward_spec.aggregate.needs_groups  # a batch must hold whole groups
+    whole = reward_spec.needs_groups  # a batch must hold whole groups
     with progress(len(records)) as advance:
         scores = score_in_batches(reward, records, samples, len(records) if whole else batch_size, advance)
     write_rows(out, [{**record.row, **numbers} for record, numbers in zip(records, scores, strict=True)])

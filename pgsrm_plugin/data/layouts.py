@@ -189,6 +189,18 @@ def column_texts(row: Mapping[str, Any], paths: Iterable[str]) -> dict[str, str]
     return {path: value_text(_through(row, path), path) for path in paths}
 
 
+def whole_text(row: Mapping[str, Any], path: str) -> str:
+    """The value at a dotted path as text, or as JSON where it is none; empty where there is nothing.
+
+    >>> whole_text({"info": {"rubric": ["short", "right"]}}, "info.rubric"), whole_text({}, "rubric")
+    ('["short", "right"]', '')
+    """
+    value = _through(row, path)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 def value_text(value: Any, name: str) -> str:
     """A text, number or truth value as text, in the form in which ground truths are read.
 

@@ -36,7 +36,8 @@ class RewardFacts(BaseModel):
     Attributes:
         terms: each term's weight, by name.
         aggregate, shape, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
-        columns: of rows, as dotted paths, that terms are switched by.
+        columns: of rows, as dotted paths, that terms look at.
+        grouped_terms: those that compare the responses to one prompt.
         fingerprint: of the spec.
         encoder: its identity; None where the spec has no encoder.
         version: of this package.
@@ -50,9 +51,15 @@ class RewardFacts(BaseModel):
     shape: ShapeFacts | None = None
     unscorable: Literal["floor", "mask", "raise"]
     columns: tuple[str, ...] = ()
+    grouped_terms: tuple[str, ...] = ()
     fingerprint: str
     encoder: str | None
     version: str
+
+    @property
+    def needs_groups(self) -> bool:
+        """Whether a reward depends on the other responses to its prompt."""
+        return self.aggregate.needs_groups or bool(self.grouped_terms)
 
     @classmethod
     def of(cls, reward: SemanticReward) -> RewardFacts:
@@ -67,6 +74,7 @@ class RewardFacts(BaseModel):
             shape=None if spec.shape is None else ShapeFacts.model_validate(spec.shape),
             unscorable=spec.unscorable,
             columns=spec.columns,
+            grouped_terms=spec.grouped_terms,
             fingerprint=spec.fingerprint,
             encoder=None if reward.encoder is None else reward.encoder.identity,
             version=version("pgsrm-plugin"),

@@ -63,7 +63,7 @@ class InProcess:
 
     def score(self, jobs: Sequence[SampleJob]) -> list[Outcome]:
         """See :class:`~pgsrm_plugin.scorer.base.Backend`."""
-        if self.reward.spec.aggregate.needs_groups:  # over the whole of what one caller gave
+        if self.reward.spec.needs_groups:  # over the whole of what one caller gave
             return [outcome for job in jobs for outcome in each_alone([job], self._score_together)]
         return each_alone(jobs, self._score_together)
 

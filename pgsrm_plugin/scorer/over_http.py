@@ -103,7 +103,7 @@ class OverHttp:
 
     def score(self, jobs: Sequence[RowsJob]) -> list[Outcome]:
         """See :class:`~pgsrm_plugin.scorer.base.Backend`."""
-        if len(jobs) > 1 and self.facts().aggregate.needs_groups:
+        if len(jobs) > 1 and self.facts().needs_groups:
             return [outcome for job in jobs for outcome in each_alone([job], self._post)]
         return each_alone(jobs, self._post)
 

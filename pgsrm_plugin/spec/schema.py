@@ -187,6 +187,12 @@ class RewardSpec(Section):
                 f"policy's "
                 f"responses stood among others; use aggregate: {self.aggregate.instead}, or leave out the shape",
             )
+        if self.paid_in_groups and isinstance(self.shape, AgainstBaselines):
+            raise problem_at(
+                ("shape",),
+                f"term {self.paid_in_groups[0]!r} says what a response is worth among others, and the starting policy's "
+                "responses stood among others; give it weight 0, or leave out the shape",
+            )
         return self
 
     @model_validator(mode="after")
@@ -229,8 +235,24 @@ class RewardSpec(Section):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of rows, as dotted paths, that the terms' switches look at."""
-        return tuple(sorted({term.when.column for term in self.terms.values() if term.when is not None}))
+        """The columns of rows, as dotted paths, that terms and their switches look at."""
+        switches = {term.when.column for term in self.terms.values() if term.when is not None}
+        return tuple(sorted(switches.union(*(term.needs().columns for term in self.terms.values()))))
+
+    @property
+    def grouped_terms(self) -> tuple[str, ...]:
+        """The terms whose values depend on the other responses to the row's prompt."""
+        return tuple(name for name, term in self.terms.items() if term.needs_groups)
+
+    @property
+    def paid_in_groups(self) -> tuple[str, ...]:
+        """Those of them that count."""
+        return tuple(name for name in self.grouped_terms if self.weight(name) != 0)
+
+    @property
+    def needs_groups(self) -> bool:
+        """Whether a reward depends on the other responses to its prompt."""
+        return self.aggregate.needs_groups or bool(self.grouped_terms)
 
     @property
     def reach(self) -> tuple[float, float] | None:
@@ -240,7 +262,8 @@ class RewardSpec(Section):
 
     def alone(self) -> RewardSpec:
         """What a response is worth by itself: without the others of its group, and before any shape."""
-        return self.model_copy(update={"aggregate": self.aggregate.alone(), "shape": None})
+        terms = {name: term.alone() for name, term in self.terms.items()}
+        return self.model_copy(update={"aggregate": self.aggregate.alone(), "terms": terms, "shape": None})
 
     @property
     def unshaped_fingerprint(self) -> str:

@@ -12,6 +12,7 @@ from pgsrm_plugin.terms.correctness import Correctness
 from pgsrm_plugin.terms.entailment import Entailment
 from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
+from pgsrm_plugin.terms.judge import Judge
 from pgsrm_plugin.terms.length import Length
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.relevance import Relevance
@@ -38,6 +39,7 @@ TERMS: tuple[type[Term], ...] = (
     Entailment,
     Claims,
     RewardModel,
+    Judge,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

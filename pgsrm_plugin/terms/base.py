@@ -29,6 +29,7 @@ class Needs:
         prompts: embeddings of prompts.
         tokens: how many tokens the encoder counts in a text.
         token_states: the encoder's states of single tokens.
+        columns: further columns of the row, as dotted paths.
         texts: texts of the term's own, embedded with every batch as they are.
         model: a model of its own that is asked about the rows; parts with equal sections share one.
     """
@@ -39,6 +40,7 @@ class Needs:
     prompts: bool = False
     tokens: bool = False
     token_states: bool = False
+    columns: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     model: OwnModelSection | None = None
 
@@ -84,6 +86,20 @@ class Term(Section, ABC):
         """The least and the greatest value it can return."""
         return 0.0, 1.0
 
+    @property
+    def needs_groups(self) -> bool:
+        """Whether a value depends on the other responses to the row's prompt; then :meth:`score_groups` scores."""
+        return False
+
+    @property
+    def declines(self) -> bool:
+        """Whether it may find a row that it cannot score, and give None for it: the row is unscorable then."""
+        return False
+
+    def alone(self) -> Term:
+        """What scores responses without their groups: how validation and the audit score."""
+        return self
+
     def needs(self) -> Needs:
         """What it looks at beside the response."""
         return Needs()
@@ -114,8 +130,16 @@ class Term(Section, ABC):
         """
 
     @abstractmethod
-    def score(self, rows: Sequence[Row], encoder: Embedder) -> Sequence[float]:
+    def score(self, rows: Sequence[Row], encoder: Embedder) -> Sequence[float | None]:
         """The raw value of each row, within :attr:`bounds`; ``encoder`` is of use only where :meth:`needs` says so."""
+
+    def score_groups(self, groups: Sequence[Sequence[Row]], encoder: Embedder) -> Sequence[Sequence[float | None]]:
+        """The raw values of the rows of each group, which are in an order of their own; equal rows get equal values.
+
+        A response that was sampled twice is there twice. The default scores each row alone.
+        """
+        values = iter(self.score([row for group in groups for row in group], encoder))
+        return [[next(values) for _ in group] for group in groups]
 
 
 def _compiles(pattern: str | None) -> str | None:

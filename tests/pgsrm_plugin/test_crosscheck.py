@@ -43,7 +43,23 @@ def test_a_rule_refuses_its_pair_and_no_other(name, use, sentence):
         check_use(SPECS[name], use, "reward.yaml")
 
 
+COMPARING = parse_spec(
+    "terms: {judge: {base_url: 'http://127.0.0.1:1/v1', model: j, mode: listwise, rubric: [It is right.]}}"
+)
+OF_TERMS = [
+    (Use(one_by_one="score a step"), "one prompt, and here they come one by one; score a step, or leave it out"),
+    (Use(one_response="n is 1"), "none to compare with because n is 1; set it to 2 or more, or leave it out"),
+]
+
+
+@pytest.mark.parametrize(("use", "sentence"), OF_TERMS)
+def test_a_term_that_compares_responses_needs_its_group(use, sentence):
+    (said,) = problems(COMPARING, use)
+    assert said.startswith("term 'judge' compares the responses to")
+    assert sentence in said
+
+
 def test_every_rule_has_its_case_and_nothing_is_in_the_way_by_default():
-    assert len(CASES) == len(RULES)
-    for spec in SPECS.values():
+    assert len(CASES) + len(OF_TERMS) == len(RULES)
+    for spec in (*SPECS.values(), COMPARING):
         check_use(spec, Use(), "reward.yaml")

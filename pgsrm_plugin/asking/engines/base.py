@@ -18,6 +18,7 @@ class Completion:
         error: why there is no answer.
         permanent: whether the same request would have the same error again.
         blank: why there is no text where the answer is whole.
+        first_token: log-probabilities of the likeliest first tokens, where they were asked for.
     """
 
     text: str = ""
@@ -30,6 +31,7 @@ class Completion:
     attempts: int = 1
     permanent: bool = False
     blank: str | None = None
+    first_token: Mapping[str, float] | None = None
 
 
 Spend: TypeAlias = "Callable[[], bool]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,9 @@ from pgsrm_plugin.asking.engines.settings import HfSettings
 from pgsrm_plugin.asking.store.answers import ParentConfig, Request
 from pgsrm_plugin.errors import SpecError
 
-_EXTRA = {"top_k", "repetition_penalty", "no_repeat_ngram_size", "min_new_tokens"}
+_OWN = {"top_k", "logprobs"}
+"""What this engine does itself."""
+_EXTRA = {"repetition_penalty", "no_repeat_ngram_size", "min_new_tokens", *_OWN}
 
 
 class HfEngine:
@@ -97,15 +100,28 @@ class HfEngine:
         padded = [[self._pad] * (longest - len(ids)) + ids for ids in prompts]
         mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
         device = self._model.device
-        ids_BT = self._model.generate(
+        generated = self._model.generate(
             input_ids=torch.tensor(padded, device=device),
             attention_mask=torch.tensor(mask, device=device),
             generation_config=self._generation_config(),
             logits_processor=self._sampler(requests),
             tokenizer=self._tokenizer if sampling.stop else None,
         )
-        new = ids_BT[:, longest:].tolist()
-        return [self._completion(ids, len(prompt)) for ids, prompt in zip(new, prompts, strict=True)]
+        new = generated.sequences[:, longest:].tolist()
+        completions = [self._completion(ids, len(prompt)) for ids, prompt in zip(new, prompts, strict=True)]
+        count = int(sampling.extra.get("logprobs", 0))
+        if not count:
+            return completions
+        logprobs_BV = torch.log_softmax(generated.logits[0].double(), dim=-1)
+        return [
+            replace(completion, first_token=self._likeliest(logprobs_V, count))
+            for completion, logprobs_V in zip(completions, logprobs_BV, strict=True)
+        ]
+
+    def _likeliest(self, logprobs_V: torch.Tensor, count: int) -> dict[str, float]:
+        top = logprobs_V.topk(min(count, len(logprobs_V)))
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return {self._tokenizer.decode([token]): value for token, value in reversed(list(pairs))}
 
     def _generation_config(self) -> GenerationConfig:
         sampling = self.config.sampling
@@ -115,7 +131,9 @@ class HfEngine:
             pad_token_id=self._pad,
             eos_token_id=self._ends or None,
             stop_strings=list(sampling.stop) or None,
-            **{name: value for name, value in sampling.extra.items() if name != "top_k"},
+            return_dict_in_generate=True,
+            output_logits="logprobs" in sampling.extra,
+            **{name: value for name, value in sampling.extra.items() if name not in _OWN},
         )
 
     def _sampler(self, requests: Sequence[Request]) -> LogitsProcessorList:

@@ -104,5 +104,12 @@ def _completion(output: Any) -> Completion:
         text=answer.text,
         finish_reason=answer.finish_reason,
         prompt_tokens=len(output.prompt_token_ids or ()),
+        first_token=_first_token(answer),
         completion_tokens=len(answer.token_ids),
     )
+
+
+def _first_token(answer: Any) -> dict[str, float] | None:
+    if not answer.logprobs:
+        return None
+    return {str(one.decoded_token): float(one.logprob) for one in answer.logprobs[0].values()}

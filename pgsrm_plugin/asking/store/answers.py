@@ -149,6 +149,7 @@ class Answer:
         settings: ``sampling``, ``system``, ``extract`` and what the engine tells of itself (``base_url``, ``dtype``).
         created: UTC, ISO 8601 with microseconds.
         permanent: of a failure: the same request would end the same.
+        first_token: log-probabilities of the likeliest first tokens, where they were asked for.
     """
 
     key: str
@@ -171,6 +172,7 @@ class Answer:
     settings: Mapping[str, Any]
     created: str
     permanent: bool = False
+    first_token: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -195,7 +197,8 @@ class Answer:
         return Request(self.prompt, self.sample, self.item)
 
     def to_json(self) -> bytes:
-        return json.dumps(vars(self), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        fields = {name: value for name, value in vars(self).items() if name != "first_token" or value is not None}
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
     @classmethod
     def from_json(cls, content: bytes) -> Answer:

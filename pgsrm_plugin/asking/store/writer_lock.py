@@ -8,7 +8,7 @@ import os
 import socket
 from pathlib import Path
 
-from pgsrm_plugin.errors import StoreError
+from pgsrm_plugin.errors import StoreBusyError, StoreError
 
 NAME = "writer.lock"
 
@@ -20,7 +20,8 @@ class WriterLock:
     flight, and pay twice.
 
     Raises:
-        StoreError: another process, or another store of this one, has it.
+        StoreBusyError: another process, or another store of this one, has it.
+        StoreError: the folder cannot be locked or written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +40,7 @@ class WriterLock:
             os.close(self._fd)
             if not isinstance(error, BlockingIOError):
                 raise StoreError(f"{folder}: its file system cannot lock ({error}); use a local disk") from error
-            raise StoreError(
+            raise StoreBusyError(
                 f"{folder} is being written by {holder}; wait for it, or generate into a store of its own and merge"
             ) from None
         # The lock holds without the note of its holder, which a full disk does not take.

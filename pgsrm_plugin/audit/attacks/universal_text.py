@@ -10,9 +10,9 @@ from statistics import fmean
 from typing_extensions import Self
 
 from pgsrm_plugin.audit.attacks.base import Attack, Pay, Surroundings
-from pgsrm_plugin.audit.attacks.master_key import KEYS
 from pgsrm_plugin.audit.targets import Target
 from pgsrm_plugin.audit.wording import content_words
+from pgsrm_plugin.terms.judge.openers import OPENERS
 
 _ROWS = 48
 """Rows on which the search scores a candidate."""
@@ -58,7 +58,7 @@ def _candidates(rows: Sequence[Target], rng: random.Random) -> list[str]:
     references = sorted({row.reference for row in rows})
     counted = Counter(word for row in rows for word in content_words(row.reference))
     common = [word for word, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:_WORDS]]
-    return list(dict.fromkeys([*KEYS, *rng.sample(references, min(_REFERENCES, len(references))), *common]))
+    return list(dict.fromkeys([*OPENERS, *rng.sample(references, min(_REFERENCES, len(references))), *common]))
 
 
 def _search(candidates: Sequence[str], rows: Sequence[Target], pay: Pay, rng: random.Random) -> str:

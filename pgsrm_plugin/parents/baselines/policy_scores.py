@@ -47,7 +47,12 @@ def unshaped(spec: RewardSpec) -> RewardSpec:
             f"no "
             f"rewards to hold others against; use aggregate: {spec.aggregate.instead}"
         )
-    return spec.model_copy(update={"shape": None})
+    if spec.paid_in_groups:
+        raise SpecError(
+            f"term {spec.paid_in_groups[0]!r} says what a response is worth among others, so the starting policy has no "
+            "rewards to hold others against; give it weight 0"
+        )
+    return spec.alone()
 
 
 def rows_to_score(records: Sequence[Record], spec: RewardSpec) -> dict[RowKey, Record]:

@@ -13,7 +13,7 @@ from pgsrm_plugin.audit.attacks.empty_tags import EmptyTags
 from pgsrm_plugin.audit.attacks.keyword_soup import KeywordSoup
 from pgsrm_plugin.audit.attacks.listed_options import ListedOptions
 from pgsrm_plugin.audit.attacks.looped_reference import LoopedReference
-from pgsrm_plugin.audit.attacks.master_key import KEYS, MasterKey
+from pgsrm_plugin.audit.attacks.master_key import MasterKey
 from pgsrm_plugin.audit.attacks.negated_reference import NegatedReference
 from pgsrm_plugin.audit.attacks.other_reference import OtherReference
 from pgsrm_plugin.audit.attacks.padded_reference import PaddedReference
@@ -29,6 +29,7 @@ from pgsrm_plugin.audit.wording import FILLER
 from pgsrm_plugin.data.rows import parse_row
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.spec import parse_spec
+from pgsrm_plugin.terms.judge.openers import OPENERS
 
 
 def target(reference: str, prompt: object = "Why?", truth: str | None = None) -> Target:
@@ -52,7 +53,7 @@ def test_every_attack_has_a_file_a_kind_and_a_sentence():
 
 
 def test_a_master_key_is_one_of_many_languages():
-    assert made(MasterKey(), "x") in KEYS
+    assert made(MasterKey(), "x") in OPENERS
     drawn = {MasterKey().text(target("x"), Surroundings([], Form()), random.Random(seed)) for seed in range(300)}
     assert {"Solution", ":", "Let's solve this problem step by step.", "解"} <= drawn
 

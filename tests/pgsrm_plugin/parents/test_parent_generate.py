@@ -578,6 +578,7 @@ def test_an_online_call_that_failed_is_asked_again_later_and_within_the_budget(s
                 parent.references("once:400 online")
         assert (parent.counts.calls, parent.counts.failures) == (1, 1)
         monkeypatch.setattr(online, "_ASKED_AGAIN_AFTER_S", 0.0)
+        monkeypatch.setattr(parent, "_forgiving_s", 0.0)
         assert parent.references("once:400 online") == (expected("once:400 online", 0),)
         assert parent.references("once:400 online") == (expected("once:400 online", 0),)
         assert (parent.counts.calls, parent.counts.failures) == (2, 1)

@@ -70,7 +70,18 @@ def read_answer(answer: Any, number: int = 0) -> Completion:
         completion_tokens=answered,
         served_model=_text(answer.get("model")),
         blank=blank,
+        first_token=_first_token(choice),
     )
+
+
+def _first_token(choice: dict[str, Any]) -> dict[str, float] | None:
+    """The log-probabilities of the candidates for the first token; None where the answer has none in OpenAI's form."""
+    try:
+        candidates = choice["logprobs"]["content"][0]["top_logprobs"]
+        # A token may come twice, whose bytes are not the same.
+        return {str(one["token"]): float(one["logprob"]) for one in reversed(candidates)}
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
 
 
 def usage(answer: Any) -> tuple[int | None, int | None]:
