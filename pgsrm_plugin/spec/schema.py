@@ -190,8 +190,8 @@ class RewardSpec(Section):
         if self.paid_in_groups and isinstance(self.shape, AgainstBaselines):
             raise problem_at(
                 ("shape",),
-                f"term {self.paid_in_groups[0]!r} says what a response is worth among others, and the starting policy's "
-                "responses stood among others; give it weight 0, or leave out the shape",
+                f"term {self.paid_in_groups[0]!r} says what a response is worth among others, and the starting "
+                "policy's responses stood among others; give it weight 0, or leave out the shape",
             )
         return self
 

@@ -49,8 +49,8 @@ def unshaped(spec: RewardSpec) -> RewardSpec:
         )
     if spec.paid_in_groups:
         raise SpecError(
-            f"term {spec.paid_in_groups[0]!r} says what a response is worth among others, so the starting policy has no "
-            "rewards to hold others against; give it weight 0"
+            f"term {spec.paid_in_groups[0]!r} says what a response is worth among others, so the starting policy has "
+            "no rewards to hold others against; give it weight 0"
         )
     return spec.alone()
 
