@@ -40,7 +40,7 @@ test-slow: $(VENV)/.installed-dev $(VENV)/.real-child ## the tests that take min
 
 test-stacks: $(VENV)/.stack-wheels $(VENV)-verifiers/.installed ## the slow tests of other stacks' clients; verifiers has a virtual environment of its own
 	$(BIN)/python -m pytest -m slow tests/pgsrm_stacks
-	$(VENV)-verifiers/bin/python -m pytest -m slow tests/pgsrm_stacks -k verifiers
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(VENV)-verifiers/bin/python -m pytest -p pytest_timeout -m slow tests/pgsrm_stacks -k verifiers
 
 test-vllm: $(VENV)-vllm/.installed ## the slow tests of vLLM on a CPU, in a virtual environment of their own
 	$(VENV)-vllm/bin/python -m pytest -m slow -k vllm
