@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from pgsrm_plugin.cli.parent.options import Prices
     from pgsrm_plugin.data.rows import Record
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.spec import RewardSpec
@@ -33,12 +34,19 @@ GroundTruthField = Annotated[
 def score(
     data: Annotated[Path, typer.Argument(metavar="IN", help="Rows to score: .jsonl or .parquet (verl's too).")],
     spec: Annotated[str, typer.Option(help="The reward: a YAML file, or the name of a shipped one, e.g. pgsrm.")],
-    out: Annotated[Path, typer.Option(help="Where to write the rows with their rewards: .jsonl or .parquet.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the rows with their rewards: .jsonl or .parquet.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows scored at a time.")] = 256,
     prompt_field: PromptField = None,
     response_field: ResponseField = None,
     reference_field: ReferenceField = None,
     ground_truth_field: GroundTruthField = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what judges would be asked, and what it costs; score nothing.")
+    ] = False,
+    price_in: Annotated[float | None, typer.Option(min=0, help="A judge's price of a million prompt tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="A judge's price of a million answer tokens.")] = None,
 ) -> None:
     """Score every row of a file, and write the rows with their rewards.
 
@@ -49,15 +57,20 @@ def score(
     from pgsrm_plugin.spec import load_spec
     from pgsrm_plugin.validate import check_samples, judges_truth
 
-    out = check_output(out)
-    if data.expanduser().resolve() == out:
-        raise DataError(f"--out {out} is the input file itself; give another name")
     reward_spec = load_spec(spec)
+    if out is None and not dry_run:
+        raise SpecError("--out is missing: name a .jsonl or .parquet file, or give --dry-run")
+    out = None if out is None else check_output(out)
+    if out is not None and data.expanduser().resolve() == out:
+        raise DataError(f"--out {out} is the input file itself; give another name")
     columns = Columns(prompt_field, response_field, reference_field, ground_truth_field)
     records = read_records(data, columns=columns, judged=judges_truth(reward_spec))
     _hint_at_answers(records, reward_spec)
     samples = [record.sample() for record in records]
     check_samples(samples, reward_spec, label=lambda i: records[i].label)
+    if dry_run or out is None:
+        _show_questions(reward_spec, samples, (price_in, price_out))
+        return
     _refuse_scored(records)
     check_columns(out, [record.row for record in records])
     reward = SemanticReward(reward_spec)
@@ -73,6 +86,20 @@ def score(
     console = Console()
     show_table(summary_table(scores, list(reward_spec.terms)), console)
     console.print(_sentence(scores, out), markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_questions(spec: RewardSpec, samples: Sequence[RewardSample], prices: Prices) -> None:
+    from pgsrm_plugin.cli.parent.generate_command import show_plan
+    from pgsrm_plugin.parents.generation.judging import plans_of
+
+    plans = plans_of(spec, samples)
+    if not plans:
+        typer.echo("no term of this spec asks a language model: scoring costs nothing but time")
+    for names, model, tries, plan in plans:
+        typer.echo(f"=== {', '.join(names)}: {model} ===")
+        show_plan(plan, prices)
+        if tries > 1:
+            typer.echo(f"                  up to {tries} times as much where its answers are not in the form asked for")
 
 
 def _hint_at_answers(records: Sequence[Record], spec: RewardSpec) -> None:

@@ -35,6 +35,10 @@ def quality(answer: str) -> int:
 
 def words(question: str) -> str:
     """What the judge writes."""
+    if question.startswith("Write a rubric"):
+        prompt = re.findall(r"\[begin prompt\]\n(.*?)\n\[end prompt\]", question, flags=re.DOTALL)[0]
+        named = [{"text": f"has {word}", "weight": weight} for weight, word in enumerate(prompt.split(), 1)]
+        return json.dumps({"criteria": named})
     shown = parts(question)
     answers = {name: text for name, text in shown.items() if name.startswith("answer")}
     if '"better"' in question:

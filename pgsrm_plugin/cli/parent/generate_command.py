@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -31,13 +31,13 @@ def generate(options: GenerateOptions) -> None:
         _generate(options, config, settings)
 
 
-def make_plan_of(options: GenerateOptions, config: ParentConfig) -> Plan:
+def make_plan_of(options: GenerateOptions, config: ParentConfig, rows: Iterable[PromptRow] | None = None) -> Plan:
     """What a run would ask."""
     from pgsrm_plugin.asking.store.store import ParentStore
     from pgsrm_plugin.parents.generation.plan import make_plan
     from pgsrm_plugin.parents.generation.prompts import read_prompts
 
-    rows, folder = read_prompts(options.prompts), options.folder
+    rows, folder = read_prompts(options.prompts) if rows is None else rows, options.folder
     if folder.is_dir() and any(folder.iterdir()):
         with ParentStore.open(folder, writable=False) as store:
             return make_plan(rows, options.n, config, store, options.limit)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pgsrm_plugin.asking.engines.render import joined
-from pgsrm_plugin.asking.store.answers import ParentConfig, Request
-from pgsrm_plugin.asking.store.store import ParentStore
+from pgsrm_plugin.asking.store.answers import Answer, ParentConfig, Request, Status
 from pgsrm_plugin.parents.export.references import settings_id
 from pgsrm_plugin.parents.generation.prompts import PromptRow, distinct
 
 _CHARS_A_TOKEN = 4
 _TURN_TOKENS = 4
 _SHOWN = 3
+
+
+class Known(Protocol):
+    """The answers that there are."""
+
+    def status(self, key: str) -> Status | None: ...
+    def by_call(self, call: str) -> Answer | None: ...
+    def answers(self) -> Iterator[Answer]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Renderer:
 
 
 def make_plan(
-    rows: Iterable[PromptRow], samples: int, config: ParentConfig, store: ParentStore | None, limit: int | None = None
+    rows: Iterable[PromptRow], samples: int, config: ParentConfig, store: Known | None, limit: int | None = None
 ) -> Plan:
     """Looks at every prompt once; memory does not grow with their texts.
 
@@ -123,14 +130,14 @@ def make_plan(
     )
 
 
-def _state(request: Request, config: ParentConfig, store: ParentStore | None) -> str:
+def _state(request: Request, config: ParentConfig, store: Known | None) -> str:
     status = None if store is None else store.status(request.key(config))
     if status is not None:
         return "ok" if status == "ok" else "failed"
     return "again" if store is not None and store.by_call(request.call(config)) is not None else "missing"
 
 
-def mean_answer_tokens(config: ParentConfig, store: ParentStore | None) -> float | None:
+def mean_answer_tokens(config: ParentConfig, store: Known | None) -> float | None:
     """The mean length of the store's answers under these settings, in the parent's tokens; None without any."""
     own, lengths = settings_id(config), list[int]()
     for answer in store.answers() if store is not None else ():

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
+from pgsrm_plugin.asking.answer_extraction import spoken
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.section import Section
 from pgsrm_plugin.text.clean import normalise_space
+from pgsrm_plugin.text.picks import json_objects
 
 _MOST = 200
 
@@ -89,6 +91,19 @@ def prompt_key(prompt: str) -> str:
     return hashlib.sha256(normalise_space(unicodedata.normalize("NFKC", prompt)).encode()).hexdigest()
 
 
+def rubric_in(answer: str) -> tuple[Criterion, ...] | None:
+    """The rubric that a parent wrote: the last JSON object with ``criteria``; None where there is none.
+
+    >>> rubric_in('Here: {"criteria": [{"text": "It names the river.", "weight": 2}]}')[0].weight, rubric_in("Good.")
+    (2.0, None)
+    """
+    found = [one["criteria"] for one in json_objects(spoken(answer)) if "criteria" in one]
+    try:
+        return weighted(_RUBRIC.validate_python(found[-1])) if found else None
+    except ValueError:
+        return None
+
+
 def rubrics_of(folder: Path) -> dict[str, tuple[Criterion, ...]]:
     """The rubrics of a store that ``pgsrm parent rubrics`` wrote, by :func:`prompt_key`; of several, the last.
 
@@ -99,15 +114,12 @@ def rubrics_of(folder: Path) -> dict[str, tuple[Criterion, ...]]:
     from pgsrm_plugin.asking.store.store import ParentStore
 
     with ParentStore.open(folder, writable=False) as store:
-        answers = [answer for answer in store.answers() if answer.ok and answer.reference is not None]
-    found = {
-        answer.item: parse_rubric(answer.reference or "", f"{folder}: the answer {answer.key[:8]}")
-        for answer in answers
-        if answer.item.startswith(ITEM)
-    }
-    if not found:
+        written = [answer for answer in store.answers() if answer.item.startswith(ITEM)]
+    found = {answer.item.removeprefix(ITEM): rubric_in(answer.reference or "") for answer in written}
+    rubrics = {key: rubric for key, rubric in found.items() if rubric is not None}
+    if not rubrics:
         raise DataError(f"{folder} has no rubrics; write them with `pgsrm parent rubrics`")
-    return {item.removeprefix(ITEM): rubric for item, rubric in found.items()}
+    return rubrics
 
 
 ITEM = "rubric:"
