@@ -3,14 +3,15 @@
 What is set so that both mean the same: ``loss_type="bnpo"`` is the mean over all tokens of the batch, as ours; TRL's
 default (``dapo``) is that too, over one accumulation. Conventions that differ: TRL divides advantages by the sample's
 standard deviation plus 1e-4, ours by the population's plus 1e-8, and they are 0 within ``noise``; TRL's default has no
-KL; TRL counts the padding on the left as positions, which rotary positions do not notice, and gpt2's do.
+KL, and where it has one, multiplies it by the ratio, whose gradient counts even where it is 1 (off here:
+``use_bias_correction_kl``); TRL counts the padding on the left as positions, which rotary positions do not notice, and gpt2's do.
 """
 
 from __future__ import annotations
 
 import pytest
 import torch
-from real_child import write_llama
+from real_child import needs_real_child, write_llama
 from torch.testing import assert_close
 
 from pgsrm_lightning.algorithms.base import KLConfig
@@ -19,6 +20,7 @@ from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Experience
+from pgsrm_plugin.pretrained import embedded
 
 pytest.importorskip("trl")
 CPU, PROMPT, WIDTH = torch.device("cpu"), 6, 5
@@ -36,9 +38,13 @@ def batch(vocabulary: int):
     return tokens_BS, attention_BS, torch.tensor([1.5, -0.5, -1.2, 0.2, 0.7, -1.3, 1.1, -0.5])
 
 
-@pytest.fixture
-def child(tiny_child, tmp_path):
-    return write_llama(tmp_path / "child", tiny_child)
+@pytest.fixture(params=["a small llama", pytest.param("the real child", marks=needs_real_child)])
+def child(request, tiny_child, tmp_path):
+    folder = tmp_path / "child"
+    if request.param == "a small llama":
+        return write_llama(folder, tiny_child)
+    Policy(embedded.MODEL, value_head=False).save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.mark.parametrize("old", ["the same policy's", "another's"])
@@ -75,6 +81,7 @@ def test_loss_and_gradient_are_trls(child, old, tmp_path):
         temperature=temperature,
         beta=kl,
         loss_type="bnpo",
+        use_bias_correction_kl=False,
         epsilon=algorithm.config.clip,
         report_to="none",
         use_cpu=True,
