@@ -4,7 +4,8 @@ What is set so that both mean the same: ``loss_type="bnpo"`` is the mean over al
 default (``dapo``) is that too, over one accumulation. Conventions that differ: TRL divides advantages by the sample's
 standard deviation plus 1e-4, ours by the population's plus 1e-8, and they are 0 within ``noise``; TRL's default has no
 KL, and where it has one, multiplies it by the ratio, whose gradient counts even where it is 1 (off here:
-``use_bias_correction_kl``); TRL counts the padding on the left as positions, which rotary positions do not notice, and gpt2's do.
+``use_bias_correction_kl``); TRL counts the padding on the left as positions, which rotary positions do not notice, and
+gpt2's do.
 """
 
 from __future__ import annotations
