@@ -7,7 +7,8 @@ Shape suffixes: ``P`` (response, reference) pairs, ``B`` rows, ``D`` dimensions,
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -234,6 +235,36 @@ def softmax_share(scores_M: torch.Tensor, temperature: float) -> float:
     0.25
     """
     return float(torch.softmax(scores_M / temperature, dim=-1)[0])
+
+
+def mean_distance(cosines: Sequence[float], nearest: int) -> float:
+    r"""The mean of :math:`1 - \max(0, \cos)` to the nearest others, in [0, 1]; 0 without others.
+
+    >>> round(mean_distance([0.9, 0.5, 0.1], nearest=2), 9), mean_distance([-0.5], nearest=3), mean_distance([], 3)
+    (0.3, 1.0, 0.0)
+    """
+    near = sorted(cosines, reverse=True)[:nearest]
+    return math.fsum(1.0 - min(1.0, max(0.0, cos)) for cos in near) / len(near) if near else 0.0
+
+
+def medoid(texts: Sequence[str], cosines: Mapping[tuple[str, str], float]) -> str:
+    """The text with the greatest sum of cosines to all of them, repeats counted; of equals the first by spelling.
+
+    >>> medoid(["a", "b", "b"], {("a", "a"): 1, ("b", "b"): 1, ("a", "b"): 0.5, ("b", "a"): 0.5})
+    'b'
+    """
+    sums = {one: math.fsum(sorted(cosines[one, other] for other in texts)) for one in set(texts)}
+    return min(sums, key=lambda one: (-sums[one], one))
+
+
+def most_frequent(texts: Sequence[str]) -> str:
+    """The text that comes most often; of equals the first by spelling.
+
+    >>> most_frequent(["7", "5", "7", "5", "3"])
+    '5'
+    """
+    counted = Counter(texts)
+    return min(counted, key=lambda text: (-counted[text], text))
 
 
 def zscore(values: Sequence[float], eps: float = 1e-6) -> list[float]:

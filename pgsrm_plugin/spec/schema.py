@@ -142,8 +142,8 @@ class RewardSpec(Section):
             if name not in self.terms:
                 raise problem_at(("weights", name), f"there is no term {name!r}{did_you_mean(name, self.terms)}")
         if self.weights:
-            for name in self.terms:
-                if name not in self.weights:
+            for name, term in self.terms.items():
+                if name not in self.weights and not term.is_diagnostic:
                     raise problem_at(("weights",), f"term {name!r} has no weight; give it 0 to log it only")
         for number, gate in enumerate(self.gates):
             for name in (gate.term, *gate.keep):
@@ -155,6 +155,8 @@ class RewardSpec(Section):
     @model_validator(mode="after")
     def _penalties_subtract(self) -> Self:
         for name, term in self.terms.items():
+            if term.is_diagnostic and self.weight(name) != 0:
+                raise problem_at(("weights", name), f"{name!r} is logged and never paid: give it weight 0, or none")
             if term.is_fault and self.weight(name) > 0:
                 raise problem_at(
                     ("weights", name) if self.weights else ("terms", name),
@@ -225,8 +227,8 @@ class RewardSpec(Section):
         return self
 
     def weight(self, name: str) -> float:
-        """The weight of a term: 1 where the spec gives no weights at all."""
-        return self.weights.get(name, 1.0)
+        """The weight of a term: 1 where the spec gives no weights at all, and 0 of what is logged only."""
+        return self.weights.get(name, 0.0 if self.terms[name].is_diagnostic else 1.0)
 
     @property  # not cached: model_copy would take the cache along with other terms
     def weighed(self) -> Mapping[str, Weighed]:

@@ -7,6 +7,7 @@ from pgsrm_plugin.terms.base import Needs, Term
 from pgsrm_plugin.terms.bertscore import BertScore
 from pgsrm_plugin.terms.bleu import Bleu
 from pgsrm_plugin.terms.claims import Claims
+from pgsrm_plugin.terms.consensus import Consensus
 from pgsrm_plugin.terms.contrast import Contrast
 from pgsrm_plugin.terms.correctness import Correctness
 from pgsrm_plugin.terms.entailment import Entailment
@@ -14,6 +15,7 @@ from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
 from pgsrm_plugin.terms.judge import Judge
 from pgsrm_plugin.terms.length import Length
+from pgsrm_plugin.terms.novelty import Novelty
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.relevance import Relevance
 from pgsrm_plugin.terms.repetition import Repetition
@@ -40,6 +42,8 @@ TERMS: tuple[type[Term], ...] = (
     Claims,
     RewardModel,
     Judge,
+    Consensus,
+    Novelty,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

@@ -73,6 +73,8 @@ class Term(Section, ABC):
     )
     is_fault: ClassVar[bool] = False
     """True when it measures a fault (repetition), so that 0 is best: its weight must not be positive."""
+    is_diagnostic: ClassVar[bool] = False
+    """Whether it is logged and never paid: its weight is 0, whether the spec gives it or not."""
     guarded: ClassVar[bool] = False
     """Whether it is a likeness to references, from which the spec's guards take what they find wrong."""
     verdict: ClassVar[int] = 0

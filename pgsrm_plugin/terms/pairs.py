@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import Row
+    from pgsrm_plugin.types import Embedder, Row
 
 Pair = tuple[str, str]
 
@@ -23,6 +23,14 @@ def best_over_references(
     pairs = distinct_pairs(rows)
     values = dict(zip(pairs, score(pairs), strict=True))
     return [max(row.guarded([values[row.response.text, target] for target in row.targets], low)) for row in rows]
+
+
+def cosines_within(groups: Sequence[Sequence[str]], encoder: Embedder) -> dict[Pair, float]:
+    """The cosine of every two texts that stand in one group, both ways round; 1 of a text with itself."""
+    pairs = sorted({(a, b) for texts in groups for a in texts for b in texts if a < b})
+    found = dict(zip(pairs, encoder.cosine(pairs), strict=True))
+    texts = {text for group in groups for text in group}
+    return found | {(b, a): cos for (a, b), cos in found.items()} | {(text, text): 1.0 for text in texts}
 
 
 def quantised(values: Sequence[float], step: float, bounds: tuple[float, float]) -> list[float]:
