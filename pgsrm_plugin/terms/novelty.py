@@ -17,8 +17,8 @@ class Novelty(Term):
     r"""How unlike the nearest other responses to its prompt: an alarm for groups that collapse; logged, not paid.
 
     :math:`\frac{1}{k} \sum_{j \in N_k(i)} (1 - \max(0, \cos(e_i, e_j)))` over the :math:`k` nearest of the group's
-    other scorable responses, fewer where there are fewer (novelty search, as in TAXONS, arXiv 2203.01027); 0 for a response
-    without others, and for one that was sampled twice among few. Paying it would pay for being wrong in a new way.
+    other scorable responses, fewer where there are fewer (novelty search, arXiv 2203.01027); 0 for a response without
+    others. Paying it would pay for being wrong in a new way.
     """
 
     kind: Literal["novelty"] = "novelty"

@@ -43,7 +43,8 @@ def message(text: str) -> str:
             "terms:\n  semantc: {}\n",
             "s.yaml:2: terms.semantc: 'semantc' is no kind of term; did you mean 'semantic'?; to use a name of your "
             "own add `kind:` (one of semantic, contrast, exact_match, correctness, format, length, repetition, "
-            "prompt_copy, relevance, bleu, rouge, bertscore, entailment, claims, reward_model, judge, consensus, novelty)",
+            "prompt_copy, relevance, bleu, rouge, bertscore, entailment, claims, reward_model, judge, "
+            "consensus, novelty)",
         ),
         (
             "encoder:\n  kind: hsahing\nterms: {semantic: {}}\n",
