@@ -60,9 +60,11 @@ MEMBERS = (
     "verl.experimental.agent_loop.agent_loop:AgentLoopWorker.config",
     "verl.single_controller.ray.base:RayResourcePool.get_placement_groups",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._build_replay_buffer",
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_metrics",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_reward_colocate",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._setup",
     "verl.trainer.ppo.v1.trainer_base:RewardLoopManager",
+    "verl.trainer.ppo.v1.trainer_base:tq",
     "verl.utils.distributed:initialize_global_process_group_ray",
     "verl.utils.model:load_valuehead_model",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithLMHead",
@@ -81,6 +83,8 @@ REWARD_LOOP_MODULE = "verl.experimental.reward_loop.reward_loop"
 """Where verl makes its reward workers."""
 TRAINER_PACKAGE = "verl.trainer.ppo.v1"
 """Where verl looks a trainer mode up."""
+TRAINER_MODULE = "verl.trainer.ppo.v1.trainer_base"
+"""Where verl computes a step's metrics."""
 POOL_NAME = "global_poolverl_group_"
 """How the names of the placement groups of verl's training GPUs begin: the pool's name, then what verl adds."""
 

@@ -45,11 +45,21 @@ def hand_over_masks() -> None:
     compat.AgentLoopWorker._compute_score = handing_over(compat.AgentLoopWorker._compute_score)
 
 
+def log_terms() -> None:
+    """Lets verl's trainers log what our reward managers say of each response."""
+    from pgsrm_verl.streaming.training_metrics import with_terms
+
+    # The class itself is changed: verl's trainer modes derive from it, and inherit this method.
+    trainer = compat.trainer_base.PPOTrainer
+    trainer._compute_metrics = with_terms(trainer._compute_metrics)
+
+
 REGISTRATIONS: dict[str, Callable[[], None]] = {
     compat.MANAGER_PACKAGE: register_managers,
     compat.TRAINER_PACKAGE: register_trainers,
     compat.REWARD_LOOP_MODULE: check_runs,
     compat.AGENT_LOOP_MODULE: hand_over_masks,
+    compat.TRAINER_MODULE: log_terms,
 }
 """What is done when verl first imports which of its modules."""
 

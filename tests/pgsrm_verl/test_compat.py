@@ -20,7 +20,7 @@ from pgsrm_verl import compat
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "integrations" / "pgsrm_verl"
 USED = [*compat.SYMBOLS.values(), *compat.MEMBERS, compat.MANAGER_PACKAGE, compat.TRAINER_PACKAGE]
-USED += [compat.REWARD_LOOP_MODULE]
+USED += [compat.REWARD_LOOP_MODULE, compat.TRAINER_MODULE]
 
 
 def declared_for_mypy() -> Iterator[str]:

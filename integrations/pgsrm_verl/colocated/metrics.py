@@ -19,7 +19,7 @@ def reward_metrics(output: RewardOutput) -> dict[str, float]:
         return {}
     metrics: dict[str, float] = {}
     for name, value_B in output.terms.items():
-        metrics |= {f"pgsrm/{name}/{kind}": value for kind, value in _summary(value_B).items()}
+        metrics |= {f"pgsrm/{name}/{kind}": value for kind, value in summary(value_B).items()}
     metrics |= {f"pgsrm/{name}": float(value_B.mean()) for name, value_B in output.diagnostics.items()}
     metrics["pgsrm/scored"] = float(output.scored_B.double().mean())
     # verl's own timing_s/reward says how long it took.
@@ -27,6 +27,7 @@ def reward_metrics(output: RewardOutput) -> dict[str, float]:
     return metrics | {f"pgsrm/{name.replace('/', '_')}": value for name, value in counts.items()}
 
 
-def _summary(value_B: torch.Tensor) -> dict[str, float]:
-    summary = {"mean": value_B.mean(), "std": value_B.std(correction=0), "min": value_B.min(), "max": value_B.max()}
-    return {kind: float(value) for kind, value in summary.items()}
+def summary(value_B: torch.Tensor) -> dict[str, float]:
+    """``mean``, ``std`` (the population's), ``min`` and ``max``."""
+    found = {"mean": value_B.mean(), "std": value_B.std(correction=0), "min": value_B.min(), "max": value_B.max()}
+    return {kind: float(value) for kind, value in found.items()}

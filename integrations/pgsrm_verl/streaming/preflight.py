@@ -39,6 +39,12 @@ class Plan:
     seen: Seen
 
 
+def is_ours(config: Mapping[str, Any]) -> bool:
+    """Whether a config names a reward manager of ours."""
+    manager = config["reward"]["reward_manager"]
+    return manager.get("source", "register") == "register" and manager["name"] in CONVENTIONS
+
+
 def make_plan(config: Mapping[str, Any], convention: Convention) -> Plan:
     """Reads settings, specs and references, and looks through the data files unless that was done; builds no encoder.
 
@@ -70,10 +76,9 @@ def checked(initialise: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(initialise)
     def check(self: Any, config: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
-        manager = config["reward"]["reward_manager"]
-        ours = manager.get("source", "register") == "register" and manager["name"] in CONVENTIONS
+        ours = is_ours(config)
         if ours:
-            config = told(config, make_plan(config, manager["name"]).seen)
+            config = told(config, make_plan(config, config["reward"]["reward_manager"]["name"]).seen)
         initialise(self, config, *args, **kwargs)
         if ours:
             _wait_for(self.reward_loop_workers)

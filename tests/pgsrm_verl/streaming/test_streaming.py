@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,17 @@ def test_grpo_with_an_endpoint_that_fails_then_is_slow_then_well(assets, endpoin
     assert [row["score"] for row in rows] == pytest.approx(direct.total_B.tolist(), abs=1e-6)
     terms = direct.terms["semantic"].tolist()[len(rollouts) :]
     assert [row["pgsrm/semantic"] for row in validation] == pytest.approx(terms, abs=1e-6)
+
+    assert len(run.metrics) == 2
+    for number, step in enumerate(run.metrics, 1):
+        own = [i for i, row in enumerate(rollouts) if row["step"] == number]
+        for term, values_B in direct.terms.items():
+            values = values_B[own].tolist()
+            by_hand = [statistics.fmean(values), statistics.pstdev(values), min(values), max(values)]
+            told = [step[f"pgsrm/{term}/{kind}"] for kind in ("mean", "std", "min", "max")]
+            assert told == pytest.approx(by_hand, abs=1e-6)
+        assert step["pgsrm/response_chars"] == pytest.approx(direct.diagnostics["response_chars"][own].mean().item())
+        assert {"pgsrm/acc", "pgsrm/unscorable", "pgsrm/truncated", "pgsrm/score_ms"} < set(step)
 
     last = run.metrics[-1]
     name = "val-aux/test/facts/pgsrm/{}/mean@1"
