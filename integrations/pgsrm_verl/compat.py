@@ -18,6 +18,8 @@ from pgsrm_plugin.errors import PgsrmError
 
 SUPPORTED = ">=0.9.0,<0.10"
 """The versions of verl this package is written for; the extra ``verl`` in pyproject.toml says the same."""
+TRL = "<1.13"
+"""The versions of TRL that may be installed beside it."""
 
 SYMBOLS = {
     "DataProto": "verl.protocol:DataProto",
@@ -65,6 +67,7 @@ MEMBERS = (
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._setup",
     "verl.trainer.ppo.v1.trainer_base:RewardLoopManager",
     "verl.trainer.ppo.v1.trainer_base:tq",
+    "verl.utils.config:validate_config",
     "verl.utils.distributed:initialize_global_process_group_ray",
     "verl.utils.model:load_valuehead_model",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngineWithLMHead",
@@ -81,6 +84,8 @@ AGENT_LOOP_MODULE = "verl.experimental.agent_loop.agent_loop"
 """Where verl samples responses, and asks for their rewards."""
 REWARD_LOOP_MODULE = "verl.experimental.reward_loop.reward_loop"
 """Where verl makes its reward workers."""
+CONFIG_MODULE = "verl.utils.config"
+"""Where verl checks a run's config, before it starts Ray."""
 TRAINER_PACKAGE = "verl.trainer.ppo.v1"
 """Where verl looks a trainer mode up."""
 TRAINER_MODULE = "verl.trainer.ppo.v1.trainer_base"
@@ -202,4 +207,22 @@ def check_version() -> None:
         raise CompatError(
             f"verl {installed} is installed, and this pgsrm-plugin works with verl {SUPPORTED}; "
             f"run `pip install 'verl{SUPPORTED}'`, or install a newer pgsrm-plugin"
+        )
+
+
+def check_trl() -> None:
+    """Refuses a TRL beside which verl's workers die.
+
+    Raises:
+        CompatError: with the version found, what verl wants of it, and the command that mends it.
+    """
+    try:
+        installed = version("trl")
+    except PackageNotFoundError:
+        return
+    if not SpecifierSet(TRL).contains(installed, prereleases=True):
+        raise CompatError(
+            f"trl {installed} is installed beside verl {version('verl')}, whose workers import "
+            "AutoModelForCausalLMWithValueHead from it (verl/models/transformers/monkey_patch.py), and it is not there "
+            f"from 1.13 on; run `pip install 'trl{TRL}'`, or train with TRL in another environment"
         )

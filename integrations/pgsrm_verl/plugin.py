@@ -7,11 +7,13 @@ that holds the registry. What fails is logged at ERROR level and raised again, o
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from pgsrm_verl import compat
 from pgsrm_verl.hooks import after_import
@@ -54,7 +56,25 @@ def log_terms() -> None:
     trainer._compute_metrics = with_terms(trainer._compute_metrics)
 
 
+def check_neighbours() -> None:
+    """Lets verl find out, when it checks a config of ours and before it starts Ray, whether its workers could start."""
+    config: Any = importlib.import_module(compat.CONFIG_MODULE)
+    config.validate_config = _checked(config.validate_config)
+
+
+def _checked(validate: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(validate)
+    def check(config: Any, *args: Any, **kwargs: Any) -> None:
+        # Only FSDP's workers import it.
+        if config.get("pgsrm") is not None and str(config.actor_rollout_ref.actor.get("strategy")).startswith("fsdp"):
+            compat.check_trl()
+        validate(config, *args, **kwargs)
+
+    return check
+
+
 REGISTRATIONS: dict[str, Callable[[], None]] = {
+    compat.CONFIG_MODULE: check_neighbours,
     compat.MANAGER_PACKAGE: register_managers,
     compat.TRAINER_PACKAGE: register_trainers,
     compat.REWARD_LOOP_MODULE: check_runs,
@@ -70,6 +90,7 @@ def check() -> None:
     Raises:
         Exception: whatever stands in the way.
     """
+    compat.check_trl()
     for package in REGISTRATIONS:
         importlib.import_module(package)
 

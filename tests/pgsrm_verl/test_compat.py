@@ -20,7 +20,7 @@ from pgsrm_verl import compat
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "integrations" / "pgsrm_verl"
 USED = [*compat.SYMBOLS.values(), *compat.MEMBERS, compat.MANAGER_PACKAGE, compat.TRAINER_PACKAGE]
-USED += [compat.REWARD_LOOP_MODULE, compat.TRAINER_MODULE]
+USED += [compat.REWARD_LOOP_MODULE, compat.TRAINER_MODULE, compat.CONFIG_MODULE]
 
 
 def declared_for_mypy() -> Iterator[str]:
@@ -352,3 +352,38 @@ def test_our_modules_can_be_imported_before_verls_registries(first):
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-1] == "['pgsrm', 'semantic'] True"
+
+
+# --- TRL beside verl --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("installed", [None, "0.24.0", "1.12.0"])
+def test_a_trl_that_verl_can_live_with(monkeypatch, installed):
+    monkeypatch.setattr(compat, "version", _version(installed))
+    compat.check_trl()
+
+
+@pytest.mark.parametrize("installed", ["1.13.0", "1.16.0", "2.0.0rc1"])
+def test_a_trl_without_what_verl_imports_is_refused(monkeypatch, installed):
+    monkeypatch.setattr(compat, "version", _version(installed))
+    with pytest.raises(compat.CompatError) as raised:
+        compat.check_trl()
+    assert str(raised.value).startswith(f"trl {installed} is installed beside verl ")
+    assert "AutoModelForCausalLMWithValueHead from it (verl/models/transformers/monkey_patch.py)" in str(raised.value)
+    assert "run `pip install 'trl<1.13'`" in str(raised.value)
+
+
+def _version(trl):
+    def version(name):
+        if name == "trl" and trl is None:
+            raise metadata.PackageNotFoundError(name)
+        return trl if name == "trl" else metadata.version(name)
+
+    return version
+
+
+def test_the_installed_trl_has_what_verl_imports():
+    """What stands in the way of a newer one: while this fails, the bound in compat.TRL is wrong."""
+    pytest.importorskip("trl")
+    assert importlib.util.find_spec("trl.experimental.ppo") is not None
+    compat.check_trl()

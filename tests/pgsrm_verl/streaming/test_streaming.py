@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_a_row_without_a_reference_ends_the_run_before_the_first_step(assets, tm
     assert run.status == 1, run.tail()
     assert run.metrics == []
     assert "holes.parquet: row 41: field 'reference' is missing, and term 'semantic' compares with it" in run.tail(3)
+
+
+def test_a_trl_that_would_break_verls_workers_ends_the_run_before_ray_starts(assets, tmp_path):
+    (tmp_path / "site" / "trl-1.16.0.dist-info").mkdir(parents=True)
+    (tmp_path / "site" / "trl-1.16.0.dist-info" / "METADATA").write_text("Name: trl\nVersion: 1.16.0\n")
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    run = support.run_verl(
+        [*support.small_overrides(assets, steps=1), *streaming(Path("pgsrm"))],
+        tmp_path / "run",
+        seconds=120,
+        environment={"PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert run.status == 1, run.tail()
+    assert "trl 1.16.0 is installed beside verl" in run.tail(3)
+    assert "ray init kwargs" not in run.output
 
 
 @pytest.mark.slow
