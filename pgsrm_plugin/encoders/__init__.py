@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pgsrm_plugin.encoders.base import EncoderSection, Gives
+from pgsrm_plugin.encoders.causal import CausalEncoderSpec
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.http import HttpEncoderSpec
@@ -17,6 +18,7 @@ ENCODERS: tuple[type[EncoderSection], ...] = (
     StaticEncoderSpec,
     HttpEncoderSpec,
     VllmEncoderSpec,
+    CausalEncoderSpec,
     HashingEncoderSpec,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.encoders``."""

@@ -49,11 +49,11 @@ def message(text: str) -> str:
         (
             "encoder:\n  kind: hsahing\nterms: {semantic: {}}\n",
             "s.yaml:2: encoder.kind: there is no kind 'hsahing'; did you mean 'hashing'? "
-            "(known: hf, static, http, vllm, hashing)",
+            "(known: hf, static, http, vllm, causal, hashing)",
         ),
         (
             "terms: {bleu: {}}\nencoder: {model: x}\n",
-            "s.yaml:2: encoder: required key `kind` is missing (one of hf, static, http, vllm, hashing)",
+            "s.yaml:2: encoder: required key `kind` is missing (one of hf, static, http, vllm, causal, hashing)",
         ),
         ("terms: {semantic: {}}\n", "s.yaml:1: terms.semantic: 'semantic' needs an encoder: add an `encoder:` section"),
         (
