@@ -12,6 +12,7 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
+from pgsrm_lab.reproduce.composition.composition import PROTOCOL, Composition
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.guards.protocol import QUICK, GuardsProtocol
 from pgsrm_lab.reproduce.paper.arms import Update
@@ -38,6 +39,7 @@ def build_app() -> typer.Typer:
     app = new_app("Run a study, with seeds and intervals, and write what came out.")
     app.command()(pgsrm)
     app.command()(guards)
+    app.command()(composition)
     app.command()(page)
     return app
 
@@ -89,6 +91,24 @@ def guards(
     if steps is not None:
         protocol = dataclasses.replace(protocol, steps=steps)
     _run(Guards().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
+
+
+def composition(
+    arms: Annotated[
+        list[str] | None, typer.Option(help="Ways to compose, repeated or comma-separated (default: all).")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each way; a seed varies warm start and sampling.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
+    steps: Annotated[int | None, typer.Option(min=2, help="Update steps of each run (default: 48).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
+    / Composition.name,
+) -> None:
+    """Three terms that pull apart, made one reward in every way. Finished runs stay."""
+    protocol = QUICK if quick else PROTOCOL
+    if steps is not None:
+        protocol = dataclasses.replace(protocol, steps=steps)
+    _run(Composition().plan([], _listed(arms), seeds, protocol, out), jobs)
 
 
 def page(

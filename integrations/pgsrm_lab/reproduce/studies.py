@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pgsrm_lab.reproduce.composition.composition import Composition
 from pgsrm_lab.reproduce.files import RESULTS
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
@@ -11,7 +12,7 @@ from pgsrm_lab.reproduce.study import Study
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError, did_you_mean
 
-STUDIES: tuple[Study, ...] = (Pgsrm(), Guards())
+STUDIES: tuple[Study, ...] = (Pgsrm(), Guards(), Composition())
 
 
 def study_of(results: Path) -> Study:

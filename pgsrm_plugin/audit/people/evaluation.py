@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -166,3 +167,8 @@ def cell(measure: Measure) -> tuple[str, str]:
     interval = f"[{measure.low:.2f}, {measure.high:.2f}]" if known else ""
     ties = f"{measure.ties} tie{'s' if measure.ties > 1 else ''}" if measure.ties else ""
     return f"{measure.value:.3f}", " ".join(filter(None, [interval, ties]))
+
+
+def cell_of(measure: Mapping[str, Any]) -> str:
+    """The cell of a measure as :func:`as_json` has it."""
+    return " ".join(filter(None, cell(Measure(**measure))))

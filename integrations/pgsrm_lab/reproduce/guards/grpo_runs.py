@@ -20,6 +20,7 @@ from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.worker import Recorder, trainer_of
 from pgsrm_lab.tasks.statements import STATEMENTS, Statement
 from pgsrm_lab.tiny import models
+from pgsrm_lightning.algorithms.grpo import GRPOConfig
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.data import PromptData
 from pgsrm_lightning.module import RLModule
@@ -73,17 +74,17 @@ def _train_child(statements: Sequence[Statement], job: Job, folder: Path) -> Non
     models.save(model, tokenizer, folder)
 
 
-def train(job: Job) -> dict[str, Any]:
-    """A whole run."""
+def train(job: Job, algorithm: GRPOConfig | None = None) -> dict[str, Any]:
+    """A whole run; ``algorithm`` takes the protocol's place."""
     protocol, folder, started = protocol_of(job), job.warm_start, time.perf_counter()
-    statements, text = STATEMENTS[job.task](), ARMS[job.arm].body
+    statements, text = STATEMENTS[job.task](), job.study.arms[job.arm].body
     spec = parse_spec(text)
     reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     prompts = str(folder / "train.jsonl")
     module = RLModule(
         child=str(folder / "child"),
         spec=reward,
-        algorithm=protocol.grpo,
+        algorithm=algorithm or protocol.grpo,
         sampling=SamplingConfig(max_new_tokens=_longest(folder, statements), eval_batch_size=128),
         seed=job.seed,
     )

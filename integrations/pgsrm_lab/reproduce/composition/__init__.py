@@ -1,0 +1,1 @@
+"""What a child learns from three terms that pull apart, by how they are made one reward."""
