@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -57,6 +57,18 @@ def evaluate(
     pooled: Annotated[
         bool, typer.Option("--pooled", help="Ratings: measure over all rows only, not within prompts.")
     ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="YAML",
+            help="Also each spec with these keys of it replaced, e.g. '{name: product, aggregate: product}'; again.",
+        ),
+    ] = None,
+    grouped: Annotated[
+        bool,
+        typer.Option("--grouped", help="Ratings: score the answers to a prompt as one group, as training does."),
+    ] = False,
     fit: Annotated[
         bool, typer.Option("--fit", help="Fit the term weights of one spec to pairs (Bradley-Terry).")
     ] = False,
@@ -78,12 +90,21 @@ def evaluate(
     from pgsrm_plugin.validate import judges_truth
 
     specs = [load_spec(find_spec_file(name).absolute()) for name in names]
+    titles = _titles(names)
+    for title, changed in _changed(dict(zip(titles, specs, strict=True)), changes or []):
+        titles, specs = [*titles, title], [*specs, changed]
     kind: DataKind | None = None if as_kind is None else as_kind.value
     judgements = read_judgements(data, kind, judged=any(map(judges_truth, specs)))
     if fit and judgements.kind != "pairs":
         raise DataError(f"{data}: --fit learns from pairs (good and bad answers), and these are {judgements.kind}")
-    rewards = _build(names, specs)
-    evaluations = _evaluate(_titles(names), rewards, judgements, within=not pooled)
+    if grouped and judgements.kind != "ratings":
+        raise DataError(
+            f"{data}: --grouped is for ratings, where a prompt has several answers; these are {judgements.kind}"
+        )
+    if fit and len(specs) > 1:
+        raise SpecError("--fit fits the weights of one spec; leave out --with")
+    rewards = _build(titles, specs, grouped)
+    evaluations = _evaluate(titles, rewards, judgements, within=not pooled, grouped=grouped)
     _show(evaluations, judgements)
     _write(outputs, evaluations, judgements)
     if fit:
@@ -131,16 +152,43 @@ def _check_outputs(outputs: Outputs, fit: bool, names: Sequence[str]) -> Outputs
     return Outputs(*(None if path is None else check_place(path, option, known) for path, option, known in places))
 
 
-def _build(names: Sequence[str], specs: Sequence[RewardSpec]) -> list[SemanticReward]:
+def _changed(specs: Mapping[str, RewardSpec], changes: Sequence[str]) -> Iterator[tuple[str, RewardSpec]]:
+    """Each spec with each change, under the change's ``name``, or else the change as it was written.
+
+    Raises:
+        SpecError: a change is no mapping, or the spec is none with it.
+    """
+    import yaml
+
+    from pgsrm_plugin.spec import parse_spec
+
+    for title, spec in specs.items():
+        for text in changes:
+            try:
+                change = yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise SpecError(f"--with {text!r} is not YAML: {error}") from None
+            if not isinstance(change, dict):
+                raise SpecError(f"--with {text!r} must be a mapping of a spec's keys, e.g. '{{aggregate: product}}'")
+            content = spec.model_dump(mode="json", exclude_none=True) | change
+            name = str(change.get("name", text))
+            yield (
+                name if len(specs) == 1 else f"{title}, {name}",
+                parse_spec(yaml.safe_dump(content), f"{title} --with {text!r}"),
+            )
+
+
+def _build(names: Sequence[str], specs: Sequence[RewardSpec], grouped: bool = False) -> list[SemanticReward]:
     """The rewards; specs with the same encoder section share one encoder."""
-    from pgsrm_plugin.audit.people.evaluation import by_itself, naming
+    from pgsrm_plugin.audit.people.evaluation import by_itself, in_its_group, naming
     from pgsrm_plugin.reward import SemanticReward
 
     rewards: list[SemanticReward] = []
     for name, spec in zip(names, specs, strict=True):
         with naming(name):
             same = next((one for one in rewards if one.encoder is not None and one.spec.encoder == spec.encoder), None)
-            rewards.append(by_itself(SemanticReward(spec) if same is None else same.with_spec(spec)))
+            reward = SemanticReward(spec) if same is None else same.with_spec(spec)
+            rewards.append(in_its_group(reward) if grouped else by_itself(reward))
     return rewards
 
 
@@ -151,7 +199,12 @@ def _titles(names: Sequence[str]) -> list[str]:
 
 
 def _evaluate(
-    names: Sequence[str], rewards: Sequence[SemanticReward], judgements: Judgements, *, within: bool
+    names: Sequence[str],
+    rewards: Sequence[SemanticReward],
+    judgements: Judgements,
+    *,
+    within: bool,
+    grouped: bool = False,
 ) -> list[Evaluation]:
     from pgsrm_plugin.audit.people.evaluation import evaluate_spec
     from pgsrm_plugin.cli.score import progress
@@ -159,7 +212,7 @@ def _evaluate(
     responses = len(judgements) * (2 if judgements.pairs else 1)
     with progress(responses * len(rewards)) as advance:
         return [
-            evaluate_spec(name, reward, judgements, within=within, advance=advance)
+            evaluate_spec(name, reward, judgements, within=within, grouped=grouped, advance=advance)
             for name, reward in zip(names, rewards, strict=True)
         ]
 

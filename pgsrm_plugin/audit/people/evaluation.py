@@ -58,6 +58,7 @@ def evaluate_spec(
     judgements: Judgements,
     *,
     within: bool = True,
+    grouped: bool = False,
     advance: Callable[[int], None] = lambda scored: None,
 ) -> Evaluation:
     """Scores all answers with one spec, and measures.
@@ -67,13 +68,14 @@ def evaluate_spec(
 
     Args:
         within: for ratings, whether to measure within prompts.
+        grouped: for ratings, whether the answers to a prompt are scored as one group, as training does.
         advance: told how many responses were scored since.
 
     Raises:
         DataError, UnscorableError, ScorerError: the rows cannot be scored by this spec, or it failed; the message
             begins with its name.
     """
-    reward = by_itself(reward)
+    reward = in_its_group(reward) if grouped else by_itself(reward)
     with naming(name):
         if judgements.kind == "pairs":
             measures = _of_pairs(reward, judgements, advance)
@@ -84,7 +86,16 @@ def evaluate_spec(
 
 def by_itself(reward: SemanticReward) -> SemanticReward:
     """The same reward, but each response is worth what it is alone, and each gets a number."""
-    reward = reward.for_validation()
+    return _floored(reward.for_validation())
+
+
+def in_its_group(reward: SemanticReward) -> SemanticReward:
+    """The same reward, also of what a response is worth among others, but before any shape; each gets a number."""
+    spec = reward.spec
+    return _floored(reward if spec.shape is None else reward.with_spec(spec.model_copy(update={"shape": None})))
+
+
+def _floored(reward: SemanticReward) -> SemanticReward:
     if reward.spec.unscorable != "mask":
         return reward
     return reward.with_spec(reward.spec.model_copy(update={"unscorable": "floor"}))
@@ -137,8 +148,9 @@ def _score(
     reward: SemanticReward, samples: Sequence[RewardSample], labels: Sequence[str], advance: Callable[[int], None]
 ) -> Scores:
     totals, raw = [], []
-    for start in range(0, len(samples), BATCH):
-        batch, named = samples[start : start + BATCH], labels[start : start + BATCH]
+    size = len(samples) if reward.spec.aggregate.needs_groups else BATCH  # a batch must hold whole groups
+    for start in range(0, len(samples), size):
+        batch, named = samples[start : start + size], labels[start : start + size]
         output = reward.score(batch, label=named.__getitem__)
         totals.append(output.total_B.numpy())
         raw.append(np.stack([output.terms[name].numpy() for name in reward.spec.terms], axis=1))

@@ -142,7 +142,8 @@ def _spread(chances: Sequence[Mapping[str, float]], statements: Sequence[Stateme
 
 
 def _paid(reward: SemanticReward, statements: Sequence[Statement]) -> dict[str, float]:
-    """What the reward gives to the listed answers, before any training."""
+    """What the reward gives to the listed answers, each by itself, before any training."""
+    reward = reward.for_validation()
     right = [_scores(reward, statement, statement.right) for statement in statements]
     wrong = [_scores(reward, statement, statement.wrong) for statement in statements]
     means = {name: sum(map(sum, side)) / sum(map(len, side)) for name, side in (("right", right), ("wrong", wrong))}
