@@ -103,7 +103,7 @@ def evaluate(
         )
     if fit and len(specs) > 1:
         raise SpecError("--fit fits the weights of one spec; leave out --with")
-    rewards = _build(titles, specs, grouped)
+    rewards = _build([*names, *titles[len(names) :]], specs, grouped)
     evaluations = _evaluate(titles, rewards, judgements, within=not pooled, grouped=grouped)
     _show(evaluations, judgements)
     _write(outputs, evaluations, judgements)

@@ -65,6 +65,48 @@ def test_ratings_and_labels(pgsrm, jsonl, toy):
     assert "ROC AUC" in pgsrm("evaluate", toy, both, "--as", "labels").out
 
 
+def test_a_spec_with_other_keys_stands_beside_it(pgsrm, jsonl, tmp_path, toy):
+    numbers = tmp_path / "n.json"
+    change = "{name: alone, weights: {semantic: 0, repetition: -1}}"
+    found = pgsrm(
+        "evaluate", toy, jsonl("d.jsonl", PAIRS), "--with", change, "--with", "aggregate: renorm", "--json", numbers
+    )
+    assert found.status == 0, found.err
+    specs = json.loads(numbers.read_text())["specs"]
+    assert [one["spec"] for one in specs] == ["toy", "alone", "aggregate: renorm"]
+    values = [{one["name"]: one["value"] for one in spec["measures"]} for spec in specs]
+    assert values[0] == values[2], "a shift"
+    assert values[0] != values[1]
+    for change, said in (
+        ("[1]", "must be a mapping of a spec's keys"),
+        ("aggregate: prod", "no kind 'prod'"),
+        ("a: [", "no"),
+    ):
+        found = pgsrm("evaluate", toy, jsonl("d.jsonl", PAIRS), "--with", change)
+        assert (found.status, said in found.err) == (2, True), found.err
+    found = pgsrm("evaluate", toy, jsonl("d.jsonl", PAIRS), "--with", "name: x", "--fit")
+    assert (found.status, "leave out --with" in found.err) == (2, True)
+
+
+def test_answers_to_a_prompt_may_be_scored_as_a_group(pgsrm, jsonl, tmp_path, toy):
+    """Alone a vote is the sum, which is never even here; in the group of three it has one winner, so two are even."""
+    data, numbers = jsonl("d.jsonl", RATINGS), tmp_path / "n.json"
+
+    def tau(*more):
+        assert (
+            pgsrm("evaluate", toy, data, "--with", "{name: vote, aggregate: vote}", "--json", numbers, *more).status
+            == 0
+        )
+        return [spec["measures"][0]["value"] for spec in json.loads(numbers.read_text())["specs"]]
+
+    assert tau() == [1.0, 1.0]
+    alone, voted = tau("--grouped")
+    assert alone == 1.0
+    assert 0 < voted < 1
+    found = pgsrm("evaluate", toy, jsonl("p.jsonl", PAIRS), "--grouped")
+    assert (found.status, "--grouped is for ratings" in found.err) == (2, True)
+
+
 def test_the_page_is_written(pgsrm, jsonl, tmp_path, toy):
     pytest.importorskip("plotly")
     page = tmp_path / "out.html"
