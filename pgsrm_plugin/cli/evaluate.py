@@ -228,7 +228,7 @@ def _show(evaluations: Sequence[Evaluation], judgements: Judgements) -> None:
 
 
 def evaluation_table(evaluations: Sequence[Evaluation], judgements: Judgements) -> Table:
-    """A row a measure, a column a spec."""
+    """A row a measure and a column a spec, or the other way round where there are more specs than measures."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -236,6 +236,13 @@ def evaluation_table(evaluations: Sequence[Evaluation], judgements: Judgements) 
 
     table = Table(title=escape(f"{judgements.source}: {len(judgements)} {judgements.kind}"))
     table.add_column("", no_wrap=True)
+    if len(evaluations) > len(evaluations[0].measures):
+        for measure in evaluations[0].measures:
+            table.add_column(f"{escape(measure.name)} (n {measure.count})")
+        for one in evaluations:
+            cells = [cell(measure) for measure in one.measures]
+            table.add_row(escape(one.name), *(escape(" ".join(each).strip()) for each in cells))
+        return table
     table.add_column("n", justify="right", no_wrap=True)
     for one in evaluations:
         table.add_column(escape(one.name))

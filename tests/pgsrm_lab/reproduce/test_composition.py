@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from pgsrm_lab.reproduce.composition.composition import Composition
 from pgsrm_lab.reproduce.composition.outcomes import TERMS, row_of
-from pgsrm_lab.reproduce.composition.rewards import ARMS
+from pgsrm_lab.reproduce.composition.ways import ARMS
 from pgsrm_lab.tasks.statements import negations
 from pgsrm_plugin import RewardSample, SemanticReward, parse_spec
 from pgsrm_plugin.aggregates import AGGREGATES
@@ -82,3 +83,9 @@ def test_real_runs_end_in_a_page_with_the_ratings_beside_them(pgsrm, tmp_path):
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_spec_is_valid(arm):
     assert parse_spec(ARMS[arm].body).name == arm
+
+
+def test_the_page_is_what_its_tables_say():
+    docs = Path(__file__).parents[3] / "docs" / "results"
+    (page,) = Composition().pages(docs / "composition", "composition").values()
+    assert (docs / "composition.md").read_text(encoding="utf-8") == page

@@ -100,6 +100,9 @@ def test_answers_to_a_prompt_may_be_scored_as_a_group(pgsrm, jsonl, tmp_path, to
         return [spec["measures"][0]["value"] for spec in json.loads(numbers.read_text())["specs"]]
 
     assert tau() == [1.0, 1.0]
+    more = [part for name in "abcd" for part in ("--with", f"name: {name}")]
+    shown = pgsrm("evaluate", toy, data, *more).out
+    assert "│ d " in shown, "a row a spec, where there are many"
     alone, voted = tau("--grouped")
     assert alone == 1.0
     assert 0 < voted < 1

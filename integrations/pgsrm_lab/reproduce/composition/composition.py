@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pgsrm_lab.reproduce.collect import tables_folder
-from pgsrm_lab.reproduce.composition import page
+from pgsrm_lab.reproduce.composition import composition_page as page
 from pgsrm_lab.reproduce.composition.outcomes import MEASURES, row_of
-from pgsrm_lab.reproduce.composition.rewards import ARMS, LEARNED
+from pgsrm_lab.reproduce.composition.ways import ARMS, LEARNED
 from pgsrm_lab.reproduce.guards import grpo_runs
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.guards.protocol import GuardsProtocol

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsrm_lab.reproduce.composition.outcomes import LAST, MEASURES, TERMS
-from pgsrm_lab.reproduce.composition.rewards import ARMS, LEARNED
+from pgsrm_lab.reproduce.composition.ways import ARMS, LEARNED
 from pgsrm_lab.reproduce.guards.page import over_tasks
 from pgsrm_lab.reproduce.summary import Results, cells, compare, shared
 from pgsrm_lab.reproduce.writing import markdown, write_html
@@ -36,7 +36,6 @@ def facts(results: Results, folder: Path) -> dict[str, Any]:
     return {
         **shared(results),
         "row": results.rows[0],
-        "commits": sorted({row["commit"] for row in results.rows}),
         "arms_there": [ARMS[arm] for arm in arms],
         "columns": [MEASURES[column] for column in SHOWN],
         "table": [[f"`{arm}`", *cells(results, task, arm, SHOWN)] for arm in arms],
