@@ -42,7 +42,12 @@ def source(tmp_path):
 # --- specs that a stack cannot use ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [name for name, one in DRIVERS.items() if HERE in one.sources and one.page[0] == "s"])
+MASKING = ("TRL: GRPO", "TRL: RLOO", "verifiers, prime-rl", "your own code")
+"""Those that leave rows out: test_trl.py, and the slow tests."""
+REFUSING = [name for name, one in DRIVERS.items() if HERE in one.sources and name not in MASKING]
+
+
+@pytest.mark.parametrize("name", REFUSING)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -51,10 +56,6 @@ def source(tmp_path):
     ],
 )
 def test_specs_that_a_stack_cannot_use_are_refused(name, line, message, tmp_path):
-    if name.startswith("TRL: "):
-        pytest.skip("it masks rows; see test_trl.py")
-    if name == "verifiers, prime-rl":
-        pytest.skip("it masks rows; see the slow tests")
     path = tmp_path / "spec.yaml"
     path.write_text(BITS + line + "\n")
     cases = list(CASES.values())
@@ -70,6 +71,18 @@ def test_what_stops_nothing_is_refused_where_the_stack_goes_on(tmp_path):
     path.write_text(BITS + "unscorable: raise\n")
     with pytest.raises(SpecError, match="unscorable: raise cannot stop verl's custom reward functions"):
         DRIVERS["verl's forks"].ask(list(CASES.values()), str(path))
+
+
+@pytest.mark.slow
+def test_verifiers_marks_what_the_spec_masks(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(BITS + "unscorable: mask\n")
+    name_source(str(path))
+    pytest.importorskip("verifiers", reason="`make test-stacks` has a virtual environment with verifiers")
+    from verifiers_tasks import score
+
+    rewards = asyncio.run(score(list(CASES.values()), "UnscorableError"))
+    assert [reward is None for reward in rewards] == [not one.said for one in CASES.values()]
 
 
 # --- one scorer a process ---------------------------------------------------------------------------------------------

@@ -25,12 +25,12 @@ class Answering(vf.Task[Asked]):
     """A task with no reward of its own."""
 
 
-async def score(cases: Sequence[Case]) -> list[float | None]:
+async def score(cases: Sequence[Case], expected: str = "ScorerError") -> list[float | None]:
     """The reward that each trace records; None where its scoring failed, as verifiers marks it."""
-    return [await _score(one) for one in cases]
+    return [await _score(one, expected) for one in cases]
 
 
-async def _score(one: Case) -> float | None:
+async def _score(one: Case, expected: str) -> float | None:
     from verifiers.v1.errors import TaskError
     from verifiers.v1.trace import Trace
 
@@ -40,7 +40,7 @@ async def _score(one: Case) -> float | None:
     try:
         await task.score(trace)
     except TaskError as error:
-        if "ScorerError" not in str(error):
+        if expected not in str(error):
             raise
         assert trace.rewards == {"pgsrm": None}
         return None

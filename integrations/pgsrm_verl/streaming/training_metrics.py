@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from pgsrm_verl import compat
 from pgsrm_verl.colocated.metrics import summary
-from pgsrm_verl.compat import trainer_base
 from pgsrm_verl.streaming.preflight import is_ours
 
 
@@ -54,5 +54,5 @@ def _rows(batch: Any) -> list[Mapping[str, float]]:
     if not sessions:
         return []
     asked = {"keys": list(sessions.values()), "partition_id": batch.partition_id, "select_fields": ["extra_fields"]}
-    found = trainer_base.tq.kv_batch_get(**asked).pop("extra_fields").tolist()
+    found = compat.trainer_base.tq.kv_batch_get(**asked).pop("extra_fields").tolist()
     return [info for fields in found if (info := fields.get("reward_extra_info"))]
