@@ -7,10 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pgsrm_plugin.guards.base import NONE, Compared, Guard, Violation
-from pgsrm_plugin.guards.english.reading import Reading, blocks, likeness, ramp, read, read_english, statements
+from pgsrm_plugin.guards.english.reading import Reading, blocks, likeness, listed, ramp, read, read_english, statements
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder
+
+
+_AMOUNTS = listed(
+    """everyone everybody everything anyone anybody anything someone somebody something nearly almost ever always often
+    well even still yet indeed"""
+)
+"""Words that come and go with a negation: "nearly everyone", "hardly anyone"."""
 
 
 class Polarity(Guard):
@@ -21,8 +28,8 @@ class Polarity(Guard):
     near a copy the response is: nothing up to a likeness of 0.35, all from 0.5 on. A word that also stands elsewhere is
     compared where it stands in both texts, from a likeness of 0.6 on, in full from 0.75; so is the number of negations
     of texts whose content words are all the same. Where both texts deny as often, and one of the words that both deny
-    is the same, they deny the same thing. Of a response of more sentences than the
-    reference the worst sentence counts: who says a thing and its contrary contradicts one of them.
+    is the same, they deny the same thing. Of a response of more sentences or clauses than the reference the worst one
+    counts: who says a thing and its contrary contradicts one of them.
     """
 
     kind: Literal["polarity"] = "polarity"
@@ -71,7 +78,7 @@ def _turned(response: str, reference: str) -> set[str]:
 
 
 def _content(reading: Reading) -> Counter[str]:
-    return Counter(stem for _, stem, _ in reading.content)
+    return Counter(stem for word, stem, _ in reading.content if word not in _AMOUNTS)
 
 
 def _polarities(reading: Reading) -> dict[str, set[bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 import unicodedata
@@ -90,6 +91,8 @@ _MONTHS = _numbered("january february march april may june july august september
 _DAYS = _numbered("monday tuesday wednesday thursday friday saturday sunday", 1)
 _CLOCKS = frozenset(["clock", "time of day"])
 """Hours of twelve, and of twenty-four."""
+_COMPOUND = frozenset(["time", "mass", "volume", "distance"])
+"""What is said in two units at once."""
 _EVERY = ("a", "an", "per", "every", "each")
 _TOKEN = re.compile(r"\d+(?:\.\d+)?(?::\d\d)?|[a-z]+|[%€$£°/-]|\S")
 _NEAR = 0.015
@@ -135,13 +138,29 @@ def amounts(text: str) -> tuple[Amount, ...]:
     [(25.0, '', 25.0), (1200.0, 'mass', 1200.0), (0.5, 'volume', 0.5), (10.5, 'clock', 10.5)]
     """
     tokens = _TOKEN.findall(_plain(text))
-    found, i = [], 0
+    found: list[Amount] = []
+    i = last = 0
     while i < len(tokens):
         one, end = _date(tokens, i) or _clock(tokens, i) or _rate(tokens, i) or _amount(tokens, i) or (None, i + 1)
+        if one is not None and found and _continues(found[-1], one, tokens[last:i]):
+            one = _together(found.pop(), one)
         if one is not None:
             found.append(one)
+            last = max(end, i + 1)
         i = max(end, i + 1)
     return tuple(found)
+
+
+def _continues(one: Amount, other: Amount, between: Sequence[str]) -> bool:
+    """Whether the second amount goes on with the first: "an hour and twenty minutes", "5 kg 200 g"."""
+    joined = not between or tuple(between) in (("and",), (",",))
+    return joined and one.dimension in _COMPOUND and one.dimension == other.dimension and other.scaled < one.scaled
+
+
+def _together(one: Amount, other: Amount) -> Amount:
+    unit = one.scaled / one.number if one.number else 1.0
+    scaled = one.scaled + other.scaled
+    return Amount(scaled / unit, one.dimension, scaled, f"{one.text} {other.text}")
 
 
 def _date(tokens: list[str], i: int) -> tuple[Amount, int] | None:
@@ -248,11 +267,21 @@ def _unit(tokens: list[str], at: int) -> tuple[float, str]:
 
 
 def unmatched(said: Sequence[Amount], expected: Sequence[Amount]) -> tuple[list[Amount], list[Amount]]:
-    """The amounts on each side that the other one has not."""
-    return (
-        [one for one in said if not any(one.fits(other) for other in expected)],
-        [one for one in expected if not any(one.fits(other) for other in said)],
-    )
+    """The amounts on each side that the other one has not.
+
+    One amount of the response stands for one of the reference's, so that the 11 of "11 November" is not "11 am" as
+    well; what the response says twice has not to be there twice.
+    """
+    added = [one for one in said if not any(one.fits(other) for other in expected)]
+    free, missing = list(said), []
+    different = {(one.dimension, one.number, one.scaled): one for one in expected}
+    for one in sorted(different.values(), key=lambda one: not one.dimension):
+        fitting = [other for other in free if one.fits(other)]
+        if fitting:
+            free.remove(min(fitting, key=lambda other: other.dimension != one.dimension))
+        else:
+            missing.append(one)
+    return added, missing
 
 
 def _close(a: float, b: float, share: float) -> bool:
@@ -275,8 +304,10 @@ def _value(tokens: list[str], i: int) -> tuple[float | None, int]:
     """The number that begins at a token, and where it ends."""
     token, end = tokens[i], i + 1
     following = tokens[end] if end < len(tokens) else ""
-    if token in ("a", "an") and tokens[end + 1 : end + 4] == ["and", "a", "half"] and following in _UNITS:
-        return 1.0, end
+    if token in ("a", "an") and following in _UNITS and tokens[end + 1 : end + 2] == ["and"]:
+        more = tokens[end + 2 : end + 4]  # "a year and a half", "an hour and twenty minutes"
+        if more == ["a", "half"] or (more and (more[0][0].isdigit() or more[0] in _SMALL or more[0] in _TENS)):
+            return 1.0, end
     if token[0].isdigit() or token == "one":
         chance = _chance(tokens, end)
         if chance is not None:
@@ -287,6 +318,16 @@ def _value(tokens: list[str], i: int) -> tuple[float | None, int]:
         return (-float(token) if i > 0 and tokens[i - 1] == "minus" else float(token)), end
     if token in _BIG and tokens[i - 1 : i] not in _VAGUE:  # "a hundred"
         return _BIG[token], end
+    if following in _ORDINALS and (token == "one" or (token == "a" and tokens[end + 1 : end + 2] == ["of"])):
+        return 1 / _ORDINALS[following], end + 1
+    if token == "half":
+        apart = len(list(itertools.takewhile(("a", "-").__contains__, tokens[end : end + 2])))
+        if tokens[end + apart : end + apart + 1] == ["dozen"]:
+            return 6.0, end + apart + 1
+    if 13 <= _SMALL.get(token, _TENS.get(token, 0)) <= 20 and (following in _TENS or _SMALL.get(following, 0) > 9):
+        rest, stop = _value(tokens, end)  # "nineteen eighty-six"
+        if rest is not None and rest < 100:
+            return 100.0 * _SMALL.get(token, 20) + rest, stop
     if token in _SMALL or token in _TENS:
         value = float(_SMALL.get(token, _TENS.get(token, 0)))
         if value > 1 and _PARTS.get(following) == 1 / value:  # two halves are one thing

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from importlib.resources import files
 
+from pgsrm_plugin.guards.english.reading import whole_form
+
 
 def _pairs(text: str) -> set[tuple[str, str]]:
     return {(words[0], words[1]) for pair in text.split(",") if (words := pair.split())}
@@ -12,24 +14,11 @@ def _pairs(text: str) -> set[tuple[str, str]]:
 
 _NO_ANTONYMS = _pairs("give take, be differ, do unmake, have lack, one zero, lie stand")
 """Pairs of WordNet that are none in most sentences."""
-_IRREGULAR = dict(
-    _pairs(
-        """fell fall, rose rise, risen rise, froze freeze, drew draw, withdrew withdraw, withdrawn withdraw,
-        forbade forbid, forbidden forbid, forgot forget, hid hide, flew fly, swam swim, drank drink, ate eat,
-        wrote write, written write, sent send, paid pay, met meet, stood stand, sat sit, woke wake, slept sleep,
-        meant mean, fought fight, caught catch, left leave, died die, dying die, lying lie, lay lie, won win,
-        lost lose, bought buy, sold sell, gave give, took take, began begin, begun begin, came come, went go,
-        got get, worse bad, better good, sank sink, sunk sink, frozen freeze, grew grow, grown grow, shrank
-        shrink, shrunk shrink, shut shut, brought bring, taught teach, learnt learn, lent lend, spent spend,
-        hidden hide, broke break, broken break, kept keep, thrown throw, threw throw, fed feed, led lead, built
-        build, felt feel"""
-    )
-)
 _PREFIXES = {"un": 4, "non": 4, "in": 6, "im": 6, "il": 6, "ir": 6, "dis": 6, "mis": 6}
 """What turns a word into its opposite, and how long that word is at least: "safe", but not "side" or "press"."""
 _ENDINGS = (
     ("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("d", ""), ("ing", ""), ("ing", "e"), ("er", ""),
-    ("er", "e"), ("est", ""), ("est", "e"), ("ier", "y"), ("ly", ""), ("ily", "y"),
+    ("er", "e"), ("est", ""), ("est", "e"), ("ier", "y"), ("iest", "y"), ("ly", ""), ("ily", "y"),
 )  # fmt: skip
 
 
@@ -71,7 +60,7 @@ def _listed(name: str) -> set[tuple[str, str]]:
 @functools.lru_cache(maxsize=65_536)
 def _forms(word: str) -> frozenset[str]:
     """The word, and what it may be a form of."""
-    forms = {word, _IRREGULAR.get(word, word)}
+    forms = {word, whole_form(word)}
     for ending, rest in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= 2:
             base = word[: -len(ending)] + rest

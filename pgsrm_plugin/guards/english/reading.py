@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
+from importlib.resources import files
 from typing import Any
 
 
@@ -53,8 +54,11 @@ _TAKING_THAT = _FALSE | listed(
 """Words whose "that" begins what they speak of, so that a negation before them reaches into it: "not true that"."""
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|[%€$£°]|[^\w\s]")
 _SCOPE = 6
-_FAR = 0.35
+_FAR, _NEAR = 0.35, 0.6
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
+_CLAUSE = re.compile(
+    r"(?<=[.!?;])\s+|, (?=(?:or|but|yet|while|whereas|although|though|and) )|(?<! ) (?=or else |while )"
+)
 _LETTERS = re.compile(r"[^\W\d_]")
 
 
@@ -145,28 +149,41 @@ def blocks(text: str, other: str) -> tuple[Match, ...]:
 
 @functools.lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
-    """The stem of an English word (Porter 2).
+    """The stem of an English word (Porter 2), of irregular forms that of the word itself.
 
-    >>> stem("increases"), stem("increasing")
-    ('increas', 'increas')
+    >>> stem("increases"), stem("increasing"), stem("paid")
+    ('increas', 'increas', 'pay')
     """
-    return str(_stemmer().stemWord(word)) if word[0].isalpha() else word
+    return str(_stemmer().stemWord(whole_form(word))) if word[0].isalpha() else word
+
+
+@functools.lru_cache(maxsize=65_536)
+def clauses(text: str) -> tuple[str, ...]:
+    """The sentences of a text, those with conjunctions and semicolons cut there too; the text itself without any.
+
+    >>> clauses("It rains; take 2.5 litres, or else it rains.")
+    ('It rains;', 'take 2.5 litres', 'or else it rains.')
+    """
+    return tuple(found for found in _CLAUSE.split(text.strip()) if found) or (text,)
 
 
 @functools.lru_cache(maxsize=65_536)
 def statements(response: str, reference: str) -> tuple[tuple[str, str], ...]:
-    """What is held against what: the whole texts, and where the response has more sentences than the reference, each of
-    them against the sentence of the reference that is nearest to it. Sentences far from all (0.35) are left out.
+    """What is held against what: the whole texts, and where the response has more sentences or clauses than the
+    reference, each of them against that of the reference that is nearest to it. Sentences far from all (0.35) are left
+    out, and clauses that are no near copy of any (0.6): what a clause leaves unsaid may be in the next one.
 
     Who says a thing and its contrary has said more than the reference, and one of both is wrong.
     """
-    said, expected = sentences(response), sentences(reference)
     found = [(response, reference)]
-    for one in said if len(said) > len(expected) else ():
-        near = [other for other in expected if _most_likeness(one, other) >= _FAR]
-        if near:
-            found.append((one, max(near, key=lambda other: likeness(one, other))))
-    return tuple(found)
+    for cut, least in ((sentences, _FAR), (clauses, _NEAR)):
+        said, expected = cut(response), cut(reference)
+        for one in said if len(said) > len(expected) else ():
+            near = [other for other in expected if _most_likeness(one, other) >= least]
+            beside = max(near, key=lambda other: likeness(one, other), default=None)
+            if beside is not None and (cut is sentences or likeness(one, beside) >= least):
+                found.append((one, beside))
+    return tuple(dict.fromkeys(found))
 
 
 def _most_likeness(text: str, other: str) -> float:
@@ -232,6 +249,18 @@ def _is_english(text: str, words: tuple[str, ...]) -> bool:
     latin = sum(letter.isascii() for letter in letters)
     told = sum(word in FUNCTION_WORDS for word in words)
     return bool(letters) and latin >= 0.9 * len(letters) and (len(words) < 6 or told >= 0.1 * len(words))
+
+
+def whole_form(word: str) -> str:
+    """What an irregular form of a verb or an adjective is a form of; another word itself."""
+    return _irregular().get(word, word)
+
+
+@functools.cache
+def _irregular() -> dict[str, str]:
+    table = files("pgsrm_plugin.guards.english").joinpath("irregular.txt").read_text(encoding="utf-8")
+    pairs = [line.split() for line in table.splitlines()]
+    return {pair[0]: pair[1] for pair in pairs}
 
 
 @functools.cache
