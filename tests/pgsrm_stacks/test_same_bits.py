@@ -34,7 +34,7 @@ WAYS = [
 def patience(monkeypatch):
     """Deadlines that a test can wait for, and the environment as it was."""
     monkeypatch.setattr(process_scorer, "LIMITS", LIMITS)
-    monkeypatch.setenv("AREAL_SECONDS", "5")
+    monkeypatch.setenv("AREAL_SECONDS", "10")
     for name in (SPEC, URL):  # drivers set them
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -148,6 +148,9 @@ def killed(tmp_path_factory):
     names = [name for name, one in DRIVERS.items() if SERVED in one.sources and one.has_client() and name not in SLOW]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(process_scorer, "LIMITS", LIMITS)
+        for name in (SPEC, URL):  # drivers set them
+            patched.setenv(name, "")
+            patched.delenv(name)
         return killed_under(names, tmp_path_factory.mktemp("killed"))
 
 

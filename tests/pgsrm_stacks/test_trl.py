@@ -6,6 +6,7 @@ import asyncio
 import math
 import pickle
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,3 +228,21 @@ def test_the_recipe_trains(algorithm, spec, tiny_child, colour_file, tmp_path, m
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(RECIPE), run_name="__main__")
     assert "pgsrm/exact_match" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_ranks_log_the_same_and_do_not_wait_for_each_other(spec, tiny_child, colour_file, tmp_path):
+    """One rank may have masked rows only: were its names others than the other's, TRL's gathering would hang."""
+    rows = Path(colour_file).read_text().replace('"reference"', '"answer"')
+    (tmp_path / "rows.jsonl").write_text(rows)
+    told = f"--model {tiny_child} --data {tmp_path}/rows.jsonl --reward {spec(MASKED)} --steps 6 --cpu"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(RECIPE)]
+    ran = subprocess.run(
+        [*command, *told.split(), "--group", "4", "--tokens", "1", "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stdout.count("'pgsrm/semantic'") >= 6
