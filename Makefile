@@ -35,7 +35,7 @@ check: $(VENV)/.installed-dev ## ruff, formatting, mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(VENV)/.installed-dev $(VENV)/.real-child ## the tests that take minutes; with vLLM: make test-vllm
+test-slow: $(VENV)/.installed-dev $(VENV)/.real-child $(VENV)/.stack-wheels ## the tests that take minutes; with vLLM: make test-vllm
 	$(BIN)/python -m pytest -m slow
 
 test-stacks: $(VENV)/.stack-wheels $(VENV)-verifiers/.installed ## the slow tests of other stacks' clients; verifiers has a virtual environment of its own

@@ -66,8 +66,7 @@ class SemanticReward:
 
     Raises:
         SpecError: the spec's encoder or a part's model cannot be built, a calibration floor is another encoder's, or
-        the
-            starting policy's rewards cannot be read or are another spec's.
+            the starting policy's rewards cannot be read or are another spec's.
         ScorerError: the encoder or a model fails its self-test.
     """
 

@@ -77,8 +77,7 @@ class RewardOutput:
         total_B: the reward.
         terms: each term's raw value, by name.
         weighted: each term's contribution after gates, normalisation and weight, by name: its share of the total
-        (before
-            it is shaped), or its factor where the aggregation multiplies.
+            (before it is shaped), or its factor where the aggregation multiplies.
         scored_B: bool. False only for unscorable rows under ``unscorable: mask``; leave these out of the
             loss and of group statistics. Their total is 0.
         diagnostics: per-row numbers that are no reward (``unscorable``, ``truncated``, ``response_chars`` ...).

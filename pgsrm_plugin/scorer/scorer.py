@@ -51,14 +51,16 @@ class Scorer:
     >>> from pgsrm_plugin import parse_spec
     >>> with Scorer(parse_spec("terms: {exact_match: {}}")) as scorer:
     ...     rows = scorer.score_rows([{"prompt": "1+1", "response": "2<|im_end|>", "label": 2}])
-    >>> rows[0]["reward"], rows[0]["reward/exact_match"]
+    >>> numbers = rows[0]
+    >>> numbers["reward"], numbers["reward/exact_match"]
     (1.0, 1.0)
 
     Args:
         source: the address of a service (``http://...``), or what to compute in this process: a spec, its path or the
             name of a shipped one, or a reward. None: what ``PGSRM_URL`` or ``PGSRM_SPEC`` says. Where a service wants a
             token, it is in ``PGSRM_TOKEN``.
-        reference_field, ground_truth_field: dotted paths of columns that are taken before all others.
+        reference_field: dotted path of the references' column, taken before all others.
+        ground_truth_field: dotted path of the ground truth's column, likewise.
         limits: how rows are put together, and the deadline of each.
 
     Raises:
