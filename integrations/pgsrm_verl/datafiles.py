@@ -74,9 +74,12 @@ def look_through(
 
     Raises:
         DataError: a row lacks something that its reward compares with; the message names file and row.
-        SpecError: with a ``val_spec``: a prompt stands in training and validation files, or a file cannot be read.
+        SpecError: with a ``val_spec``, or a spec whose shape is for training only: a prompt stands in training and
+            validation files, or a file cannot be read.
     """
-    data = config["data"]
+    data, why = config["data"], "pgsrm.val_spec"
+    if val_spec is None and spec.shape is not None:
+        val_spec, why = spec.alone(), "shape, which validation does without,"
     prompt_column = data.get("prompt_key") or "prompt"
     train, val = paths(data.get("train_files")), paths(data.get("val_files"))
     train_keys = _check_files(train, prompt_column, reader, spec)
@@ -86,12 +89,13 @@ def look_through(
         is_known = bool(reader.references) and not unread
         return Seen(known=frozenset({*train_keys, *val_keys}) if is_known else None)
     if unread:
-        raise SpecError(f"pgsrm.val_spec needs to know the validation prompts, and {unread[0]} cannot be read here")
+        raise SpecError(f"{why} needs to know the validation prompts, and {unread[0]} cannot be read here")
     for key in val_keys:
         if key in train_keys:
             raise SpecError(
-                f"pgsrm.val_spec: {val_keys[key]} has the same prompt as {train_keys[key]}, so its reward is unclear; "
-                "take it out of one of the files, or leave out pgsrm.val_spec"
+                f"{why.rstrip(',')}: {val_keys[key]} has the same prompt as {train_keys[key]}, so its reward is "
+                f"unclear; "
+                f"take it out of one of the files, or leave out {why.split(',')[0]}"
             )
     return Seen(frozenset(val_keys), frozenset({*train_keys, *val_keys}))
 

@@ -331,3 +331,27 @@ def test_the_columns_that_terms_are_switched_by_are_read(files):
     rows[2]["extra_info"]["kind"] = None
     with pytest.raises(DataError, match=r"train.parquet: row 3: field 'extra_info.kind' is missing, and term 'exact"):
         look_through(files(rows, rows[:1]), RowReader(), SWITCHED)
+
+
+def test_validation_prompts_need_no_baseline_and_are_told_from_the_others(files, tmp_path):
+    """A shape is for training: validation is scored without, so its prompts must be recognised."""
+    from pgsrm_plugin.shapes.baselines import line
+    from pgsrm_plugin.validate import check_samples, row_key
+
+    text = "terms: {exact_match: {}, repetition: {}}\nweights: {exact_match: 1, repetition: -1}"
+    plain = parse_spec(text)
+    shaped = parse_spec(f"{text}\nshape: {{kind: par, baselines: policy.jsonl}}", folder=tmp_path)
+    train, val = table("a"), table("x", "b")[1:]
+    sample = RowReader().sample(train[0], train[0]["prompt"], "r")
+    key = row_key(check_samples([sample], plain).rows[0], plain)
+    row = line(key, train[0]["prompt"], plain.unshaped_fingerprint, [0.5], {})
+    (tmp_path / "policy.jsonl").write_text(json.dumps(row) + "\n")
+    seen = look_through(files(train, val), RowReader(), shaped)
+    assert seen.validation == {prompt_key(val[0]["prompt"])}
+    with pytest.raises(
+        DataError, match=r"train.parquet: row 1: .* has no score of the starting policy for the prompt 'que"
+    ):
+        look_through(files(val, train), RowReader(), shaped)
+    with pytest.raises(SpecError, match=r"shape, which validation does without: .* has the same prompt as"):
+        look_through(files(train, train), RowReader(), shaped)
+    assert look_through(files(train, train), RowReader(), plain) == Seen()

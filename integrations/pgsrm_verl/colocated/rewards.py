@@ -144,7 +144,8 @@ def _check_rows(config: Mapping[str, Any], reader: RowReader, specs: Mapping[str
     data, known = config["data"], []
     for partition, spec in specs.items():
         files = {"prompt_key": data.get("prompt_key"), f"{partition}_files": data.get(f"{partition}_files")}
-        known.append(look_through({"data": files}, reader, spec).known)
+        checked = spec.alone() if partition == "val" else spec
+        known.append(look_through({"data": files}, reader, checked).known)
     return frozenset().union(*known) if None not in known else None  # type: ignore[arg-type]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -83,9 +82,3 @@ def test_real_runs_end_in_a_page_with_the_ratings_beside_them(pgsrm, tmp_path):
 @pytest.mark.parametrize("arm", ARMS)
 def test_every_spec_is_valid(arm):
     assert parse_spec(ARMS[arm].body).name == arm
-
-
-def test_the_page_is_what_its_tables_say():
-    docs = Path(__file__).parents[3] / "docs" / "results"
-    (page,) = Composition().pages(docs / "composition", "composition").values()
-    assert (docs / "composition.md").read_text(encoding="utf-8") == page
