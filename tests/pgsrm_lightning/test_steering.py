@@ -72,6 +72,8 @@ def test_groups_below_the_threshold_are_left_out() -> None:
     assert again.running == one.running
     early = one(rows, [0, 0, 1, 1, 2, 2], 0, Meter(torch.device("cpu")))
     assert early.scored_B.tolist() == rows.scored_B.tolist()
+    even = one(output([0.5, 0.5]), [0, 0], 0, Meter(torch.device("cpu")))
+    assert even.scored_B.tolist() == [True, True], "nothing is left out before filtering begins"
 
 
 def test_the_worth_of_rows_counts_where_totals_are_advantages() -> None:

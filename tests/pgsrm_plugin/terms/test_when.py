@@ -118,6 +118,16 @@ def test_a_gate_on_a_term_that_is_off_closes_nothing_and_changes_no_term_that_is
     assert out.weighted["exact_match"].tolist() == [2.0, 0.0]
 
 
+def test_a_fault_that_is_off_is_not_charged_where_a_gate_closes() -> None:
+    spec = parse_spec("""
+terms: {form: {kind: format, pattern: x}, loops: {kind: repetition, when: {column: qtype, equals: open}}}
+weights: {form: 1, loops: -0.5}
+gates: [{term: form, at_least: 1}]
+""")
+    out = SemanticReward(spec).score([row("blue", "open"), row("blue", "closed")])
+    assert out.total_B.tolist() == [-0.5, 0.0]
+
+
 def test_an_unscorable_row_gets_the_worst_of_the_terms_that_count() -> None:
     spec = parse_spec("encoder: {kind: hashing}\n" + R3.replace("exact_match: {", "exact_match: {kind: semantic, "))
     spec = spec.model_copy(
