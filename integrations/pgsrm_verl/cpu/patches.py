@@ -7,6 +7,7 @@ source that makes the replacement necessary; a test looks for it, so that a patc
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -36,7 +37,7 @@ class Patch:
 
 
 def _single_backend(module: Any) -> None:
-    """verl/utils/distributed.py:89 asks for "cpu:gloo,cpu:gloo" here, and torch refuses a device named twice."""
+    """verl/utils/distributed.py:63 and :89 ask for "cpu:gloo,cpu:gloo" here, and torch refuses a device named twice."""
     initialize = module.initialize_global_process_group_ray
 
     @functools.wraps(initialize)
@@ -44,6 +45,13 @@ def _single_backend(module: Any) -> None:
         initialize(timeout_second=timeout_second, backend=backend or "cpu:gloo")
 
     module.initialize_global_process_group_ray = with_one_backend
+
+    def initialize_global_process_group(timeout_second: float = 36000) -> tuple[int, int, int]:
+        with_one_backend(timeout_second)
+        local_rank, rank, world_size = (int(os.environ[name]) for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE"))
+        return local_rank, rank, world_size
+
+    module.initialize_global_process_group = initialize_global_process_group
 
 
 def _value_head_with_sdpa(module: Any) -> None:

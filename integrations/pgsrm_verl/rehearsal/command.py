@@ -20,7 +20,9 @@ def main(arguments: list[str]) -> None:
 
 
 def rehearse(
-    recipe: Annotated[str, typer.Argument(help="A YAML file on top of verl's ppo_trainer, or ppo_trainer itself.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A YAML file on top of verl's ppo_trainer or sft_trainer_engine, or one of these.")
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Hydra overrides: key=value, +key=value.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=8, help="CPU processes that train.")] = 2,
     steps: Annotated[int, typer.Option(min=1, max=20, help="Training steps.")] = 2,

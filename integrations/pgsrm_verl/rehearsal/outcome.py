@@ -108,18 +108,25 @@ def read_outcome(
 
 def show(outcome: Outcome, console: Console) -> None:
     """Prints the outcome."""
-    for table in (_swapped(outcome), _terms(outcome), _rollouts(outcome), _steps(outcome)):
+    rewarded = (_terms(outcome), _rollouts(outcome)) if outcome.rollouts else ()
+    for table in (_swapped(outcome), *rewarded, _steps(outcome)):
         show_table(table, console)
+    if not outcome.rollouts:
+        console.print(f"{len(outcome.metrics)} steps, {_saved(outcome)}; {outcome.seconds:.0f} s. Losses mean nothing.")
+        return
     if outcome.card is not None:
         show_card(outcome.card, console)
     else:
         console.print(f"No reward card: {outcome.no_card}.", markup=False)
-    saved = f"checkpoint {outcome.checkpoints[-1]}" if outcome.checkpoints else "[red]no checkpoint[/]"
     console.print(
-        f"{len(outcome.metrics)} steps, {len(outcome.validation)} validation responses, {saved}; "
+        f"{len(outcome.metrics)} steps, {len(outcome.validation)} validation responses, {_saved(outcome)}; "
         f"{outcome.seconds:.0f} s. "
         "Rewards of a random model mean nothing; that they are computed, differ, and train it is what was shown."
     )
+
+
+def _saved(outcome: Outcome) -> str:
+    return f"checkpoint {outcome.checkpoints[-1]}" if outcome.checkpoints else "[red]no checkpoint[/]"
 
 
 def failure(output: str) -> tuple[bool, str]:
@@ -187,6 +194,7 @@ def _rollouts(outcome: Outcome) -> Table:
 
 def _steps(outcome: Outcome) -> Table:
     names = {"reward": "critic/score/mean", "response tokens": "response_length/mean"}
+    names |= {"loss": "train/loss", "gradient's norm": "train/grad_norm", "validation loss": "val/loss"}
     names |= {f"{name}, s": f"timing_s/{name}" for name in _TIMINGS}
     table = Table("", *(f"step {i + 1}" for i in range(len(outcome.metrics))), title="Steps", title_justify="left")
     for label, name in names.items():

@@ -1,4 +1,4 @@
-"""A recipe: a YAML file on top of verl's ppo_trainer config, composed by Hydra without importing verl."""
+"""A recipe: a YAML file on top of a trainer's config of verl's, composed by Hydra without importing verl."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from pgsrm_plugin.errors import SpecError, did_you_mean
 
 VERL_CONFIG = "ppo_trainer"
 """verl's own config, for a run that is all command line; also what a recipe builds on."""
+SFT_CONFIG = "sft_trainer_engine"
+"""What a recipe of supervised fine-tuning builds on."""
 
 _OPEN_SECTIONS = {
     "pgsrm",  # checked by pgsrm_verl.settings
@@ -45,14 +47,16 @@ class Recipe:
         source: the file, or None for verl's own config.
         overrides: those of the command line.
         config: everything, verl's defaults included; interpolations are resolved when read.
+        base: the config of verl's that it builds on.
     """
 
     source: Path | None
     overrides: tuple[str, ...]
     config: DictConfig
+    base: str = VERL_CONFIG
 
     def arguments(self) -> list[str]:
-        """What ``python -m verl.trainer.main_ppo`` is started with."""
+        """What verl's trainer is started with."""
         if self.source is None:
             return list(self.overrides)
         folder = str(self.source.parent)
@@ -80,26 +84,27 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Composes a recipe and checks its keys.
 
     Args:
-        name: a YAML file, or "ppo_trainer".
+        name: a YAML file, or one of verl's own configs.
         overrides: in Hydra's syntax.
 
     Raises:
         SpecError: no such file, not YAML, does not compose, or has a key that verl does not know.
     """
-    source = None if name == VERL_CONFIG else _file(name)
-    base = _base()
-    config = base if source is None and not overrides else _compose(source, overrides, base)
+    source, under = (None, name) if name in (VERL_CONFIG, SFT_CONFIG) else _file(name)
+    base = _base(under)
+    config = base if source is None and not overrides else _compose(source, overrides, under, base)
     for key in _unknown_keys(config, base):
-        raise SpecError(f"{source or VERL_CONFIG}: {_explain_unknown(key, base)}")
-    return Recipe(source, tuple(overrides), config)
+        raise SpecError(f"{source or under}: {_explain_unknown(key, base)}")
+    return Recipe(source, tuple(overrides), config, under)
 
 
 @cache
-def _base() -> DictConfig:
-    return _compose(None, ())
+def _base(name: str) -> DictConfig:
+    return _compose(None, (), name)
 
 
-def _file(name: str) -> Path:
+def _file(name: str) -> tuple[Path, str]:
+    """The file, and the config of verl's that it builds on."""
     path = Path(name).expanduser().resolve()
     if not path.is_file():
         siblings = [entry.name for entry in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
@@ -113,9 +118,13 @@ def _file(name: str) -> Path:
         raise SpecError(f"{path}{f':{where.line + 1}' if where else ''}: not YAML: {_first_line(error)}") from None
     if not isinstance(content, dict):
         raise SpecError(f"{path}: a recipe is a mapping with `defaults: [{VERL_CONFIG}, _self_]`")
-    if VERL_CONFIG not in str(content.get("defaults")):
-        raise SpecError(f"{path}: a recipe builds on verl's config; begin it with `defaults: [{VERL_CONFIG}, _self_]`")
-    return path
+    for base in (VERL_CONFIG, SFT_CONFIG):
+        if base in str(content.get("defaults")):
+            return path, base
+    raise SpecError(
+        f"{path}: a recipe builds on verl's config; begin it with `defaults: [{VERL_CONFIG}, _self_]` "
+        f"(supervised fine-tuning: {SFT_CONFIG})"
+    )
 
 
 def _search(source: Path | None) -> str:
@@ -133,25 +142,25 @@ def _config_folder() -> Path:
     return verl_folder() / "trainer" / "config"
 
 
-def _compose(source: Path | None, overrides: Sequence[str], base: DictConfig | None = None) -> DictConfig:
+def _compose(source: Path | None, overrides: Sequence[str], under: str, base: DictConfig | None = None) -> DictConfig:
     folder = source.parent if source else _config_folder()
     search = [_search(source)] if source else []
     GlobalHydra.instance().clear()  # there is one a process, and it refuses to be set up twice
     try:
         with initialize_config_dir(str(folder), version_base=None):
-            return compose(source.stem if source else VERL_CONFIG, [*search, *overrides])
+            return compose(source.stem if source else under, [*search, *overrides])
     except OverrideParseException as error:
         raise SpecError(f"override {error.override!r} is not in Hydra's syntax (key=value)") from None
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(_explain(error, source, base)) from None
+        raise SpecError(_explain(error, source or under, base)) from None
 
 
-def _explain(error: Exception, source: Path | None, base: DictConfig | None) -> str:
+def _explain(error: Exception, source: Path | str, base: DictConfig | None) -> str:
     override = re.match(r"Could not override '([^']+)'", str(error))
     if override and base is not None:
         hint = _explain_unknown(override[1], base)
         return f"override: {hint}; write +{override[1]}=... to add a key that verl's config does not list"
-    return f"{source or VERL_CONFIG}: {_first_line(error)}"
+    return f"{source}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

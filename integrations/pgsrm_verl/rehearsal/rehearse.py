@@ -2,7 +2,8 @@
 
 Its algorithm, reward and data settings stay. The model becomes a tiny one of the same family with random weights, the
 devices become CPU workers, the data a few of the user's own rows, and batches and lengths shrink together. Then the
-real ``verl.trainer.main_ppo`` runs, with validation and a checkpoint.
+real ``verl.trainer.main_ppo`` runs, with validation and a checkpoint. A recipe on top of ``sft_trainer_engine`` is
+run by verl's SFT trainer.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from pgsrm_plugin.kinds import kind_of
 from pgsrm_plugin.spec import load_spec
 from pgsrm_verl.cpu import cpu_environment, cpu_overrides
 from pgsrm_verl.processes import run_limited, short_temp_dir
-from pgsrm_verl.rehearsal import scaling
+from pgsrm_verl.rehearsal import fine_tuning, scaling
 from pgsrm_verl.rehearsal import standin_rows as rows
 from pgsrm_verl.rehearsal.config_checks import Findings, check
 from pgsrm_verl.rehearsal.outcome import Outcome, failure, read_outcome
-from pgsrm_verl.rehearsal.recipe import Recipe, read_recipe
+from pgsrm_verl.rehearsal.recipe import SFT_CONFIG, Recipe, read_recipe
 from pgsrm_verl.rehearsal.reward_card import Demands, card_of
 from pgsrm_verl.rehearsal.scaling import Change, changes, sizes
 from pgsrm_verl.rehearsal.standin import StandIn, find_stand_in
@@ -80,6 +81,8 @@ def rehearse(
     """
     with _folder(options.keep) as folder:
         read, findings, stand_in = inspect(recipe, overrides)
+        if read.base == SFT_CONFIG:
+            return _fine_tune(read, stand_in, options, folder, say, recipe)
         demands = Demands.of(findings.settings, options.audit_rows, options.gates)
         card, no_card = _card(read, findings.settings, demands, options, folder, say)
         say(f"{read.get('actor_rollout_ref.model.path')} becomes a tiny {stand_in.note}")
@@ -103,6 +106,8 @@ def inspect(recipe: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Finding
         DataError: a mistake in its data.
     """
     read = read_recipe(recipe, overrides)
+    if read.base == SFT_CONFIG:
+        return read, Findings(), fine_tuning.check_chats(read)
     scaling.refuse(read)
     findings = check(read)
     column = _column(read)
@@ -114,6 +119,20 @@ def inspect(recipe: str, overrides: Sequence[str] = ()) -> tuple[Recipe, Finding
         bool(read.get("actor_rollout_ref.model.trust_remote_code")),
     )
     return read, findings, stand_in
+
+
+def _fine_tune(
+    recipe: Recipe, stand_in: StandIn, options: Options, folder: Path, say: Callable[[str], None], name: str
+) -> Outcome:
+    """The same of a recipe of supervised fine-tuning, whose trainer is another."""
+    say(f"{recipe.get('model.path')} becomes a tiny {stand_in.note}")
+    parameters = stand_in.save(folder / "model", max(512, recipe.get("data.max_length")))
+    applied = fine_tuning.sft_changes(recipe, options.workers, options.steps, folder)
+    applied += fine_tuning.write_chats(folder, recipe, options.steps)
+    command = fine_tuning.launch(recipe, options.workers, applied, sys.executable)
+    seconds = _run_command(command, options, folder, say)
+    swapped = _devices(recipe, recipe.get("model.path"), stand_in, parameters, options)
+    return read_outcome(folder, name, seconds, swapped, applied)
 
 
 def _card(
@@ -173,11 +192,17 @@ def _toy_specs(settings: Settings, folder: Path) -> list[Change]:
 
 
 def _swapped(recipe: Recipe, stand_in: StandIn, parameters: int, options: Options) -> dict[str, str]:
+    return {
+        **_devices(recipe, recipe.get("actor_rollout_ref.model.path"), stand_in, parameters, options),
+        f"rollout by {recipe.get('actor_rollout_ref.rollout.name')}": "Hugging Face generate on the CPU",
+    }
+
+
+def _devices(recipe: Recipe, model: str, stand_in: StandIn, parameters: int, options: Options) -> dict[str, str]:
     gpus = recipe.get("trainer.n_gpus_per_node") * recipe.get("trainer.nnodes")
     return {
-        f"model {recipe.get('actor_rollout_ref.model.path')}": f"{stand_in.note}; {parameters:,} random parameters",
+        f"model {model}": f"{stand_in.note}; {parameters:,} random parameters",
         f"{gpus} GPU{'s' * (gpus > 1)}": f"{options.workers} CPU workers, gloo, FSDP2, float32",
-        f"rollout by {recipe.get('actor_rollout_ref.rollout.name')}": "Hugging Face generate on the CPU",
     }
 
 
@@ -194,14 +219,24 @@ def _run_verl(
         devices = cpu_overrides(options.workers, ray_temp_dir=str(ray_dir))
         command = [sys.executable, "-m", "verl.trainer.main_ppo", *recipe.arguments(), *devices]
         command += [change.override for change in applied]
-        finished = run_limited(
-            [*command, f"hydra.run.dir={folder / 'hydra'}"],
-            seconds=options.time_limit,
-            environment={**cpu_environment(), "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")},
-            folder=Path.cwd(),
-            log=folder / "verl.log",
-            on_line=_Progress(say),
-        )
+        return _run_command(command, options, folder, say)
+
+
+def _run_command(command: Sequence[str], options: Options, folder: Path, say: Callable[[str], None]) -> float:
+    """Runs a trainer of verl's; its seconds.
+
+    Raises:
+        SpecError: it failed for a mistake in the recipe.
+        RehearsalError: it failed, or ran out of time.
+    """
+    finished = run_limited(
+        [*command, f"hydra.run.dir={folder / 'hydra'}"],
+        seconds=options.time_limit,
+        environment={**cpu_environment(), "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl")},
+        folder=Path.cwd(),
+        log=folder / "verl.log",
+        on_line=_Progress(say),
+    )
     if finished.status == 0:
         return finished.seconds
     log = _kept_log(folder / "verl.log", options.keep)

@@ -39,7 +39,7 @@ class Change:
 
     @property
     def override(self) -> str:
-        return f"++{self.key}={_hydra(self.value)}"
+        return f"++{self.key}={hydra_value(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,12 @@ def _rounded(tokens: int) -> int:
     return -(-tokens // 16) * 16
 
 
-def _hydra(value: Any) -> str:
+def hydra_value(value: Any) -> str:
+    """In an override."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return f"[{','.join(map(_hydra, value))}]"
+        return f"[{','.join(map(hydra_value, value))}]"
     return str(value) if re.fullmatch(r"[\w./+-]+", str(value)) else f"'{value}'"

@@ -34,34 +34,43 @@ class StandIn:
         """The length of a prompt as the policy reads it."""
         return len(self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False))
 
+    def chat_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """The length of a whole chat."""
+        return len(self.tokenizer.apply_chat_template(list(messages), return_dict=False))
+
     def save(self, folder: Path, positions: int) -> int:
         """Writes model and tokenizer; returns the number of parameters."""
         return save_tiny_model(folder, self.config, self.tokenizer, positions)
 
 
 def find_stand_in(
-    model: str, texts: Callable[[], Iterable[str]], chat_template: str | None = None, trust_remote_code: bool = False
+    model: str,
+    texts: Callable[[], Iterable[str]],
+    chat_template: str | None = None,
+    trust_remote_code: bool = False,
+    section: str = "actor_rollout_ref.model",
 ) -> StandIn:
     """The stand-in for a model's folder or hub id.
 
     Args:
         texts: what to train a tokenizer on, if the model's own cannot be had.
         chat_template: the recipe's own, which goes before the tokenizer's.
+        section: where the recipe has the model.
 
     Raises:
         SpecError: the folder has no config, the family is not known, or the tokenizer has no chat template.
     """
-    folder = _reachable(model)
+    folder = _reachable(model, section)
     config = _config(folder, trust_remote_code) if folder else None
     tokenizer = _tokenizer(folder, trust_remote_code) if folder else None
     own = tokenizer is not None
     if tokenizer is not None and not (chat_template or tokenizer.chat_template):
         raise SpecError(
             f"{model}: its tokenizer has no chat template, so verl cannot write prompts for it; set "
-            "actor_rollout_ref.model.custom_chat_template, or take an instruction-tuned model"
+            f"{section}.custom_chat_template, or take an instruction-tuned model"
         )
     if config is None:
-        config = _config_by_name(model)
+        config = _config_by_name(model, section)
     if tokenizer is None:
         tokenizer = train_tokenizer(texts())
     if chat_template:
@@ -72,12 +81,12 @@ def find_stand_in(
     return StandIn(config, tokenizer, config.model_type, own, note)
 
 
-def _reachable(model: str) -> str | None:
+def _reachable(model: str, section: str) -> str | None:
     """A name under which config.json can be read: a folder with one, or a hub id that answers (or is cached)."""
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise SpecError(f"actor_rollout_ref.model.path: {path} has no config.json")
+            raise SpecError(f"{section}.path: {path} has no config.json")
         return str(path)
     if model.startswith(("/", "~", ".")):
         return None
@@ -91,9 +100,7 @@ def _reachable(model: str) -> str | None:
             return None
         hf_hub_download(model, "config.json", etag_timeout=_HUB_SECONDS)
     except (RepositoryNotFoundError, HFValidationError):
-        raise SpecError(
-            f"actor_rollout_ref.model.path: {model} is neither a folder nor a repository of the hub"
-        ) from None
+        raise SpecError(f"{section}.path: {model} is neither a folder nor a repository of the hub") from None
     except Exception:  # no network, no access, a proxy's page: the stand-in does without
         return None
     return model
@@ -131,13 +138,13 @@ def _tokenizer(folder: str, trust_remote_code: bool) -> Any:
         return None
 
 
-def _config_by_name(model: str) -> Any:
+def _config_by_name(model: str, section: str) -> Any:
     from transformers import AutoConfig
 
     family = family_of(model)
     if family is None:
         raise SpecError(
-            f"actor_rollout_ref.model.path: {model} cannot be read here and its name tells no model family; give a "
+            f"{section}.path: {model} cannot be read here and its name tells no model family; give a "
             "folder that has its config.json"
         )
     return AutoConfig.for_model(family)

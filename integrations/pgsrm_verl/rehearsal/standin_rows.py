@@ -16,7 +16,7 @@ from pgsrm_plugin.errors import DataError, did_you_mean
 from pgsrm_verl.datafiles import paths
 from pgsrm_verl.rehearsal.recipe import Recipe
 
-_LOOKED_AT = 512
+LOOKED_AT = 512
 """Rows from which the shortest prompts are taken."""
 LONGEST_PROMPT = 512
 """Tokens; longer prompts would make a rehearsal slow."""
@@ -37,6 +37,21 @@ def data_file(recipe: Recipe, key: str) -> Path:
     Raises:
         DataError: it is missing, unreadable, or lacks the prompt column.
     """
+    for path in _local_files(recipe, key):
+        check_prompt_column(path, recipe.get("data.prompt_key") or "prompt")
+    return local_file(recipe, key)
+
+
+def local_file(recipe: Recipe, key: str) -> Path:
+    """The same, whatever its columns.
+
+    Raises:
+        DataError: it, or another of the files, is missing or not on this machine.
+    """
+    return _local_files(recipe, key)[0]
+
+
+def _local_files(recipe: Recipe, key: str) -> list[Path]:
     files = paths(recipe.get(key))
     if not files:
         raise DataError(f"{key} names no file")
@@ -47,8 +62,7 @@ def data_file(recipe: Recipe, key: str) -> Path:
         if not path.is_file():
             siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
             raise DataError(f"{key}: {name}: there is no such file{did_you_mean(path.name, siblings)}")
-        check_prompt_column(path, recipe.get("data.prompt_key") or "prompt")
-    return Path(files[0]).expanduser()
+    return [Path(name).expanduser() for name in files]
 
 
 def check_prompt_column(path: Path, column: str) -> None:
@@ -57,15 +71,15 @@ def check_prompt_column(path: Path, column: str) -> None:
     Raises:
         DataError: naming file, column and the columns that there are.
     """
-    head = _head(path, 1)
-    if head.num_rows == 0:
+    top = head(path, 1)
+    if top.num_rows == 0:
         raise DataError(f"{path} has no rows")
-    if column not in head.column_names:
+    if column not in top.column_names:
         raise DataError(
-            f"{path}: there is no column {column!r} (data.prompt_key){did_you_mean(column, head.column_names)} "
-            f"(it has: {', '.join(head.column_names)})"
+            f"{path}: there is no column {column!r} (data.prompt_key){did_you_mean(column, top.column_names)} "
+            f"(it has: {', '.join(top.column_names)})"
         )
-    first = head[column][0].as_py()
+    first = top[column][0].as_py()
     is_chat = isinstance(first, list) and all(isinstance(item, dict) and "role" in item for item in first)
     if not is_chat:
         raise DataError(
@@ -75,7 +89,7 @@ def check_prompt_column(path: Path, column: str) -> None:
 
 def head_texts(path: Path, column: str, count: int = 256) -> list[str]:
     """What stands in the first rows' prompts and references, for a tokenizer to be trained on."""
-    rows = _head(path, count).to_pylist()
+    rows = head(path, count).to_pylist()
     return [text for row in rows for text in _strings({name: row.get(name) for name in (column, "reward_model")})]
 
 
@@ -88,7 +102,7 @@ def take(path: Path, column: str, count: int, tokens: Callable[[Sequence[Mapping
     Raises:
         DataError: every prompt looked at is longer.
     """
-    table = _head(path, _LOOKED_AT)
+    table = head(path, LOOKED_AT)
     lengths = [tokens(messages) for messages in table[column].to_pylist()]
     fitting = [number for number, length in enumerate(lengths) if length <= LONGEST_PROMPT]
     if not fitting:
@@ -102,7 +116,12 @@ def write(sample: Sample, path: Path) -> Path:
     return path
 
 
-def _head(path: Path, count: int) -> pa.Table:
+def head(path: Path, count: int) -> pa.Table:
+    """The first rows of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         if path.suffix == ".parquet":
             with pq.ParquetFile(path) as file:
