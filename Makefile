@@ -11,7 +11,7 @@ MUTANTS ?=
 MUTANT_FILES := pgsrm_plugin integrations/pgsrm_lightning tests recipes pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-verl real-child stack-wheels test check test-slow test-stacks test-vllm mutants bench bench-docs docs format clean
+.PHONY: help demo demo-explain demo-verl real-child stack-wheels test check test-slow test-stacks test-vllm mutants bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -19,6 +19,9 @@ help: ## list the targets
 
 demo: $(VENV)/.installed-demo ## train a child with the PGSRM and the binary reward; writes runs/demo/report.html
 	$(BIN)/pgsrm demo $(DEMO_ARGS)
+
+demo-explain: $(VENV)/.installed-demo ## teach a tiny child to explain, in three stages; writes runs/demo-explain/report.html
+	$(BIN)/pgsrm demo-explain $(DEMO_ARGS)
 
 demo-verl: $(VENV)/.installed-demo,verl ## train a child with the real verl on this CPU, beside Lightning; writes runs/demo-verl/report.html
 	$(BIN)/pgsrm demo-verl $(DEMO_ARGS)

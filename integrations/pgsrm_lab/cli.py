@@ -36,6 +36,13 @@ def demo(ctx: typer.Context) -> None:
     compare_rewards.main(ctx.args)
 
 
+def demo_explain(ctx: typer.Context) -> None:
+    """A tiny child learns to explain: texts, experts' answers, GRPO; writes a page with its answers after each."""
+    from pgsrm_lab.demo.explain import three_stages
+
+    three_stages.main(ctx.args)
+
+
 def reproduce(ctx: typer.Context) -> None:
     """The PGSRM paper's experiments: tasks x rewards x seeds, intervals, a report (minutes to hours)."""
     from pgsrm_lab.reproduce import app

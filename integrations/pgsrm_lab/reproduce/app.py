@@ -18,6 +18,8 @@ from pgsrm_lab.reproduce.guards.protocol import QUICK, GuardsProtocol
 from pgsrm_lab.reproduce.paper.arms import Update
 from pgsrm_lab.reproduce.paper.grid import TINY, PaperProtocol, plan
 from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
+from pgsrm_lab.reproduce.semantic import explaining
+from pgsrm_lab.reproduce.semantic.semantic import OWN, Semantic
 from pgsrm_lab.reproduce.study import Job
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
@@ -40,6 +42,7 @@ def build_app() -> typer.Typer:
     app.command()(pgsrm)
     app.command()(guards)
     app.command()(composition)
+    app.command()(semantic)
     app.command()(page)
     return app
 
@@ -109,6 +112,32 @@ def composition(
     if steps is not None:
         protocol = dataclasses.replace(protocol, steps=steps)
     _run(Composition().plan([], _listed(arms), seeds, protocol, out), jobs)
+
+
+def semantic(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{OWN} (default), casimedicos or comve; repeated or comma-separated."),
+    ] = None,
+    arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: all).")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies all three stages.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
+    steps: Annotated[int | None, typer.Option(min=2, help="GRPO steps of each run (default: 24).")] = None,
+    child: Annotated[
+        str,
+        typer.Option(help=f"'tiny' (made on the spot), or a causal LM's folder or hub id, such as {explaining.REAL}."),
+    ] = explaining.TINY,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
+    given: Annotated[
+        Path | None, typer.Option("--from", help="The folder with a public set's files, where there is no network.")
+    ] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
+    / Semantic.name,
+) -> None:
+    """Semantic GRPO whole: pre-training, fine-tuning, then GRPO on one of ten rewards. Finished runs stay."""
+    protocol = explaining.for_child(explaining.QUICK if quick else explaining.ExplainingProtocol(), child)
+    protocol = dataclasses.replace(protocol, steps=steps or protocol.steps, source=str(given or ""))
+    _run(Semantic().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
 
 
 def page(

@@ -42,16 +42,17 @@ def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     bpe.train_from_iterator(texts, trainer)
-    bpe.add_tokens([os.path.commonprefix(list(texts)).rstrip()])  # noqa: RUF071 - characters, not path components
+    shared = os.path.commonprefix(list(texts)).rstrip()  # noqa: RUF071 - characters, not path components
+    bpe.add_tokens([shared] if shared else [])
     return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=EOS, pad_token=PAD, padding_side="left")
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, size: Size, seed: int) -> GPT2LMHeadModel:
-    """A freshly initialised GPT-2 whose vocabulary is the tokenizer's."""
+def new_model(tokenizer: PreTrainedTokenizerFast, size: Size, seed: int, positions: int = 64) -> GPT2LMHeadModel:
+    """A freshly initialised GPT-2 whose vocabulary is the tokenizer's, for sequences of so many tokens."""
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=64,
+        n_positions=positions,
         n_embd=size.width,
         n_layer=size.layers,
         n_head=size.heads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -96,6 +97,15 @@ class Question:
     def echo(self) -> str:
         """What a child would say that repeats the question with a wrong option and explains nothing."""
         return f"{self.text} {self.options[(self.key + 1) % len(self.options)]}"
+
+
+def options_of(prompt: str) -> dict[str, str]:
+    """The options in a prompt of :attr:`Question.prompt`, by letter.
+
+    >>> options_of("Why?\\nA) No.\\nB) Yes.\\nWhich option is right?")
+    {'A': 'No.', 'B': 'Yes.'}
+    """
+    return dict(re.findall(rf"^([{LETTERS}])\) (.*)$", prompt, flags=re.MULTILINE))
 
 
 def find_key(key: str, options: Sequence[str]) -> int:

@@ -1,0 +1,86 @@
+"""The settings that every run of the study shares: for the tiny child, for a real one, and for a quick look."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from pgsrm_lab.reproduce.study import Protocol
+from pgsrm_lab.stages import Stage
+from pgsrm_lab.tiny import Size
+from pgsrm_lightning.algorithms.base import KLConfig
+from pgsrm_lightning.algorithms.grpo import GRPOConfig
+
+TINY = "tiny"
+REAL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@dataclass(frozen=True)
+class ExplainingProtocol(Protocol):
+    """The settings of the study.
+
+    Attributes:
+        child: ``tiny``, made on the spot, or a causal LM's folder or hub id.
+        chat: whether prompts go through its chat template.
+        texts, answers: continued pre-training and supervised fine-tuning.
+        grpo: of the training; each prompt of a step is answered ``group_size`` times.
+        new_tokens: of a response, its end included; None: twice the longest expert's answer.
+        temperature: of the sampling in training; what is measured is greedy.
+        questions: how many are trained on, spread over the set; None: all. A tiny child learns few by heart, or many
+            not at all.
+        asked: questions of each split, at most, whose answers are measured.
+        source: the folder with the files of a public set; empty: its own address.
+    """
+
+    size: Size = field(default_factory=lambda: Size(layers=2, width=128))
+    steps: int = 24
+    prompts_per_step: int = 8
+    child: str = TINY
+    chat: bool = False
+    texts: Stage = field(default_factory=lambda: Stage(epochs=8, lr=3e-3, pack_tokens=1024))
+    answers: Stage = field(default_factory=lambda: Stage(epochs=24, lr=3e-3, pack_tokens=1024))
+    grpo: GRPOConfig = field(
+        default_factory=lambda: GRPOConfig(
+            group_size=8, lr_actor=1e-4, micro_batch_tokens=8192, kl=KLConfig(coef=0.02, schedule="fixed")
+        )
+    )
+    new_tokens: int | None = 96
+    temperature: float = 0.7
+    questions: int | None = 64
+    asked: int = 67
+    source: str = ""
+
+    @property
+    def start(self) -> list[object]:
+        """The child and its two supervised stages."""
+        stages = [dataclasses.asdict(stage) for stage in (self.texts, self.answers)]
+        return [self.child, self.chat, self.questions, dataclasses.asdict(self.size), *stages]
+
+
+QUICK = ExplainingProtocol(
+    size=Size(layers=1, width=32),
+    steps=2,
+    prompts_per_step=2,
+    texts=Stage(epochs=1, lr=3e-3, pack_tokens=4096),
+    answers=Stage(epochs=1, lr=3e-3, pack_tokens=4096),
+    new_tokens=24,
+    asked=4,
+)
+"""Says whether everything runs, and nothing of the rewards."""
+
+
+def for_child(protocol: ExplainingProtocol, child: str) -> ExplainingProtocol:
+    """The protocol for a child that is not tiny: its chat template, small learning rates, longer answers."""
+    if child == TINY:
+        return protocol
+    return dataclasses.replace(
+        protocol,
+        child=child,
+        chat=True,
+        questions=None,
+        texts=dataclasses.replace(protocol.texts, epochs=1, lr=2e-5),
+        answers=dataclasses.replace(protocol.answers, epochs=min(3, protocol.answers.epochs), lr=2e-5),
+        grpo=dataclasses.replace(protocol.grpo, lr_actor=2e-6),
+        new_tokens=None if protocol.new_tokens == ExplainingProtocol.new_tokens else protocol.new_tokens,
+        temperature=0.7,
+    )
