@@ -20,7 +20,7 @@ _PRIOR = 0.5
 
 
 def ratings(wins_AA: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    r"""Strengths on the Elo scale with mean 1500, by Zermelo's iteration.
+    r"""Strengths on the Elo scale with mean 1500, by Newton's method.
 
     :math:`P(i \text{ before } j) = 1 / (1 + 10^{(r_j - r_i)/400})`.
 
@@ -32,14 +32,17 @@ def ratings(wins_AA: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """
     wins_AA = wins_AA + _PRIOR * (1 - np.eye(len(wins_AA)))
     met_AA, won_A = wins_AA + wins_AA.T, wins_AA.sum(1)
-    strength_A = np.ones(len(wins_AA))
-    for _ in range(10_000):
-        last_A = strength_A
-        strength_A = won_A / (met_AA / (strength_A[:, None] + strength_A[None])).sum(1)
-        strength_A = strength_A / np.exp(np.log(strength_A).mean())
-        if np.abs(np.log(strength_A / last_A)).max() < 1e-8:
+    log_A = np.zeros(len(wins_AA))
+    for _ in range(100):
+        chance_AA = 1 / (1 + np.exp(log_A[None] - log_A[:, None]))
+        weight_AA = met_AA * chance_AA * (1 - chance_AA)
+        # The likelihood knows differences only: the constant added to its curvature keeps the mean at 0.
+        curvature_AA = np.diag(weight_AA.sum(1)) - weight_AA + 1 / len(log_A)
+        step_A = np.linalg.solve(curvature_AA, won_A - (met_AA * chance_AA).sum(1))
+        log_A = log_A + np.clip(step_A, -2, 2)
+        if np.abs(step_A).max() < 1e-9:
             break
-    return MIDDLE + SCALE * np.log(strength_A)
+    return MIDDLE + SCALE * (log_A - log_A.mean())
 
 
 def wins(scores_AQ: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

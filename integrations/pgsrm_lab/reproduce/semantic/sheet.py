@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def ratings(results: Results, task: str, split: str) -> list[Rating]:
     found = scores(results, task, split)
     if len(found) < 2 or not all(found.values()):
         return []
-    each, gaps = elo(found)
+    each, gaps = _elo(json.dumps(found))
     return [
         Rating(
             arm,
@@ -143,6 +144,12 @@ PAIRS = (
     ("mixed-gdpo", "mixed", "cosine", "ours: with each term normalised, the mixture is better than summed"),
 )
 """Of each claim: an arm, the one that it is compared with, the measure, and what is said of the first."""
+
+
+@functools.cache
+def _elo(scored: str) -> tuple[dict[str, Interval], dict[tuple[str, str], Interval]]:
+    """Made once of the same scores, as pages and figures ask for them again."""
+    return elo(json.loads(scored))
 
 
 def claims(results: Results, task: str) -> list[Claim]:
