@@ -42,7 +42,8 @@ def ratings(wins_AA: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         log_A = log_A + np.clip(step_A, -2, 2)
         if np.abs(step_A).max() < 1e-9:
             break
-    return MIDDLE + SCALE * (log_A - log_A.mean())
+    rated_A: npt.NDArray[np.float64] = MIDDLE + SCALE * (log_A - log_A.mean())
+    return rated_A
 
 
 def wins(scores_AQ: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
