@@ -61,7 +61,9 @@ def test_the_same_rows_get_the_rewards_of_the_command(tmp_path, capsys):
 
 
 def test_every_row_has_the_same_float_keys(tmp_path):
-    got = [one["reward_extra_info"] for one in Run(tmp_path).answer([(row, a) for row in table(2) for a in ANSWERS])]
+    together = {"max_rows": 12, "max_wait_ms": 60_000}  # the batch is full before any wait is over
+    run = Run(tmp_path, pgsrm={"micro_batch": together})
+    got = [one["reward_extra_info"] for one in run.answer([(row, a) for row in table(2) for a in ANSWERS])]
     assert {frozenset(one) for one in got} == {
         frozenset(
             [f"pgsrm/{name}" for name in ("semantic", "semantic/weighted", "unscorable", "truncated")]
