@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgsrm_plugin.crosscheck import Use
 from pgsrm_plugin.scorer.batching import MicroBatchSettings
+from pgsrm_plugin.scorer.forks import ForkedLock
 from pgsrm_plugin.scorer.scorer import LIMITS, Scorer, from_environment
 
 _ELSEWHERE = "train with Lightning, or with verl's pgsrm_sync, which can"
-_lock = threading.Lock()
+_lock = ForkedLock()
 _scorers: dict[tuple[str, float], Scorer] = {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,12 @@ _BACKOFF = Backoff(limit_s=2.0, first_s=0.1)
 _CONNECT_S = 5.0
 _EXCERPT = 300
 _MAX_ANSWER_BYTES = 256 * 2**20
+_HOST_AND_PORT = re.compile(r"(https?:/*)?[\w.-]+:\d+(/.*)?")
 _OWN = ("prompt", "response", "responses", "data_source", "group")
+
+
+class _TooLargeError(ScorerError):
+    """The service takes fewer rows or bytes at once."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,17 @@ class OverHttp:
         """See :class:`~pgsrm_plugin.scorer.base.Backend`."""
         if len(jobs) > 1 and self.facts().needs_groups:
             return [outcome for job in jobs for outcome in each_alone([job], self._post)]
-        return each_alone(jobs, self._post)
+        return each_alone(jobs, self._in_parts)
+
+    def _in_parts(self, jobs: Sequence[RowsJob]) -> list[Outcome]:
+        """As :meth:`_post`, in halves where the service takes no more at once: who gave few rows knows of no others."""
+        try:
+            return self._post(jobs)
+        except _TooLargeError:
+            if len(jobs) == 1:
+                raise
+        half = len(jobs) // 2
+        return self._in_parts(jobs[:half]) + self._in_parts(jobs[half:])
 
     def _post(self, jobs: Sequence[RowsJob]) -> list[Outcome]:
         question: dict[str, Any] = {"rows": [row for job in jobs for row in job.rows]}
@@ -160,7 +176,8 @@ class OverHttp:
             return f"it answered {status} {said!r}"
         if status == 422:
             raise (UnscorableError if _kind(response) == "UnscorableError" else DataError)(said)
-        raise ScorerError(f"{endpoint.shown} answered {status}: {said}; nothing was scored{self._hint(status)}")
+        kind = _TooLargeError if status == 413 else ScorerError
+        raise kind(f"{endpoint.shown} answered {status}: {said}; nothing was scored{self._hint(status)}")
 
     def _hint(self, status: int) -> str:
         if status == 401:
@@ -170,6 +187,15 @@ class OverHttp:
             404: "; give the address of `pgsrm serve`, without a path",
             413: "; give fewer rows at once, or raise the service's --max-rows and --max-body-mb",
         }.get(status, "")
+
+
+def is_address(source: str) -> bool:
+    """Whether a source names a service, rightly or with its scheme forgotten, and no spec.
+
+    >>> [is_address(source) for source in ("http://h:8900", "localhost:8900", "pgsrm", "specs/mine.yaml")]
+    [True, True, False, False]
+    """
+    return "://" in source or _HOST_AND_PORT.fullmatch(source) is not None
 
 
 def check_address(url: str) -> None:

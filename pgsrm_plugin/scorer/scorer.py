@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,9 @@ from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.scorer.base import Backend, Numbers, Outcome
 from pgsrm_plugin.scorer.batching import MicroBatcher, MicroBatchSettings
 from pgsrm_plugin.scorer.facts import RewardFacts
+from pgsrm_plugin.scorer.forks import ForkedLock
 from pgsrm_plugin.scorer.in_process import InProcess
-from pgsrm_plugin.scorer.over_http import OverHttp, check_address
+from pgsrm_plugin.scorer.over_http import OverHttp, check_address, is_address
 from pgsrm_plugin.spec import RewardSpec, load_spec
 
 SPEC, URL, TOKEN = "PGSRM_SPEC", "PGSRM_URL", "PGSRM_TOKEN"
@@ -30,6 +32,21 @@ LIMITS = MicroBatchSettings(deadline_s=100.0)
 _POSTS = 8
 """Questions under way at once, of one process to a service: it puts them together, those of other processes too."""
 _ONE_BY_ONE = Use(one_by_one="give score_rows all responses to a prompt at once")
+_rebuilding = ForkedLock()
+
+
+@dataclass
+class _Own:
+    """What scores in one process.
+
+    Attributes:
+        is_known: whether the backend was asked for its facts.
+    """
+
+    pid: int
+    backend: Backend[Any]
+    batcher: MicroBatcher[Any, Outcome]
+    is_known: bool = False
 
 
 class Scorer:
@@ -81,9 +98,8 @@ class Scorer:
             reference=reference_field, ground_truth=ground_truth_field, usual=STOCK, special_tokens=SPECIAL_TOKENS
         )
         self._limits = limits
-        self._pid = os.getpid()
-        self._is_for_single_rows = self._is_known = False
-        self._backend, self._batcher = self._build()
+        self._is_for_single_rows = False
+        self._own = self._build()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self._source, SemanticReward):
@@ -105,7 +121,7 @@ class Scorer:
         Raises:
             ScorerError: the service does not answer within the deadline.
         """
-        return self._here()[0].facts()
+        return self._here().backend.facts()
 
     def check_use(self, use: Use) -> None:
         """Refuses the reward where a trainer cannot use it as it is.
@@ -134,8 +150,8 @@ class Scorer:
         rows = list(rows)
         if not rows:
             return []
-        backend, batcher = self._here()
-        return _numbers(batcher.submit_and_wait(backend.job(rows, label), len(rows)).value)
+        own = self._here()
+        return _numbers(own.batcher.submit_and_wait(own.backend.job(rows, label), len(rows)).value)
 
     async def score_rows_async(
         self, rows: Sequence[Mapping[str, Any]], label: Callable[[int], str] = "rows[{}]".format
@@ -144,11 +160,11 @@ class Scorer:
         rows = list(rows)
         if not rows:
             return []
-        backend, batcher = self._here()
-        if not self._is_known:  # a service is asked what of the rows it looks at
-            await asyncio.to_thread(backend.facts)
-            self._is_known = True
-        return _numbers((await batcher.submit(backend.job(rows, label), len(rows))).value)
+        own = self._own if self._own.pid == os.getpid() else await asyncio.to_thread(self._here)
+        if not own.is_known:  # a service is asked what of the rows it looks at
+            await asyncio.to_thread(own.backend.facts)
+            own.is_known = True
+        return _numbers((await own.batcher.submit(own.backend.job(rows, label), len(rows))).value)
 
     async def score_row(self, row: Mapping[str, Any]) -> Numbers:
         """The numbers of one row, scored together with those that are asked for at the same time.
@@ -165,20 +181,21 @@ class Scorer:
 
     def close(self) -> None:
         """Closes connections, and lets threads end; the scorer is of no use afterwards."""
-        self._batcher.close()
-        self._backend.close()
+        self._own.batcher.close()
+        self._own.backend.close()
 
-    def _here(self) -> tuple[Backend[Any], MicroBatcher[Any, Outcome]]:
+    def _here(self) -> _Own:
         """What works in this process: threads and connections do not live on in a fork."""
-        if self._pid != os.getpid():
-            self._pid, self._is_known = os.getpid(), False
-            self._backend, self._batcher = self._build()
-        return self._backend, self._batcher
+        if self._own.pid != os.getpid():
+            with _rebuilding:
+                if self._own.pid != os.getpid():
+                    self._own = self._build()
+        return self._own
 
-    def _build(self) -> tuple[Backend[Any], MicroBatcher[Any, Outcome]]:
+    def _build(self) -> _Own:
         source, threads = self._source, 1
         backend: Backend[Any]
-        if isinstance(source, str) and "://" in source:
+        if isinstance(source, str) and is_address(source):
             check_address(source)
             token = TOKEN if os.environ.get(TOKEN) else None
             backend, threads = OverHttp(source, token, self._columns, self._limits.deadline_s), _POSTS
@@ -187,7 +204,7 @@ class Scorer:
         else:
             spec = source if isinstance(source, RewardSpec) else load_spec(source)
             backend = InProcess(SemanticReward(spec), self._columns)
-        return backend, MicroBatcher(backend.score, self._limits, threads)
+        return _Own(os.getpid(), backend, MicroBatcher(backend.score, self._limits, threads))
 
 
 def from_environment() -> str:

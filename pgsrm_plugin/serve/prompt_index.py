@@ -74,6 +74,7 @@ class PromptIndex:
         if not (record.references or truths):
             raise DataError("field 'reference' is missing, and this is --references")
         others = {name: value for name, value in record.row.items() if name not in self._read}
-        own = {**others, "prompt": record.prompt, "references": [], "ground_truth": truths}
+        own = {**others, "prompt": record.prompt, "references": [], "ground_truth": []}
         known = self._rows.setdefault(text, own)
-        known["references"] = list(dict.fromkeys([*known["references"], *record.references]))
+        for name, values in (("references", record.references), ("ground_truth", truths)):
+            known[name] = list(dict.fromkeys([*known[name], *values]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from pgsrm_plugin.scorer.over_http import is_address
 from pgsrm_plugin.scorer.scorer import from_environment
 from pgsrm_plugin.spec import load_spec
 from pgsrm_stacks.process_scorer import process_scorer, rows_of, stack_use
@@ -40,7 +41,7 @@ def register(orms: dict[str, Any]) -> None:
     """Adds ``pgsrm``, and ``pgsrm_<term>`` for each term: ms-swift logs one number a function, so give terms that shall
     only be seen the weight 0 (``--reward_weights``)."""
     source = from_environment()
-    terms = process_scorer(_USE, source).facts.terms if "://" in source else load_spec(source).terms
+    terms = process_scorer(_USE, source).facts.terms if is_address(source) else load_spec(source).terms
     for name, number in {"pgsrm": "reward", **{f"pgsrm_{term}": f"reward/{term}" for term in terms}}.items():
         orms[name] = type(name, (SwiftReward,), {"number": number})
 

@@ -12,10 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from reward_service import FACTS, RewardService
+from served import InThread
 
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.reward import SemanticReward
 from pgsrm_plugin.scorer.batching import MicroBatchSettings
 from pgsrm_plugin.scorer.scorer import Scorer
+from pgsrm_plugin.spec import parse_spec
 
 ROW = {"prompt": "q", "response": "four", "label": "x", "image": object()}
 
@@ -160,6 +163,20 @@ def test_rows_of_many_callers_are_sent_together_and_a_bad_one_spoils_only_its_ow
             assert [rewards(rows) for rows in pool.map(asked.score_rows, asks)] == [[float(n)] for n in range(20)]
 
 
+def test_callers_of_single_rows_are_not_refused_for_what_all_of_them_ask_together():
+    spec = parse_spec("terms: {exact_match: {}}")
+    rows = [{"prompt": "q", "response": str(n % 3), "answer": "1"} for n in range(20)]
+
+    async def run(asked):
+        return await asyncio.gather(*map(asked.score_row, rows))
+
+    together = MicroBatchSettings(max_wait_ms=100)
+    with InThread(SemanticReward(spec), max_rows=3) as service, Scorer(service.url, limits=together) as asked:
+        assert rewards(asyncio.run(run(asked))) == [float(n % 3 == 1) for n in range(20)]
+        with pytest.raises(ScorerError, match=r"answered 413: 4 rows in one question; at most 3 \(--max-rows\)"):
+            asked.score_rows(rows[:4])
+
+
 def test_groups_of_two_callers_are_asked_for_apart():
     with (
         RewardService(aggregate={**FACTS["aggregate"], "kind": "group_normalised", "needs_groups": True}) as service,
@@ -179,7 +196,7 @@ def test_the_token_is_sent_and_never_shown(monkeypatch):
             asked.score_rows([ROW])
         asked.score_rows([ROW])
         assert service.tokens == ["Bearer s3cret-token"] * 2
-        assert "s3cret" not in f"{raised.value} {asked._backend!r}"
+        assert "s3cret" not in f"{raised.value} {asked._own.backend!r}"
 
 
 def test_facts_that_are_none_are_an_error():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -173,6 +174,30 @@ def test_a_copy_in_another_process_gives_the_same(tmp_path):
         pickle.dumps(Scorer(SemanticReward(parse_spec(SPEC))))
 
 
+def _score_in_threads(scorer, answers):
+    built, build = [], SemanticReward.__init__
+
+    def slowly(self, *args, **named):
+        built.append(self)
+        time.sleep(0.3)
+        build(self, *args, **named)
+
+    SemanticReward.__init__ = slowly
+    with ThreadPoolExecutor(8) as pool:
+        rewards = list(pool.map(lambda i: time.sleep(i / 20) or scorer.score_rows(ROWS)[2]["reward"], range(8)))
+    answers.put((len(built), rewards))
+
+
+def test_threads_of_a_forked_child_share_one_scorer_of_its_own(scorer):
+    expected = scorer.score_rows(ROWS)[2]["reward"]
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_score_in_threads, args=(scorer, answers))
+    child.start()
+    assert answers.get(timeout=15) == (1, [expected] * 8)  # before the deadline
+    child.join()
+
+
 def test_facts(scorer):
     facts = scorer.facts
     assert (facts.name, facts.aggregate.kind, facts.unscorable) == ("test", "sum", "floor")
@@ -187,6 +212,8 @@ def test_facts(scorer):
         ({}, "neither is set"),
         ({"PGSRM_SPEC": "pgsrm", "PGSRM_URL": "http://h"}, "both are set; unset one"),
         ({"PGSRM_URL": "ftp://h"}, "begins with http:// or https://, not 'ftp://h'"),
+        ({"PGSRM_URL": "localhost:8900"}, "begins with http:// or https://, not 'localhost:8900'"),
+        ({"PGSRM_URL": "http:/h:8900/token"}, "begins with http:// or https://, not 'http:/h:8900/token'"),
         ({"PGSRM_SPEC": "pgsmr"}, "did you mean 'pgsrm'"),
     ],
 )

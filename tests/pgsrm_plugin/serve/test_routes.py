@@ -103,8 +103,8 @@ QWEN = (
 def prompts(tmp_path_factory):
     path = tmp_path_factory.mktemp("references") / "prompts.jsonl"
     rows = [
-        {"prompt": "sky?", "reference": "blue"},
-        {"prompt": [{"role": "user", "content": "sky?"}], "reference": "azure", "ground_truth": "blue"},
+        {"prompt": "sky?", "reference": "blue", "ground_truth": "blue"},
+        {"prompt": [{"role": "user", "content": "sky?"}], "reference": "azure", "ground_truth": "navy"},
         {
             "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "grass?"}],
             "answer": "green",
@@ -118,8 +118,12 @@ def prompts(tmp_path_factory):
 def test_llama_factory_finds_references_by_prompts(prompts):
     index = PromptIndex.from_file(prompts, *chat_template("qwen"))
     texts = {
-        QWEN.format("sky?", "azure<|im_end|>"): ("azure", ["blue", "azure"], []),
-        "<|endoftext|>" * 3 + QWEN.format("sky?", "red") + "<|endoftext|>": ("red", ["blue", "azure"], []),
+        QWEN.format("sky?", "azure<|im_end|>"): ("azure", ["blue", "azure"], ["blue", "navy"]),
+        "<|endoftext|>" * 3 + QWEN.format("sky?", "red") + "<|endoftext|>": (
+            "red",
+            ["blue", "azure"],
+            ["blue", "navy"],
+        ),
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\ngrass?<|im_end|>\n<|im_start|>assistant\n": (
             "",
             ["green"],
@@ -129,8 +133,7 @@ def test_llama_factory_finds_references_by_prompts(prompts):
     }
     for text, (response, references, truth) in texts.items():
         row = index.row(text, "messages[0]")
-        assert (row["response"], row["references"]) == (response, references)
-        assert row["ground_truth"] in (truth, ["blue"])
+        assert (row["response"], row["references"], row["ground_truth"]) == (response, references, truth)
     spec = parse_spec("{encoder: {kind: hashing}, terms: {semantic: {}}}")
     with InThread(SemanticReward(spec), index) as service, Scorer(spec) as scorer:
         asked = {"model": "model", "messages": list(texts)}
