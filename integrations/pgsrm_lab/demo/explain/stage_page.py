@@ -143,12 +143,12 @@ def _figure(lines: Mapping[str, Curve]) -> Any:
         figure.add_scatter(x=curve.steps, y=curve.values, mode="lines", name=name, line={"color": colour, "width": 2})
     figure.update_layout(
         height=230,
-        margin={"l": 44, "r": 10, "t": 8, "b": 32},
+        margin={"l": 44, "r": 10, "t": 44 if len(lines) > 1 else 8, "b": 32},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "inherit", "size": 11, "color": _INK},
         showlegend=len(lines) > 1,
-        legend={"orientation": "h", "y": 1.12},
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom"},
     )
     axis = {"gridcolor": "rgba(138,143,152,0.18)", "zeroline": False, "automargin": True}
     figure.update_xaxes(**axis, title={"text": "step", "standoff": 4})

@@ -55,7 +55,7 @@ class ExplainPlan:
     size: Size = field(default_factory=lambda: Size(layers=2, width=128))
     questions: int = 64
     texts: Stage = field(default_factory=lambda: Stage(epochs=8, lr=3e-3, pack_tokens=1024))
-    answers: Stage = field(default_factory=lambda: Stage(epochs=30, lr=3e-3, pack_tokens=1024))
+    answers: Stage = field(default_factory=lambda: Stage(epochs=44, lr=3e-3, pack_tokens=1024))
     steps: int = 40
     prompts_per_step: int = 8
     new_tokens: int = 96

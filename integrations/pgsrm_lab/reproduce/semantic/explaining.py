@@ -64,6 +64,7 @@ QUICK = ExplainingProtocol(
     texts=Stage(epochs=1, lr=3e-3, pack_tokens=4096),
     answers=Stage(epochs=1, lr=3e-3, pack_tokens=4096),
     new_tokens=24,
+    questions=8,
     asked=4,
 )
 """Says whether everything runs, and nothing of the rewards."""
@@ -77,7 +78,7 @@ def for_child(protocol: ExplainingProtocol, child: str) -> ExplainingProtocol:
         protocol,
         child=child,
         chat=True,
-        questions=None,
+        questions=None if protocol.questions == ExplainingProtocol.questions else protocol.questions,
         texts=dataclasses.replace(protocol.texts, epochs=1, lr=2e-5),
         answers=dataclasses.replace(protocol.answers, epochs=min(3, protocol.answers.epochs), lr=2e-5),
         grpo=dataclasses.replace(protocol.grpo, lr_actor=2e-6),

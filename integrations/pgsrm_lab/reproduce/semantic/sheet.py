@@ -88,6 +88,7 @@ def facts(results: Results, folder: Path) -> dict[str, Any]:
         "row": results.rows[0],
         "splits": SPLITS,
         "papers": PAPERS,
+        "not_run": [arm for arm in ARMS if arm not in results.arms()],
         "arms_there": [ARMS[arm] for arm in results.arms()],
         "measured": [
             (MEASURES[f"{column}_new"].title.partition(",")[0], MEASURES[f"{column}_new"].about) for column in COLUMNS
@@ -179,7 +180,7 @@ def _compared(results: Results, task: str, split: str, arm: str, other: str, col
     found = compare(results, task, arm, f"{column}_{split}", other)
     if found is None:
         return None
-    rule = f"`{arm}` less `{other}`, {found.measure.title.partition(',')[0]}"
+    rule = f"{arm} less {other}, {found.measure.title.partition(',')[0]}"
     return Claim(said, rule, SPLITS[split], f"{found.text}, p {found.p:.3f}", found.verdict)
 
 
