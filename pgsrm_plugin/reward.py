@@ -32,7 +32,15 @@ from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import GUARD, Encoder, OwnModel, RewardOutput, RewardSample, Row, ScoredText, ground_truths
-from pgsrm_plugin.validate import check_known, check_samples, read_baselines, refuse_unread, row_key, row_label
+from pgsrm_plugin.validate import (
+    check_known,
+    check_samples,
+    never_on,
+    read_baselines,
+    refuse_unread,
+    row_key,
+    row_label,
+)
 
 ON = "on/"
 """Before a term's name, in the diagnostics: 1 where a term that has a switch (``when``) counts, else 0."""
@@ -109,6 +117,8 @@ class SemanticReward:
                 :meth:`score` refuses only where it knows none).
         """
         batch, vocabulary = check_samples(samples, self.spec, label), vocabulary_of(self.encoder)
+        for sentence in never_on(batch, self.spec):
+            _logger.warning(sentence)
         if self._embeds and self.encoder is not None:
             check_known(batch, vocabulary, self.encoder.identity, label)
 

@@ -8,11 +8,13 @@ from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.data.layouts import column_texts, whole_text
 from pgsrm_plugin.data.rows import labelled
 from pgsrm_plugin.encoders.vocabulary import MOST_UNKNOWN, reference_fault
-from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.errors import DataError, did_you_mean
 from pgsrm_plugin.shapes.baselines import Baselines, RowKey
 from pgsrm_plugin.spec import RewardSpec
 from pgsrm_plugin.text.batch import PreparedBatch, prepare_batch
 from pgsrm_plugin.types import RewardSample, Row, Unread, Vocabulary
+
+_SHOWN_VALUES = 5
 
 
 def row_label(i: int) -> str:
@@ -50,6 +52,22 @@ def check_samples(
             faults.add(f"{label(i)}: field 'group' is missing, and {who} needs it")
     faults.check()
     return batch
+
+
+def never_on(batch: PreparedBatch, spec: RewardSpec) -> list[str]:
+    """Sentences about terms whose ``when`` holds on no row of a data set: a value may be misspelt."""
+    said = []
+    for name, term in spec.terms.items():
+        if term.when is None or not batch.rows or any(map(term.counts, batch.rows)):
+            continue
+        there = sorted({row.columns[term.when.column] for row in batch.rows})
+        more = f" and {len(there) - _SHOWN_VALUES} more" if len(there) > _SHOWN_VALUES else ""
+        said.append(
+            f"term {name!r} counts on none of the rows: {term.when.column!r} is "
+            f"{', '.join(map(repr, there[:_SHOWN_VALUES]))}{more}, and `when` wants "
+            f"{' or '.join(map(repr, term.when.equals))}{did_you_mean(term.when.equals[0], there)}"
+        )
+    return said
 
 
 def check_known(

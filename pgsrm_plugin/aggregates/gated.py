@@ -44,6 +44,8 @@ class Gated(Aggregate):
         used = [name for name, one in terms.items() if one.weight != 0]
         merits_only(self, used, terms)
         for name in self.constraints:
+            if self.constraints.count(name) > 1:
+                raise problem_at(("aggregate", "constraints"), f"{name!r} is there twice; raise its weight instead")
             if name not in used:
                 raise problem_at(
                     ("aggregate", "constraints"), f"{name!r} has weight 0, so it constrains nothing; give it another"

@@ -25,7 +25,8 @@ class PositiveOnly(Aggregate):
 
     :math:`R = (1 - a) p + a p s / \max_{\mathrm{group}} s` (arXiv 2601.06021), in [0, 1]. The authors' code uses the
     raw :math:`s`, which ``normalise: none`` gives and which needs no groups; so does a group whose greatest is 0.
-    Where the secondary term is off, :math:`R = p`; the primary one is never off.
+    Where the secondary term is off, :math:`R = p`; the primary one is never off. Shares are said by ``ratio``: both
+    terms have weight 1, or -1 where more is worse.
     """
 
     kind: Literal["positive_only"] = "positive_only"
@@ -46,13 +47,20 @@ class PositiveOnly(Aggregate):
         return self.model_copy(update={"normalise": "none"})
 
     def check(self, terms: Mapping[str, Weighed]) -> None:
-        """Two different terms of [0, 1]; all others have weight 0."""
+        """Two different terms of [0, 1], of weight 1 or -1; all others have weight 0."""
         named(self, "primary", [self.primary], terms)
         named(self, "secondary", [self.secondary], terms)
         if self.primary == self.secondary:
             raise problem_at(("aggregate", "secondary"), f"it is the primary term itself: {self.primary!r}")
         always_on(self, "primary", self.primary, terms)
         merits_only(self, [self.primary, self.secondary], terms)
+        for key, name in (("primary", self.primary), ("secondary", self.secondary)):
+            if abs(terms[name].weight) != 1:
+                raise problem_at(
+                    ("weights", name),
+                    f"aggregate: {self.kind} takes the shares of its terms from `ratio`, so the weight of its {key} "
+                    f"term is 1 (-1 where more is worse), not {terms[name].weight:g}",
+                )
         weights_unused(self, [self.primary, self.secondary], terms, "composes two terms, and this is another")
 
     def compose(self, scored: ScoredRows) -> Composed:

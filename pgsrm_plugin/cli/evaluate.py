@@ -103,6 +103,8 @@ def evaluate(
         )
     if fit and len(specs) > 1:
         raise SpecError("--fit fits the weights of one spec; leave out --with")
+    if not grouped:
+        _say_alone(titles, specs, judgements)
     rewards = _build([*names, *titles[len(names) :]], specs, grouped)
     evaluations = _evaluate(titles, rewards, judgements, within=not pooled, grouped=grouped)
     _show(evaluations, judgements)
@@ -196,6 +198,19 @@ def _titles(names: Sequence[str]) -> list[str]:
     """Short names, where they tell the specs apart."""
     short = [Path(name).stem if name.endswith(_SPEC_EXTENSIONS) else name for name in names]
     return short if len(set(short)) == len(short) else list(names)
+
+
+def _say_alone(names: Sequence[str], specs: Sequence[RewardSpec], judgements: Judgements) -> None:
+    """Says which specs are not what they are in training, where answers have no group."""
+    advice = "; --grouped scores the answers to a prompt as one group" if judgements.kind == "ratings" else ""
+    for name, spec in zip(names, specs, strict=True):
+        if spec.aggregate.needs_groups:
+            how = f"by aggregate: {spec.aggregate.instead} instead of {spec.aggregate.kind}"
+        elif spec.paid_in_groups:
+            how = f"and term {spec.paid_in_groups[0]!r} compares answers of a group"
+        else:
+            continue
+        typer.echo(f"{name}: answers are scored one by one, {how}{advice}", err=True)
 
 
 def _evaluate(

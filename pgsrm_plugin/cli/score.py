@@ -55,7 +55,7 @@ def score(
     from pgsrm_plugin.data.rows import Columns, check_columns, check_output, read_records, write_rows
     from pgsrm_plugin.reward import SemanticReward
     from pgsrm_plugin.spec import load_spec
-    from pgsrm_plugin.validate import check_samples, judges_truth
+    from pgsrm_plugin.validate import check_samples, judges_truth, never_on
 
     reward_spec = load_spec(spec)
     if out is None and not dry_run:
@@ -67,7 +67,9 @@ def score(
     records = read_records(data, columns=columns, judged=judges_truth(reward_spec))
     _hint_at_answers(records, reward_spec)
     samples = [record.sample() for record in records]
-    check_samples(samples, reward_spec, label=lambda i: records[i].label)
+    batch = check_samples(samples, reward_spec, label=lambda i: records[i].label)
+    for sentence in never_on(batch, reward_spec):
+        typer.echo(sentence, err=True)
     if dry_run or out is None:
         _show_questions(reward_spec, samples, (price_in, price_out))
         return

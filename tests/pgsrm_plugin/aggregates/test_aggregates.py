@@ -207,6 +207,7 @@ BATCHES = st.lists(st.tuples(st.integers(0, 2), *[UNIT] * 4, st.booleans()), max
 def batch(kind: str, rows: list[tuple[Any, ...]]) -> tuple[Composed, Any]:
     used = NAMES[:3:2] if kind == "positive_only" else NAMES
     weights = {name: -0.5 if name == "loops" else 1.0 + number for number, name in enumerate(used)}
+    weights = dict.fromkeys(used, 1.0) if kind == "positive_only" else weights
     given = {"terms": {name: TERMS[name] for name in used}, "weights": weights}
     spec = parse_spec(yaml.safe_dump({**given, "aggregate": {"kind": kind, **SETTINGS.get(kind, {})}}))
     off = {"size": {number for number, row in enumerate(rows) if row[5:] == (True,)}}
@@ -261,6 +262,12 @@ def test_a_row_alone_is_worth_the_same_as_in_its_batch_but_where_groups_are_need
             "1.5 is not above 0 and at most 1, the ends of 'form'",
         ),
         ("{kind: positive_only, primary: form, secondary: form}", "it is the primary term itself: 'form'"),
+        (
+            "{kind: positive_only, primary: away, secondary: form}",
+            "weights.away: aggregate: positive_only takes the shares of its terms from `ratio`, so the weight of its "
+            "primary term is 1 (-1 where more is worse), not 0",
+        ),
+        ("{kind: gated, constraints: [form, form]}", "aggregate.constraints: 'form' is there twice"),
         ("{kind: vte}", "there is no kind 'vte'; did you mean 'vote'?"),
         ("gdpo", "there is no kind 'gdpo'; here that is `kind: group_normalised`"),
         ("{ballot: best}", "aggregate: required key `kind` is missing (one of sum, group_normalised, gated"),

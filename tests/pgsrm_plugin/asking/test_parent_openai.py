@@ -340,6 +340,23 @@ def test_content_in_parts_is_joined_without_its_thinking(content, text):
     assert read_answer({"choices": [{"message": {"content": content}}]}).text == text
 
 
+@pytest.mark.parametrize(
+    ("candidates", "expected"),
+    [
+        ([("Yes", -0.1), ("No", 0.001)], {"Yes": -0.1, "No": 0.001}),
+        ([], None),  # asked for, and not given
+        ([("Yes", 1000), ("No", -0.1)], None),
+        ([("Yes", float("nan"))], None),
+        ([("Yes", "x")], None),
+        ([("Yes", 10**400)], None),
+    ],
+)
+def test_what_is_no_logarithm_of_a_probability_is_none(candidates, expected):
+    listed = [{"token": token, "logprob": value} for token, value in candidates]
+    choice = {"message": {"content": "Yes"}, "logprobs": {"content": [{"top_logprobs": listed}]}}
+    assert read_answer({"choices": [choice]}).first_token == expected
+
+
 def test_a_part_that_refuses_is_a_refusal():
     message = {"content": [{"type": "refusal", "refusal": "I won't."}]}
     found = read_answer({"choices": [{"message": message}]})

@@ -103,6 +103,9 @@ def test_answers_to_a_prompt_may_be_scored_as_a_group(pgsrm, jsonl, tmp_path, to
     more = [part for name in "abcd" for part in ("--with", f"name: {name}")]
     shown = pgsrm("evaluate", toy, data, *more).out
     assert "│ d " in shown, "a row a spec, where there are many"
+    said = pgsrm("evaluate", toy, data, "--with", "{name: vote, aggregate: vote}").err
+    assert "vote: answers are scored one by one, by aggregate: sum instead of vote; --grouped scores" in said
+    assert "toy: answers" not in said
     alone, voted = tau("--grouped")
     assert alone == 1.0
     assert 0 < voted < 1

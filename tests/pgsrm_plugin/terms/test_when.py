@@ -30,6 +30,27 @@ def row(response: str, qtype: object, reference: str | None = "blue", **more: An
     return RewardSample("p", response, references, columns={"qtype": qtype}, **more)
 
 
+def test_a_term_that_no_row_switches_on_is_said(tmp_path: Any, capsys: Any, caplog: Any) -> None:
+    form = {"kind": "format", "pattern": ".*", "when": {"column": "q", "equals": "opne"}}
+    terms = {"exact_match": None, "form": form}
+    said = (
+        "term 'form' counts on none of the rows: 'q' is 'closed', 'open', and `when` wants 'opne'; did you mean 'open"
+    )
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump({"terms": terms}))
+    rows = [{"prompt": "p", "response": "a", "reference": "a", "q": q} for q in ("open", "closed", "open")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["score", str(tmp_path / "rows.jsonl"), "--spec", str(tmp_path / "spec.yaml")]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--out", str(tmp_path / "out.jsonl")])
+    assert said in capsys.readouterr().err
+    reward = SemanticReward(parse_spec(yaml.safe_dump({"terms": terms})))
+    reward.check_references([RewardSample("p", "a", ("a",), columns={"q": row["q"]}) for row in rows])
+    assert said in caplog.text
+    caplog.clear()
+    reward.check_references([RewardSample("p", "a", ("a",), columns={"q": q}) for q in ("open", "opne")])
+    assert caplog.text == ""
+
+
 def test_a_term_counts_where_its_column_says_so() -> None:
     reward = SemanticReward(parse_spec(R3))
     rows = [row("blue", "closed"), row("blue", "open", None), row("blue!", "chat", None), row("a a", "closed")]

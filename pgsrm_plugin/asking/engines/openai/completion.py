@@ -74,14 +74,19 @@ def read_answer(answer: Any, number: int = 0) -> Completion:
     )
 
 
+_MOST_LOGPROB = 0.01
+"""0, and what reduced precision adds; what is greater, or not a number, is no logarithm of a probability."""
+
+
 def _first_token(choice: dict[str, Any]) -> dict[str, float] | None:
     """The log-probabilities of the candidates for the first token; None where the answer has none in OpenAI's form."""
     try:
         candidates = choice["logprobs"]["content"][0]["top_logprobs"]
         # A token may come twice, whose bytes are not the same.
-        return {str(one["token"]): float(one["logprob"]) for one in reversed(candidates)}
-    except (KeyError, IndexError, TypeError, ValueError):
+        found = {str(one["token"]): float(one["logprob"]) for one in reversed(candidates)}
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return None
+    return found if found and all(value <= _MOST_LOGPROB for value in found.values()) else None
 
 
 def usage(answer: Any) -> tuple[int | None, int | None]:
