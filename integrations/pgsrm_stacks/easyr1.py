@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgsrm_plugin.scorer.row_numbers import logged
-from pgsrm_stacks.process_scorer import process_scorer, row_of, stack_use
+from pgsrm_stacks.process_scorer import process_scorer, row_of, source_of, stack_use
 
 REWARD_NAME = "pgsrm"
 REWARD_TYPE = "batch"
@@ -25,7 +25,10 @@ def compute_score(
         ScorerError: the scorer failed, and the run stops.
     """
     rows = [row_of("", one["response"], {"ground_truth": one["ground_truth"]}) for one in reward_inputs]
-    return [{"overall": row["reward"], **logged(row)} for row in process_scorer(_USE, source).score_rows(rows)]
+    return [
+        {"overall": row["reward"], **logged(row)}
+        for row in process_scorer(_USE, source_of({**other, "source": source})).score_rows(rows)
+    ]
 
 
 if __name__ == "__main__":

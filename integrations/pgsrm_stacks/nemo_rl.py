@@ -10,7 +10,7 @@ import torch
 from nemo_rl.environments.interfaces import EnvironmentInterface, EnvironmentReturn
 
 from pgsrm_plugin.scorer.row_numbers import logged
-from pgsrm_stacks.process_scorer import means, process_scorer, row_of, stack_use
+from pgsrm_stacks.process_scorer import means, process_scorer, row_of, source_of, stack_use
 
 _USE = stack_use("NeMo-RL")
 
@@ -20,7 +20,7 @@ class SemanticEnvironment(EnvironmentInterface):  # type: ignore[misc]
     an address; without it, the environment says. A failing scorer raises in ``step``, and the step fails."""
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
-        self._source: str | None = cfg.get("source")
+        self._source = source_of(cfg)
         self._logs: list[dict[str, float]] = []
         process_scorer(_USE, self._source)
 

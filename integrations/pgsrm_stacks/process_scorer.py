@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pgsrm_plugin.crosscheck import Use
+from pgsrm_plugin.errors import SpecError, did_you_mean
 from pgsrm_plugin.scorer.batching import MicroBatchSettings
 from pgsrm_plugin.scorer.forks import ForkedLock
 from pgsrm_plugin.scorer.scorer import LIMITS, Scorer, from_environment
@@ -50,6 +51,19 @@ def stack_use(who: str, *, masks: bool = False, drops: bool = False) -> Use:
         cannot_mask=None if masks else (who, _ELSEWHERE),
         cannot_stop=(who, _ELSEWHERE) if drops else None,
     )
+
+
+def source_of(settings: Mapping[str, Any]) -> str | None:
+    """What a stack's settings have as ``source``; other settings are the stack's own.
+
+    Raises:
+        SpecError: one of them means ``source``: were it ignored, the environment's reward would be taken instead.
+    """
+    for name in settings:
+        if name != "source" and (name in ("spec", "url") or did_you_mean(name, ["source"])):
+            raise SpecError(f"there is no setting {name!r}; a spec or an address is named by 'source'")
+    source: str | None = settings.get("source")
+    return source
 
 
 def row_of(prompt: Any, response: Any, columns: Mapping[str, Any]) -> dict[str, Any]:

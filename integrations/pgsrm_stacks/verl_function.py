@@ -9,7 +9,7 @@ from typing import Any
 from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.scorer.base import Numbers
 from pgsrm_plugin.scorer.row_numbers import logged
-from pgsrm_stacks.process_scorer import process_scorer, row_of, stack_use
+from pgsrm_stacks.process_scorer import process_scorer, row_of, source_of, stack_use
 
 _USE = stack_use("verl's custom reward functions", drops=True)
 
@@ -35,7 +35,7 @@ async def compute_score(
     Raises:
         ScorerError: the scorer failed; verl leaves the group out.
     """
-    scorer = await asyncio.to_thread(process_scorer, _USE, source)
+    scorer = await asyncio.to_thread(process_scorer, _USE, source_of({**other, "source": source}))
     return _named(await scorer.score_row(_row(data_source, solution_str, ground_truth, extra_info)))
 
 

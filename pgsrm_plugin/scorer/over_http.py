@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import time
@@ -20,8 +21,11 @@ from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableErr
 from pgsrm_plugin.scorer.base import Numbers, Outcome, each_alone
 from pgsrm_plugin.scorer.facts import RewardFacts
 
+logger = logging.getLogger(__name__)
 _BACKOFF = Backoff(limit_s=2.0, first_s=0.1)
 _CONNECT_S = 5.0
+_SAID_AT = 3
+"""A question that failed so often is worth a line in the log: until the deadline nothing else would be heard."""
 _EXCERPT = 300
 _MAX_ANSWER_BYTES = 256 * 2**20
 _HOST_AND_PORT = re.compile(r"(https?:/*)?[\w.-]+:\d+(/.*)?")
@@ -148,6 +152,8 @@ class OverHttp:
                     return _json(response, endpoint)
                 reason, asked_s = self._refused(response, endpoint), asked_wait_s(response.headers)
             failed += 1
+            if failed == _SAID_AT:
+                logger.warning("%s: %s; it is asked again until the deadline", endpoint.shown, reason)
             wait_s = _BACKOFF.wait_s(failed, asked_s)
             if time.monotonic() + wait_s >= until:
                 raise ScorerError(

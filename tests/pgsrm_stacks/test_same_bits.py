@@ -70,6 +70,33 @@ def test_the_same_bits(name, source, sources):
     assert driver.ask(list(CASES.values()), sources[source]) == expected
 
 
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+ABOUT = "name: about\nencoder: {kind: hashing, dimensions: 64}\nterms: {semantic: {}, relevance: {}}\n"
+ABOUT_PROMPTS = [
+    Case(asked, said, "sky", RewardSample(asked, said, ("sky",)))
+    for asked, said in [("what is the sky", "the sky"), ("a blue bird", "a bird in the sky"), ("grass", "sky")]
+]
+WITHOUT_PROMPTS = ("EasyR1", "older verl and its forks")
+"""Those that hand over none; their rows are told so."""
+
+
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory, index):
+    path = tmp_path_factory.mktemp("about") / "spec.yaml"
+    path.write_text(ABOUT)
+    with InThread(SemanticReward(parse_spec(ABOUT)), index(ABOUT_PROMPTS)) as service:
+        yield {HERE: str(path), SERVED: service.url}
+
+
+@pytest.mark.parametrize(("name", "source"), [way for way in WAYS if way.values[0] not in WITHOUT_PROMPTS])
+def test_the_prompt_reaches_the_reward(name, source, prompted):
+    scored = SemanticReward(parse_spec(ABOUT)).score([one.sample for one in ABOUT_PROMPTS])
+    assert len(set(scored.terms["relevance"].tolist())) == 3
+    expected = (scored.total_B.float() if DRIVERS[name].single else scored.total_B).tolist()
+    assert DRIVERS[name].ask(ABOUT_PROMPTS, prompted[source]) == expected
+
+
 # --- outages ----------------------------------------------------------------------------------------------------------
 
 WARM = [Case("warm", "blue", "blue", RewardSample("warm", "blue", ("blue",)))]

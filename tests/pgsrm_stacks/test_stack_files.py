@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,6 +102,7 @@ def test_a_process_has_one_scorer_of_a_source(source, monkeypatch):
 def _counted(initialise, built):
     def counted(self, *args, **named):
         built.append(self)
+        time.sleep(0.2)  # as long as others need to come
         initialise(self, *args, **named)
 
     return counted
@@ -109,6 +111,24 @@ def _counted(initialise, built):
 def test_a_data_sets_own_answers_give_way():
     row = process_scorer.row_of("p", "said", {"response": "x", "responses": ["y"], "group": {}, "answer": "a"})
     assert row == {"prompt": "p", "response": "said", "answer": "a"}
+
+
+@pytest.mark.parametrize("key", ["url", "spec", "sorce"])
+def test_a_setting_that_means_the_source_is_not_ignored(key, source):
+    DRIVERS["NeMo-RL"].ask(list(CASES.values())[:1], source)  # its interface is known from here on
+    from pgsrm_stacks import easyr1, nemo_rl, verl_function
+
+    name_source(source)
+    ours = {"data_source": "x", "solution_str": "red", "ground_truth": "red"}
+    verls = {"reward_router_address": None, "reward_model_tokenizer": None}
+    assert verl_function.compute_score_sync(**ours, **verls)["acc"] == 1.0
+    for ask in (
+        lambda: verl_function.compute_score_sync(**ours, **verls, **{key: "pgsrm"}),
+        lambda: easyr1.compute_score([], **{key: "pgsrm"}),
+        lambda: nemo_rl.SemanticEnvironment({key: "pgsrm"}),
+    ):
+        with pytest.raises(SpecError, match=f"there is no setting {key!r}; a spec or an address is named by 'source'"):
+            ask()
 
 
 # --- numbers beside the reward ----------------------------------------------------------------------------------------
@@ -160,16 +180,29 @@ def test_skyrl_and_easyr1_log_every_number(source):
     assert env.get_metrics() == {name: value for name, value in score.items() if name != "overall"}
 
 
+def test_nemo_rl_logs_the_means_since_it_was_last_asked(source):
+    DRIVERS["NeMo-RL"].ask(list(CASES.values())[:1], source)  # its interface is known from here on
+    from pgsrm_stacks.nemo_rl import SemanticEnvironment
+
+    env = SemanticEnvironment({"source": source})
+    for said in (["red", "green"], ["red"]):
+        logs = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": one}] for one in said]
+        env.step(logs, [{"ground_truth": "red"}] * len(said))
+        batch, metrics = env.global_post_process_and_metrics({"a": 1})
+        assert (batch, metrics["pgsrm/exact_match"]) == ({"a": 1}, 1 / len(said))
+    assert env.global_post_process_and_metrics({}) == ({}, {})
+
+
 def test_slime_gives_groups_and_reads_metadata(source):
     from pgsrm_stacks.slime import reward
 
     name_source(source)
     samples = [
         SimpleNamespace(prompt="q", response="red", label="x", metadata={"references": ["red"], "ground_truth": "red"}),
-        SimpleNamespace(prompt="q", response="red", label="red", metadata=None),
+        SimpleNamespace(prompt="q", response="red", label="green", metadata=None),
     ]
     group = asyncio.run(reward(None, samples))
-    assert [one["pgsrm/semantic"] for one in group] == [1.0, 1.0]
+    assert [one["pgsrm/exact_match"] for one in group] == [1.0, 0.0]
     assert asyncio.run(reward(None, samples[1])) == group[1]
 
 

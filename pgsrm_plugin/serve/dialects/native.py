@@ -10,6 +10,7 @@ from pgsrm_plugin.errors import DataError, did_you_mean
 from pgsrm_plugin.scorer.base import Numbers
 from pgsrm_plugin.serve.dialects.base import Dialect
 
+_KEYS = ("rows", "columns")
 _FIELDS = ("reference", "ground_truth")
 
 
@@ -24,10 +25,12 @@ class Native(Dialect):
 
     def rows(self, document: Mapping[str, Any]) -> list[Any]:
         """See :class:`Dialect`."""
+        for key in document:
+            if key not in _KEYS:
+                raise DataError(f"the question has no use for {key!r}{did_you_mean(key, _KEYS)}")
         rows = document.get("rows")
         if not isinstance(rows, list):
-            nearest = did_you_mean("rows", [key for key in document if key != "rows"])
-            raise DataError(f"the question must be an object with 'rows', a list of objects{nearest}")
+            raise DataError("the question must be an object with 'rows', a list of objects")
         return rows
 
     def fields(self, document: Mapping[str, Any]) -> Mapping[str, str]:

@@ -60,7 +60,7 @@ def test_a_service_that_comes_late_is_waited_for():
     late[0].__exit__()
 
 
-def test_no_service_is_an_error_that_says_where_and_what_to_do():
+def test_no_service_is_an_error_that_says_where_and_what_to_do(caplog):
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{place.getsockname()[1]}"
@@ -72,6 +72,8 @@ def test_no_service_is_an_error_that_says_where_and_what_to_do():
     assert said.startswith(f"{url}/v1/spec gave no answer in ")
     assert "ConnectError" in said
     assert said.endswith("nothing was scored. Is `pgsrm serve` running there?")
+    (line,) = caplog.messages
+    assert line.startswith(f"{url}/v1/spec: ConnectError: ")
 
 
 @pytest.mark.parametrize(
