@@ -60,6 +60,9 @@ def _texts(record: Record, column: str) -> list[str]:
     found: Any = record.row
     for part in column.split("."):
         found = found.get(part) if isinstance(found, dict) else None
+    if found is None:
+        has = ", ".join(map(str, list(record.row)[:8]))
+        raise DataError(f"{record.label}: field {column!r} is missing (the row has: {has})")
     texts = [found] if isinstance(found, str) else found
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
         raise DataError(f"{record.label}: field {column!r} must be a text or a list of texts")

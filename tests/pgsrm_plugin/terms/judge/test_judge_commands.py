@@ -35,6 +35,8 @@ def test_a_parent_writes_rubrics_once_and_the_judge_uses_them(server, pgsrm, tmp
     data = jsonl(tmp_path / "p.jsonl", *rows)
     command = ("parent", "rubrics", data, "--engine", "openai", "--model", "m", "--base-url", server.url)
     command += ("--out", tmp_path / "rubrics", "--worse-field", "bad")
+    status, _, err = pgsrm(*command[:-1], "bda", "--dry-run")
+    assert (status, "p.jsonl:1: field 'bda' is missing (the row has: prompt, reference, bad)" in err) == (2, True)
     status, out, _ = pgsrm(*command, "--dry-run", "--price-in", 1, "--price-out", 2)
     assert (status, server.seen.bodies) == (0, [])
     assert "calls             2" in out
