@@ -44,20 +44,26 @@ class PromptBatch:
 
 
 class PromptStream:
-    """An endless stream of prompts: one shuffled pass after the other, each step taking the next ``per_step``."""
+    """An endless stream of prompts: one shuffled pass after the other, each step taking the next ``per_step``.
 
-    def __init__(self, records: list[Record], per_step: int, seed: int) -> None:
-        self._records, self._per_step, self._seed = records, per_step, seed
+    Args:
+        together: so many neighbouring rows move as one, and fall to one process; divides both other numbers.
+    """
+
+    def __init__(self, records: list[Record], per_step: int, seed: int, together: int = 1) -> None:
+        self._blocks = [records[start : start + together] for start in range(0, len(records), together)]
+        self._per_step, self._seed = per_step // together, seed
         self._order = functools.lru_cache(maxsize=2)(self._shuffled)
 
     def at(self, step: int, rank: int = 0, world: int = 1) -> list[Record]:
-        """The prompts of a step that fall to a process: every ``world``-th one, from ``rank``."""
+        """The prompts of a step that fall to a process: every ``world``-th block, from ``rank``."""
         positions = range(step * self._per_step + rank, (step + 1) * self._per_step, world)
-        size = len(self._records)
-        return [self._records[self._order(position // size)[position % size]] for position in positions]
+        size = len(self._blocks)
+        blocks = [self._blocks[self._order(position // size)[position % size]] for position in positions]
+        return [record for block in blocks for record in block]
 
     def _shuffled(self, epoch: int) -> list[int]:
-        order: list[int] = np.random.default_rng([self._seed, epoch]).permutation(len(self._records)).tolist()
+        order: list[int] = np.random.default_rng([self._seed, epoch]).permutation(len(self._blocks)).tolist()
         return order
 
 
@@ -69,38 +75,54 @@ class PromptData(LightningDataModule):
         val: validation files by name; each gives ``val/<name>/accuracy``, ``/semantic`` and ``/reward``.
         prompts_per_step: prompts of one step over all processes; each is answered ``group_size`` times.
         steps: steps of one epoch; None: one pass over the prompts. The stream goes on from epoch to epoch.
+        together: so many neighbouring rows of the file are answered in one step by one process, as a prompt and its
+            paraphrases for ``consensus``.
 
     Raises:
+        SpecError: a number is below 1, or ``together`` divides not the prompts of a step, or not those of the file.
         DataError: on setup, where a file cannot be read or a row be used; the message names file, row and field.
     """
 
     def __init__(
-        self, train: str, val: dict[str, str] | None = None, prompts_per_step: int = 32, steps: int | None = None
+        self,
+        train: str,
+        val: dict[str, str] | None = None,
+        prompts_per_step: int = 32,
+        steps: int | None = None,
+        together: int = 1,
     ) -> None:
         super().__init__()
-        if prompts_per_step < 1 or (steps is not None and steps < 1):
-            raise SpecError("data: prompts_per_step and steps must be at least 1")
+        if prompts_per_step < 1 or together < 1 or (steps is not None and steps < 1):
+            raise SpecError("data: prompts_per_step, steps and together must be at least 1")
+        if prompts_per_step % together:
+            raise SpecError(f"data.together is {together}, which does not divide prompts_per_step {prompts_per_step}")
         self.train_path, self.val_paths = train, dict(val or {})
-        self.prompts_per_step, self.steps = prompts_per_step, steps
+        self.prompts_per_step, self.steps, self.together = prompts_per_step, steps, together
         self.train_records: list[Record] = []
         self.val_records: dict[str, list[Record]] = {}
 
     def setup(self, stage: str) -> None:
         """Reads and checks every row, before any training."""
-        if self.prompts_per_step < world_size():
+        if self.prompts_per_step // self.together < world_size():
             raise SpecError(
                 f"data.prompts_per_step is {self.prompts_per_step}, but there are {world_size()} processes; "
-                "give each at least one prompt"
+                f"give each at least {self.together} prompt{'s' * (self.together > 1)}"
             )
         if stage == "fit" and not self.train_records:
-            self.train_records = self._checked(self.train_path, "train")
+            records = self._checked(self.train_path, "train")
+            if len(records) % self.together:
+                raise SpecError(
+                    f"data.together is {self.together}, which does not divide the {len(records)} prompts of "
+                    f"{self.train_path}"
+                )
+            self.train_records = records
         if not self.val_records:
             self.val_records = {name: self._checked(path, "val") for name, path in self.val_paths.items()}
 
     def train_dataloader(self) -> TrainBatches:
         """The batches of an epoch, from the step that the module has come to."""
         steps = self.steps or -(-len(self.train_records) // self.prompts_per_step)
-        stream = PromptStream(self.train_records, self.prompts_per_step, self._module.seed)
+        stream = PromptStream(self.train_records, self.prompts_per_step, self._module.seed, self.together)
         return TrainBatches(stream, steps, lambda: self._module.steps_done)
 
     def val_dataloader(self) -> list[ValBatches]:

@@ -22,7 +22,7 @@ class Consensus(Term):
     ``paraphrases`` and another text, so that a question and its paraphrase label each other (Co-Reward, arXiv
     2508.00410), or without it the rest of the response's own group. Worth :math:`\max(0, \cos)`, or 1 and 0. It pays
     for agreement, not for truth: a policy that agrees on an error is paid for it. Paraphrases are seen within a batch
-    only: a row whose paraphrases a trainer's shuffling left to another step is unscorable, and counted.
+    only (``data.together`` of ``pgsrm train``): a row whose paraphrases are in another step is unscorable, and counted.
     """
 
     kind: Literal["consensus"] = "consensus"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pgsrm_lightning import PPOConfig, PromptData, RLModule, SamplingConfig
+from pgsrm_lightning import GRPOConfig, PPOConfig, PromptData, RLModule, SamplingConfig
 from pgsrm_lightning.cli.trainer import rl_module
 from pgsrm_lightning.data import PromptStream, ValBatches
 from pgsrm_plugin import DataError, SpecError, parse_spec
@@ -41,6 +43,43 @@ def test_ranks_share_the_prompts_of_a_step():
     parts = [stream.at(3, rank, 2) for rank in range(2)]
     assert [len(part) for part in parts] == [3, 2]
     assert sorted(parts[0] + parts[1]) == sorted(stream.at(3))
+
+
+def test_neighbours_stay_together_on_one_process():
+    stream = PromptStream(list(range(12)), per_step=4, seed=0, together=2)
+    steps = [stream.at(step, rank, 2) for step in range(6) for rank in range(2)]
+    assert all(first % 2 == 0 and second == first + 1 for first, second in steps)
+    assert sorted(record for part in steps[:6] for record in part) == list(range(12))
+    assert PromptStream(list(range(10)), 4, 3, together=1).at(5) == PromptStream(list(range(10)), 4, 3).at(5)
+
+
+def test_paraphrases_label_each_other_in_training(tiny_child, quiet_trainer, tmp_path):
+    """Each step has a prompt and its paraphrase, so that rows have others; apart, none has."""
+    rows = [{"prompt": f"red{mark} {i}", "which": str(i)} for i in range(4) for mark in ("", "!")]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = "terms: {consensus: {by: equality, paraphrases: which}}"
+    path = tmp_path / "spec.yaml"
+    path.write_text(spec)
+    unscorable = []
+    for together in (2, 1):
+        trainer = quiet_trainer(max_epochs=1)
+        data = PromptData(str(file), prompts_per_step=together, together=together, steps=4)
+        trainer.fit(RLModule(tiny_child, str(path), GRPOConfig(group_size=2), SAMPLING), data)
+        unscorable.append(float(trainer.callback_metrics["train/unscorable"]))
+    assert unscorable[0] < unscorable[1] == 1.0  # an empty answer is unscorable in any company
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prompts_per_step": 3, "together": 2}, "data.together is 2, which does not divide prompts_per_step 3"),
+        ({"together": 0}, "together must be at least 1"),
+    ],
+)
+def test_neighbours_that_cannot_stay_together(settings, message):
+    with pytest.raises(SpecError, match=message):
+        PromptData("any.jsonl", **settings)
 
 
 @pytest.mark.parametrize(("rows", "size", "lengths"), [(5, 2, [2, 2, 1]), (4, 4, [4]), (1, 3, [1])])

@@ -173,6 +173,8 @@ def test_the_command_lists_its_options_and_refuses_what_it_does_not_know(tmp_pat
     assert {command.name or command.callback.__name__ for command in build_app().registered_commands} == {
         "pgsrm",
         "guards",
+        "semantic",
+        "composition",
         "page",
     }
 
