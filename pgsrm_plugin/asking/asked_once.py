@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from pgsrm_plugin.errors import PgsrmError, ScorerError
+from pgsrm_plugin.errors import PgsrmError, ScorerError, without_texts
 from pgsrm_plugin.types import OwnModel, Question, Reply
 
 _OVERHEAD_BYTES = 400
@@ -54,7 +55,8 @@ class AskedOnce:
         except PgsrmError:
             raise
         except Exception as error:  # whatever transformers raises
-            raise ScorerError(f"{identity} failed: {type(error).__name__}: {error}") from error
+            said = without_texts(f"{type(error).__name__}: {error}", itertools.chain(*questions))
+            raise ScorerError(f"{identity} failed: {said}") from error
         finite = all(math.isfinite(value) for one in answers for value in one.values)
         if len(answers) != len(questions) or not finite:
             raise ScorerError(f"{identity} returned wrong or non-finite numbers; nothing was scored")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.encoders.cache.disk import DiskCache
 from pgsrm_plugin.encoders.cache.shards import Embedded
-from pgsrm_plugin.errors import PgsrmError, ScorerError
+from pgsrm_plugin.errors import PgsrmError, ScorerError, without_texts
 from pgsrm_plugin.types import Embeddings, Encoder, OnePassEncoder, TokenEncoder
 
 _OVERHEAD_BYTES = 300
@@ -119,7 +120,8 @@ class CachedEncoder:
         found = {text: one.states_TD for text, one in kept.items() if one.states_TD is not None}
         missing = [text for text in distinct if text not in found]
         if missing:
-            states_N = _token_encoder(self.encoder).token_states(missing)
+            with _reported(f"encoder {identity}", missing):
+                states_N = _token_encoder(self.encoder).token_states(missing)
             found |= _checked_states(missing, states_N, identity)
         return found
 
@@ -137,12 +139,8 @@ class CachedEncoder:
             self._disk.flush()
 
     def _encode(self, texts: Sequence[str], states: bool) -> tuple[Embeddings, list[torch.Tensor]]:
-        try:
+        with _reported(f"encoder {self.encoder.identity}", texts):
             return in_one_pass(self.encoder, texts) if states else (self.encoder.encode(texts), [])
-        except PgsrmError:
-            raise
-        except Exception as error:  # whatever a user's encoder raises
-            raise ScorerError(f"encoder {self.encoder.identity} failed: {type(error).__name__}: {error}") from error
 
     def _keep(self, key: tuple[str, str], kept: _Kept) -> None:
         """As the one used last."""
@@ -152,6 +150,20 @@ class CachedEncoder:
         self._bytes += _size(key, kept)
         while self._bytes > self._limit:
             self._bytes -= _size(*self._kept.popitem(last=False))
+
+
+@contextlib.contextmanager
+def _reported(who: str, texts: Sequence[str]) -> Iterator[None]:
+    """Whatever an encoder raises is a ScorerError that quotes none of the texts."""
+    try:
+        yield
+    except ScorerError as error:
+        raise ScorerError(without_texts(str(error), texts)) from error
+    except PgsrmError:
+        raise
+    except Exception as error:
+        said = without_texts(f"{type(error).__name__}: {error}", texts)
+        raise ScorerError(f"{who} failed: {said}") from error
 
 
 def in_one_pass(encoder: Encoder, texts: Sequence[str]) -> tuple[Embeddings, list[torch.Tensor]]:

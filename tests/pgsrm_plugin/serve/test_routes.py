@@ -404,6 +404,30 @@ def test_a_failing_encoder_is_503(error, message):
             scorer.score_rows([GOOD])
 
 
+class Quoting:
+    """An encoder whose errors quote what it was given, as some endpoints' do."""
+
+    identity = "quoting"
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self._kind = kind
+
+    def encode(self, texts):
+        raise self._kind(f"cannot embed {list(texts)!r}")
+
+
+@pytest.mark.parametrize("kind", [ValueError, ScorerError])
+def test_what_an_encoder_quotes_of_the_rows_is_in_no_log_and_no_answer(kind, caplog):
+    row = {"prompt": "my secret question", "response": "the secret answer is 42", "reference": "a secret reference"}
+    with InThread(SemanticReward(SPEC_OF_SERVICE, Quoting(kind))) as service:
+        answer = service.ask("/v1/score", {"rows": [row]})
+    assert answer.status_code == 503
+    assert "cannot embed [" in answer.json()["error"]
+    assert "secret" not in answer.text
+    assert "cannot embed [" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_clients_error_is_of_the_kind_it_would_be_here():
     with InThread(SemanticReward(parse_spec(SPEC + "unscorable: raise\n"))) as service, asking(service.url) as scorer:
         with pytest.raises(UnscorableError, match=r"rows\[1\]: the response '' cannot be scored"):
