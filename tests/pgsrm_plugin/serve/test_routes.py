@@ -418,7 +418,7 @@ class Quoting:
 
 @pytest.mark.parametrize("kind", [ValueError, ScorerError])
 def test_what_an_encoder_quotes_of_the_rows_is_in_no_log_and_no_answer(kind, caplog):
-    row = {"prompt": "my secret question", "response": "the secret answer is 42", "reference": "a secret reference"}
+    row = {"prompt": "my secret question", "response": "the secret answer is 42", "label": "a secret reference"}
     with InThread(SemanticReward(SPEC_OF_SERVICE, Quoting(kind))) as service:
         answer = service.ask("/v1/score", {"rows": [row]})
     assert answer.status_code == 503
