@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if os.environ.get(DEBUG) == "1":
             raise
         typer.echo(f"pgsrm: {error}", err=True)
-        raise SystemExit(EXIT_STATUS.get(type(error), 1)) from None
+        raise SystemExit(next((EXIT_STATUS[kind] for kind in type(error).__mro__ if kind in EXIT_STATUS), 1)) from None
 
 
 def _print_any_text() -> None:
