@@ -68,6 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.questions.append(question)
         self.server.tokens.append(self.headers["Authorization"])
         fault = self.server.faults.pop(0) if self.server.faults else "well"
+        self.close_connection |= fault in ("break", "half")
         if fault == "break":
             return
         if fault == "hang":

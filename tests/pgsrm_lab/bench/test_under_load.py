@@ -23,11 +23,11 @@ def test_what_is_lost_and_changed_is_counted():
     assert _changed(load, [1.0, 2.5, 3.0, 4.0, 5.0, 6.5]) == 1
 
 
-def test_the_clients_answers_are_in_the_questions_order_and_faults_are_counted():
+def test_the_clients_answers_are_in_the_questions_order_and_faults_are_counted(monkeypatch):
     questions = [[{"response": "x" * n}] for n in range(40)]
     faults = [(429, {"error": "full"}), (503, {"error": "down"})]
     with RewardService(faults) as service:
-        service.RequestHandlerClass.protocol_version = "HTTP/1.1"
+        monkeypatch.setattr(service.RequestHandlerClass, "protocol_version", "HTTP/1.1")  # connections stay open
         load = asyncio.run(ask_all(service.url, questions, 4))
     answered = {number: answer[0]["reward"] for number, answer in enumerate(load.answers) if answer}
     assert (len(answered), load.refused, len(load.failed), _lost(load)) == (39, 1, 1, 1)
