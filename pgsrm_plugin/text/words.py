@@ -25,8 +25,8 @@ def word_ngrams(text: str, n: int) -> list[tuple[str, ...]]:
     >>> word_ngrams("Red, red", 2)
     [('red', ','), (',', 'red')]
     """
-    tokens = _token().findall(half_spaces(text.lower()))
-    return [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+    tokens = _tokens(text)
+    return [tokens[start : start + n] for start in range(len(tokens) - n + 1)]
 
 
 def words(text: str) -> list[str]:
@@ -35,7 +35,7 @@ def words(text: str) -> list[str]:
     >>> words("A well-known word: 苹果, ไก่")
     ['a', 'well', 'known', 'word', '苹', '果', 'ไ', 'ก่']
     """
-    return [token for token in _token().findall(half_spaces(text.lower())) if token[0].isalnum()]
+    return [token for token in _tokens(text) if token[0].isalnum()]
 
 
 def count_words(text: str) -> int:
@@ -44,6 +44,8 @@ def count_words(text: str) -> int:
     >>> count_words("A well-known word"), count_words("今天天气非常好。"), count_words("iPhone很好")
     (3, 7, 3)
     """
+    if text.isascii():
+        return len(text.split())
     return sum(max(1, len(_piece().findall(chunk))) for chunk in half_spaces(text).split())
 
 
@@ -54,6 +56,11 @@ def spaced(text: str) -> str:
     ' 买  了 iPhone。'
     """
     return _character().sub(lambda match: f" {match[0]} ", half_spaces(text))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_token().findall(half_spaces(text.lower())))
 
 
 @functools.cache
