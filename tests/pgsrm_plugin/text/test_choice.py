@@ -1,8 +1,7 @@
 """The letter that a response settles on: sentences as models and people write them, each with the letter by eye."""
 
-import time
-
 import pytest
+from growth import grows_evenly
 
 from pgsrm_plugin.text.choice import find_choice
 
@@ -344,8 +343,5 @@ def test_answers_taken_back_one_after_the_other_give_at_most_the_last(back):
     "unit", ["A ", "(A) ", "answer ", "not A ", "A or ", "it is A ", "选A", "answer is lyly ", "if "]
 )
 @pytest.mark.parametrize("begin", ["", "The answer is ", "A. "])
-def test_twenty_thousand_characters_take_less_than_a_second(unit, begin):
-    text = (begin + unit * 20_000)[:20_000]
-    start = time.process_time()
-    find_choice(text, TEN)
-    assert time.process_time() - start < 1
+def test_hostile_text_is_read_once(unit, begin):
+    assert grows_evenly(lambda text: find_choice(text, TEN), (begin + unit * 20_000)[:20_000])

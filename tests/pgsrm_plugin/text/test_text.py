@@ -1,8 +1,7 @@
 """What part of a response is scored."""
 
-import time
-
 import pytest
+from growth import grows_evenly
 
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.batch import prepare, prepare_reference
@@ -158,10 +157,7 @@ def test_anything_visible_is_an_answer(text):
 
 @pytest.mark.parametrize("piece", ["<think>", "</think>", "<answer>", "<think>a</think>", "\u200b", "\ud800", "x"])
 def test_a_megabyte_of_hostile_text_takes_linear_time(piece):
-    """A quadratic scan of a megabyte would take hours; the bound is generous."""
-    started = time.monotonic()
-    prepare(piece * (2**20 // len(piece)), TextSpec(answer_tag="answer"))
-    assert time.monotonic() - started < 60
+    assert grows_evenly(lambda text: prepare(text, TextSpec(answer_tag="answer")), piece * (2**20 // len(piece)))
 
 
 def test_prompt_text():
