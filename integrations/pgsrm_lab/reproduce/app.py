@@ -7,7 +7,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,23 +15,25 @@ from rich.console import Console
 from pgsrm_lab.reproduce.composition.composition import PROTOCOL, Composition
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.guards.protocol import QUICK, GuardsProtocol
-from pgsrm_lab.reproduce.paper.arms import Update
-from pgsrm_lab.reproduce.paper.grid import TINY, PaperProtocol, plan
+from pgsrm_lab.reproduce.paper.grid import PaperProtocol, plan
 from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
+from pgsrm_lab.reproduce.real import chat_protocol as chat
+from pgsrm_lab.reproduce.real.chat_child import admitted
+from pgsrm_lab.reproduce.real.pretrained_child import PretrainedChild
 from pgsrm_lab.reproduce.semantic import explaining
 from pgsrm_lab.reproduce.semantic.semantic import OWN, Semantic
 from pgsrm_lab.reproduce.study import Job
-from pgsrm_lightning.algorithms.ppo import PPOConfig
-from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.errors import PgsrmError
 
 RUNS = Path("runs/reproduce")
+TINY = "tiny"
 
 
 class UpdateRule(str, Enum):
     """What ``--update`` takes."""
 
+    grpo = "grpo"
     ppo = "ppo"
     reinforce = "reinforce"
 
@@ -58,23 +60,46 @@ def pgsrm(
     ] = None,
     arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: see the guide).")] = None,
     update: Annotated[
-        UpdateRule | None, typer.Option(help="Update rule (default: PPO, and REINFORCE beside it on two tasks).")
+        UpdateRule | None,
+        typer.Option(
+            help="Update rule (default: PPO, and REINFORCE on two tasks; with a pretrained child GRPO and PPO)."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
-    steps: Annotated[int, typer.Option(min=2, help="Update steps of each run.")] = PaperProtocol.steps,
-    prompts: Annotated[int, typer.Option(min=2, help="Sampled answers of a step.")] = PaperProtocol.prompts_per_step,
-    child: Annotated[str, typer.Option(help="'tiny' (made on the spot), or a causal LM's folder or hub id.")] = TINY,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate (default: 3e-4 for tiny, else the paper's 1e-5).")
+    steps: Annotated[int | None, typer.Option(min=2, help="Update steps of each run (default: 30; 20).")] = None,
+    prompts: Annotated[
+        int | None, typer.Option(min=2, help="Prompts of a step (default: 256; 6, each answered 8 times).")
     ] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
-    / Pgsrm.name,
+    child: Annotated[
+        str,
+        typer.Option(help="'tiny' (made on the spot), 'smollm2', or the folder or hub id of a causal LM that chats."),
+    ] = TINY,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (default: 3e-4; 3e-5).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help=f"Folder for runs, tables and report (default: {RUNS / Pgsrm.name}; {RUNS / PretrainedChild.name}).",
+        ),
+    ] = None,
 ) -> None:
-    """PGSRM against binary and other rewards on the paper's five tasks. Finished runs are not run again."""
-    protocol = make_protocol(child, steps, prompts, lr)
-    updates: list[Update] = [rule for rule in get_args(Update) if update is not None and rule == update.value]
-    _run(plan(Pgsrm(), _listed(tasks), _listed(arms), updates, seeds, protocol, out), jobs)
+    """PGSRM against binary and other rewards on the paper's five tasks. Finished runs are not run again.
+
+    With a pretrained child it is a study of its own: chat prompts, no warm start, answers read from sentences. Where
+    two defaults are given, the second is that study's.
+    """
+    chosen = (_listed(tasks), _listed(arms), [] if update is None else [update.value], seeds)
+    shape: dict[str, Any] = {name: n for name, n in (("steps", steps), ("prompts_per_step", prompts)) if n is not None}
+    if child == TINY:
+        tiny = dataclasses.replace(PaperProtocol(), **shape).with_lr(lr)
+        _run(plan(Pgsrm(), *chosen, tiny, out or RUNS / Pgsrm.name), jobs)
+        return
+    study = PretrainedChild()
+    study.check(*chosen[:3])
+    protocol = dataclasses.replace(chat.ChatProtocol(), child=child, **shape).with_lr(lr)
+    grid = chat.plan(study, *chosen, admitted(protocol, chosen[0] or list(study.tasks)), out or RUNS / study.name)
+    _run(grid, jobs)
 
 
 def guards(
@@ -157,23 +182,6 @@ def page(
         sys.stdout.write(next(iter(pages.values())))
     else:
         write_pages(pages, out.parent)
-
-
-def make_protocol(child: str, steps: int, prompts: int, lr: float | None) -> PaperProtocol:
-    """The default protocol with the given changes; a child that is not tiny gets the library's PPO settings.
-
-    Those have the paper's learning rates, KL and entropy coefficients.
-    """
-    protocol = PaperProtocol(child=child, steps=steps, prompts_per_step=prompts)
-    if child != TINY:
-        protocol = dataclasses.replace(protocol, ppo=PPOConfig(), reinforce=ReinforceConfig())
-    if lr is None:
-        return protocol
-    return dataclasses.replace(
-        protocol,
-        ppo=dataclasses.replace(protocol.ppo, lr_actor=lr),
-        reinforce=dataclasses.replace(protocol.reinforce, lr_actor=lr),
-    )
 
 
 def _run(grid: list[Job], jobs: int) -> None:

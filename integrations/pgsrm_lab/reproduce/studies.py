@@ -8,12 +8,13 @@ from pgsrm_lab.reproduce.composition.composition import Composition
 from pgsrm_lab.reproduce.files import RESULTS
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
+from pgsrm_lab.reproduce.real.pretrained_child import PretrainedChild
 from pgsrm_lab.reproduce.semantic.semantic import Semantic
 from pgsrm_lab.reproduce.study import Study
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError, did_you_mean
 
-STUDIES: tuple[Study, ...] = (Pgsrm(), Guards(), Composition(), Semantic())
+STUDIES: tuple[Study, ...] = (Pgsrm(), Guards(), Composition(), Semantic(), PretrainedChild())
 
 
 def study_of(results: Path) -> Study:

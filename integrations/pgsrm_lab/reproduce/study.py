@@ -95,6 +95,8 @@ class Study(ABC):
         measures: the numbers of a run's row, by column.
         baseline: the reward that others are compared with.
         update: the update rule of its main results.
+        updates: all that it has; empty: that one.
+        seeded_start: whether what the rewards of a task start from differs from seed to seed.
     """
 
     name: ClassVar[str]
@@ -103,6 +105,8 @@ class Study(ABC):
     measures: ClassVar[Mapping[str, Measure]]
     baseline: ClassVar[str]
     update: ClassVar[str]
+    updates: ClassVar[Sequence[str]] = ()
+    seeded_start: ClassVar[bool] = True
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -138,13 +142,18 @@ class Study(ABC):
     def report(self, out: Path) -> Path:
         """Writes report.html into the results' folder."""
 
-    def check(self, tasks: Sequence[str], arms: Sequence[str]) -> None:
+    def check(self, tasks: Sequence[str], arms: Sequence[str], updates: Sequence[str] = ()) -> None:
         """Refuses names that the study does not have.
 
         Raises:
-            SpecError: a task or an arm does not exist.
+            SpecError: a task, an arm or an update rule does not exist.
         """
-        for kind, given, known in (("task", tasks, self.tasks), ("arm", arms, self.arms)):
+        rules = self.updates or (self.update,)
+        for kind, given, known in (
+            ("task", tasks, self.tasks),
+            ("arm", arms, self.arms),
+            ("update rule", updates, rules),
+        ):
             for name in given:
                 if name not in known:
                     nearest = did_you_mean(name, known)
@@ -188,7 +197,8 @@ class Job:
     def warm_start(self) -> Path:
         """The folder of the child that all rewards of this task and seed start from, with its prompts."""
         of = [FORMAT, *self.protocol.start, self.study.task_digest(self.task)]
-        return self.out / "warm" / f"{self.task}-{self.seed}-{digest(of)[:12]}"
+        seed = self.seed if self.study.seeded_start else 0
+        return self.out / "warm" / f"{self.task}-{seed}-{digest(of)[:12]}"
 
 
 def digest(content: object) -> str:

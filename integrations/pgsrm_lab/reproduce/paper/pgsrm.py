@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pgsrm_lab.reproduce.collect import tables_folder
 from pgsrm_lab.reproduce.paper import figures, markdown, ppo_runs
-from pgsrm_lab.reproduce.paper.arms import ARMS, of_role
+from pgsrm_lab.reproduce.paper.arms import ARMS, Update, of_role
 from pgsrm_lab.reproduce.paper.grid import task_digest
 from pgsrm_lab.reproduce.paper.measures import MEASURES, rows_of
 from pgsrm_lab.reproduce.study import Job, Run, Study
@@ -25,6 +25,7 @@ class Pgsrm(Study):
     measures: ClassVar = MEASURES
     (baseline,) = of_role("baseline")
     update: ClassVar = "ppo"
+    updates: ClassVar = get_args(Update)
 
     def task_digest(self, task: str) -> str:
         """Of a task's prompts, split and answers."""
