@@ -5,12 +5,13 @@ Each trainer says in its own words how it uses a spec's totals (:class:`Use`); t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pgsrm_plugin.aggregates import Sum
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.policy.base import WHERE
 
 
 class Composes(Protocol):
@@ -68,6 +69,10 @@ class Rules(Protocol):
     def grouped_terms(self) -> Sequence[str]:
         """The terms that compare the responses to one prompt."""
 
+    @property
+    def policy_terms(self) -> Mapping[str, str]:
+        """The terms that ask the policy, with which of its weights."""
+
 
 @dataclass(frozen=True)
 class Use:
@@ -82,6 +87,8 @@ class Use:
         divides_again: by which setting advantages are divided by their group's deviation once more.
         cannot_mask: who cannot leave a response out of the loss, and how to do it elsewhere: two texts.
         cannot_stop: who goes on when a response raises an error, and how to stop it elsewhere: two texts.
+        weights: which of the policy's weights can be asked here, each with what must be set first (empty: nothing).
+        no_policy: where the policy can be asked, for those that cannot be asked here.
     """
 
     one_by_one: str | None = None
@@ -91,6 +98,8 @@ class Use:
     divides_again: str | None = None
     cannot_mask: tuple[str, str] | None = None
     cannot_stop: tuple[str, str] | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    no_policy: str = WHERE
 
 
 def _needs_groups(spec: Rules, use: Use) -> str | None:
@@ -184,6 +193,17 @@ def _can_stop(spec: Rules, use: Use) -> str | None:
     return None
 
 
+def _asks_the_policy(spec: Rules, use: Use) -> str | None:
+    for name, weights in spec.policy_terms.items():
+        if not use.weights:
+            return f"term {name!r} asks the policy itself, and here there are only its words; {use.no_policy}"
+        if weights not in use.weights:
+            return f"term {name!r} asks the weights {weights!r}, and here only {', '.join(use.weights)} can be asked"
+        if use.weights[weights]:
+            return f"term {name!r} asks the weights {weights!r}, which are not there: {use.weights[weights]}"
+    return None
+
+
 RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _needs_groups,
     _term_in_group,
@@ -194,6 +214,7 @@ RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _not_undone,
     _can_mask,
     _can_stop,
+    _asks_the_policy,
 )
 """What is refused: each gives the sentence to say, or None."""
 

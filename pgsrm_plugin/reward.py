@@ -21,10 +21,12 @@ from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.classifier import PairClassifierSpec
 from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
-from pgsrm_plugin.errors import ScorerError, SpecError, UnscorableError
+from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
 from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
 from pgsrm_plugin.guards.base import NONE, Violation
+from pgsrm_plugin.policy.asked_policy import AskedPolicy
+from pgsrm_plugin.policy.base import WHERE, PolicyScorer
 from pgsrm_plugin.shapes.baselines import Baseline
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms import Term
@@ -46,6 +48,8 @@ ON = "on/"
 """Before a term's name, in the diagnostics: 1 where a term that has a switch (``when``) counts, else 0."""
 DECLINED = "declined/"
 """Before a term's name, in the diagnostics: 1 where the term could not score the row, else 0."""
+REASONING = "reasoning_chars"
+"""In the diagnostics, where a term asks the policy: characters before the answer, all where there is none."""
 _MANY = 3
 """Responses, of which what they have in common is no chance."""
 _logger = logging.getLogger(__name__)
@@ -109,8 +113,16 @@ class SemanticReward:
         """Builds the reward that a spec file describes; see :func:`~pgsrm_plugin.spec.load_spec`."""
         return cls(load_spec(path))
 
-    def check_references(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> None:
+    def check_references(
+        self,
+        samples: Sequence[RewardSample],
+        label: Callable[[int], str] = row_label,
+        policy: PolicyScorer | None = None,
+    ) -> None:
         """Refuses rows, before training, that cannot be scored or whose references the encoder hardly knows.
+
+        Args:
+            policy: what encodes references, for terms that ask it.
 
         Raises:
             DataError: a row lacks what a term needs, or the encoder does not know most words of a reference (which
@@ -119,6 +131,8 @@ class SemanticReward:
         batch, vocabulary = check_samples(samples, self.spec, label), vocabulary_of(self.encoder)
         for sentence in never_on(batch, self.spec):
             _logger.warning(sentence)
+        if self.spec.policy_terms and policy is not None:
+            self._advise(batch, policy)
         if self._embeds and self.encoder is not None:
             check_known(batch, vocabulary, self.encoder.identity, label)
 
@@ -128,27 +142,37 @@ class SemanticReward:
             return type(self)(spec, self.encoder if spec.encoder is not None else None, self.models)
         return type(self)(spec, encoder(spec.encoder), self.models)
 
-    def score(self, samples: Sequence[RewardSample], label: Callable[[int], str] = row_label) -> RewardOutput:
+    def score(
+        self,
+        samples: Sequence[RewardSample],
+        label: Callable[[int], str] = row_label,
+        policy: PolicyScorer | None = None,
+    ) -> RewardOutput:
         """Scores a batch; an empty batch gives an empty output.
 
         Args:
             label: how a row is called in messages.
+            policy: that wrote the responses, for terms that ask it; the samples have their ``tokens`` then.
 
         Raises:
             DataError: a row lacks a field that a term needs, or has one of a wrong type; the message names both.
             UnscorableError: a response is unscorable and the spec says ``raise``.
             ScorerError: the encoder or a term failed. Nothing is scored then.
+            SpecError: a term asks the policy, and there is none.
         """
         started = time.perf_counter()
         samples = list(samples)
         batch = check_samples(samples, self.spec, label)
+        asked = None if not self.spec.policy_terms else self._asked_policy(samples, policy, label)
+        if asked is not None:
+            self._advise(batch, asked)
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
         references = batch.references()
         prompts = batch.prompts() if self._reads_prompts else []
         texts = [*batch.responses(), *references, *prompts, *self._texts]
         embedder = BatchEmbedder(
-            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked
+            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked, asked
         )
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
@@ -171,7 +195,8 @@ class SemanticReward:
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples, label)
         on_B = {name: counts[batch.index_B] for name, counts in on.items()}
-        diagnostics = {name: value[batch.index_B] for name, value in _diagnose(batch, embedder).items()}
+        measured = _diagnose(batch, embedder, with_reasoning=asked is not None)
+        diagnostics = {name: value[batch.index_B] for name, value in measured.items()}
         if any(section.asked == PairClassifierSpec.asked for section in self._asked):
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
@@ -197,12 +222,35 @@ class SemanticReward:
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
             **embedder.stats,
+            **({} if asked is None else asked.stats),
             "seconds": time.perf_counter() - started,
         }
         if not bool(torch.isfinite(total_B).all()):
             raise ScorerError("a total that is not finite came out; lower the weights")
         words = [words_of(violations[i]) for i in batch.index_B.tolist()] if self.spec.guards else []
         return RewardOutput(total_B, terms, weighted, scored_B, diagnostics, stats, worth_B, words)
+
+    def _asked_policy(
+        self, samples: Sequence[RewardSample], policy: PolicyScorer | None, label: Callable[[int], str]
+    ) -> AskedPolicy:
+        first = next(iter(self.spec.policy_terms))
+        if policy is None:
+            raise SpecError(f"term {first!r} asks the policy itself, and here there are only its words; {WHERE}")
+        for i, sample in enumerate(samples):
+            if sample.tokens is None:
+                raise DataError(f"{label(i)}: the policy's tokens are missing, and term {first!r} needs them")
+        return AskedPolicy(policy)
+
+    def _advise(self, batch: PreparedBatch, policy: PolicyScorer) -> None:
+        """Says once what terms have to say about references of such lengths, by the first batch that there is."""
+        if "policy" in self._said:
+            return
+        self._said.add("policy")
+        lengths = [len(policy.encode(reference.uncut)) for row in batch.rows for reference in row.references]
+        for name in self.spec.policy_terms:
+            advice = self.spec.terms[name].advise(lengths)
+            if advice is not None:
+                _logger.warning(f"term {name!r}: {advice}")
 
     def _held_against(self, batch: PreparedBatch) -> list[Baseline | None]:
         """What the starting policy earned, of each distinct row."""
@@ -465,17 +513,20 @@ def _form(text: str) -> str:
     return normalise_space(text).casefold()
 
 
-def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder) -> dict[str, torch.Tensor]:
+def _diagnose(batch: PreparedBatch, embedder: BatchEmbedder, with_reasoning: bool) -> dict[str, torch.Tensor]:
     def cut(text: ScoredText) -> bool:
         return text.truncated or (text.unscorable is None and embedder.truncated(text.text))
 
-    columns = {
+    columns: dict[str, list[bool] | list[int] | list[float]] = {
         "truncated": [cut(row.response) for row in batch.rows],
         "reference_truncated": [any(map(cut, row.references)) for row in batch.rows],
         "unknown_words": [embedder.unknown_share(row.response.text) for row in batch.rows],
         "reference_unknown_words": [max(map(embedder.unknown_share, row.targets), default=0.0) for row in batch.rows],
         "response_chars": [len(row.response.uncut) for row in batch.rows],
     }
+    if with_reasoning:
+        thought = [row.written for row in batch.rows if row.written is not None]
+        columns[REASONING] = [len(one.text) if one.reasoning is None else one.reasoning for one in thought]
     return {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
 
 
@@ -487,7 +538,8 @@ def _pair_truncated(rows: Sequence[Row], embedder: BatchEmbedder) -> torch.Tenso
 
 def _content(row: Row) -> tuple[str, ...]:
     """What tells a row from another of its group."""
-    return (row.prompt, row.response.text, row.raw, *row.targets, *row.ground_truths, *row.columns.values())
+    tokens = () if row.written is None else (str(row.written.tokens),)
+    return (row.prompt, row.response.text, row.raw, *row.targets, *row.ground_truths, *row.columns.values(), *tokens)
 
 
 def _checked(

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
+from pgsrm_plugin.policy.base import PolicyScorer, PolicyTokens, Written
+
 Prompt: TypeAlias = "str | Sequence[Mapping[str, str]]"
 """Plain text, or chat messages with ``role`` and ``content``."""
 
@@ -30,6 +32,7 @@ class RewardSample:
         data_source: the name of the data set, passed through for logging.
         group: the id that the responses to one prompt share; needed by ``aggregate: group_normalised``.
         columns: the row's other columns, among which ``when`` of a term finds its own.
+        tokens: prompt and response as the policy's own tokens, for terms that ask the policy.
     """
 
     prompt: Prompt
@@ -39,6 +42,7 @@ class RewardSample:
     data_source: str = ""
     group: str | int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    tokens: PolicyTokens | None = None
 
 
 def ground_truths(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -293,6 +297,7 @@ class Row:
         ground_truths: the correct answers, any of which is right; empty where the row has none.
         factors: what the spec's guards leave of the likeness to each reference, in [0, 1]; empty: all of it.
         columns: the columns that the spec's switches look at, as texts.
+        written: the response by the policy's own tokens; None where no term asks the policy.
     """
 
     prompt: str
@@ -303,6 +308,7 @@ class Row:
     ground_truths: tuple[str, ...]
     factors: tuple[float, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    written: Written | None = None
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -342,6 +348,10 @@ class Embedder(Protocol):
 
     def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Reply]:
         """What a model of the part's own says to each question; by the section that names it."""
+
+    @property
+    def policy(self) -> PolicyScorer:
+        """The policy that is trained, for terms that say that they ask it."""
 
 
 @runtime_checkable

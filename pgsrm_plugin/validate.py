@@ -40,7 +40,7 @@ def check_samples(
             _check_types(sample)
             columns.append({**_read_columns(sample, spec), **_switch_columns(sample, spec)})
     faults.check()
-    batch = prepare_batch(samples, spec.text, compares_references(spec), columns)
+    batch = prepare_batch(samples, spec.text, compares_references(spec), columns, bool(spec.policy_terms))
     baselines = read_baselines(spec)
     rows = zip(batch.rows, batch.first, strict=True)
     problems = [_problem(row, samples[first], spec, baselines) for row, first in rows]

@@ -24,7 +24,7 @@ ENGINES = {
 }
 """The only modules of the core that run a framework: they import it inside a function, when a user asks for it."""
 LAYERS = (
-    {"errors", "types", "functional", "section", "kinds", "stopping"},
+    {"errors", "types", "functional", "section", "kinds", "stopping", "policy"},
     {"text", "data", "endpoint"},
     {"asking"},
     {"encoders", "terms"},

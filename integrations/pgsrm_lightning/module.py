@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule
@@ -24,7 +24,8 @@ from pgsrm_lightning.losses import adapt_kl_coef
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Budget, look_back, split_rows
-from pgsrm_lightning.rollout.generate import encode_prompt, generate, keyed_seed
+from pgsrm_lightning.rollout.generate import Rollout, encode_prompt, generate, keyed_seed
+from pgsrm_lightning.rollout.own_likelihoods import ChildScorer, check_room, ema_weights, tokens_of
 from pgsrm_lightning.rollout.scoring import (
     Answers,
     measure_answers,
@@ -40,6 +41,7 @@ from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import SpecError
+from pgsrm_plugin.policy.base import Weights
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.stopping import Stopped, with_patience
 
@@ -103,7 +105,8 @@ class RLModule(LightningModule):
         self._specs = _read(spec), None if val_spec is None else _read(val_spec)
         self._rewards: RewardPair | None = None
         config = algorithm or ALGORITHMS[0]()
-        check_use(_spec_of(self._specs[0]), _use(config), "model.spec")
+        specs = [_spec_of(each) for each in self._specs if each is not None]
+        check_use(specs[0], _use(config), "model.spec")
         self.algorithm: Algorithm[Any] = config.build()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(keyed_seed(seed))
@@ -112,7 +115,7 @@ class RLModule(LightningModule):
                 revision,
                 lora,
                 value_head=config.uses_values,
-                reference=config.has_reference,
+                reference=config.has_reference or any("frozen" in spec.policy_terms.values() for spec in specs),
                 gradient_checkpointing=gradient_checkpointing,
             )
         if self.sampling.max_new_tokens >= self.policy.context:
@@ -120,7 +123,8 @@ class RLModule(LightningModule):
                 f"model.sampling.max_new_tokens: {self.sampling.max_new_tokens} leave no room for a prompt in this "
                 f"child's context of {self.policy.context} tokens"
             )
-        self.steering = Steering(config, _spec_of(self._specs[0]), self.policy)
+        self.ema = ema_weights(self.policy, specs)
+        self.steering = Steering(config, specs[0], self.policy)
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.checkpoint_on_signal = checkpoint_on_signal
         self.left_checkpoint: str | None = None
@@ -160,14 +164,17 @@ class RLModule(LightningModule):
             DataError: the message names file, row and field.
         """
         samples = [record.sample("x") for record in records]
-        self.reward(split).check_references(samples, lambda i: records[i].label)
+        reward, scorer = self.reward(split), self._scorer()
+        reward.check_references(samples, lambda i: records[i].label, scorer)
         for record in records:
-            encode_prompt(record, self.policy, self.sampling)
+            prompt = encode_prompt(record, self.policy, self.sampling)
+            if reward.spec.policy_terms:
+                check_room(record, len(prompt) + self.sampling.max_new_tokens, scorer)
 
     def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
         """Greedy answers to the given rows, scored."""
         rollout = generate(self.policy, records, self.sampling, self.device, seed=None, go_on=self._go_on)
-        return score(self.reward(split), records, rollout.texts)
+        return self._score(split, records, rollout, 1, len(records))
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
         """Rollout, reward, update, log.
@@ -223,7 +230,8 @@ class RLModule(LightningModule):
         times = [clock()]
         rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0), self._go_on)
         times.append(clock())
-        answers = self.last_answers = score(self.reward("train"), records, rollout.texts, config.group_size)
+        rows = -(-len(records) // config.minibatches)
+        answers = self.last_answers = self._score("train", records, rollout, config.group_size, rows)
         times.append(clock())
         budget = None if config.micro_batch_tokens is None else Budget.of(rollout, config.micro_batch_tokens)
         chunks = split_rows(torch.arange(len(records)), config.minibatches, config.micro_batch_size, budget)
@@ -252,11 +260,16 @@ class RLModule(LightningModule):
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
             meter.add(f"time/{name}_s", end - start)
+        if "policy/seconds" in output.stats:
+            meter.add("time/policy_s", output.stats["policy/seconds"])
+            meter.add("time/policy_share", output.stats["policy/seconds"] / (times[-1] - times[0]))
         meter.add("episodes", len(records), float(rank() == 0))  # a sum over the processes
         self._finish_step(meter)
 
     def _finish_step(self, meter: Meter) -> None:
         self.steering.commit(self.steps_done)
+        if self.ema is not None:
+            self.ema.update()
         kl, means = self.algorithm.config.kl, meter.means()
         self.steps_done += 1
         self._before_step, self._changing = None, False
@@ -309,6 +322,24 @@ class RLModule(LightningModule):
         self.steps_done, self.episodes, self.kl_coef = state["step"], state["episodes"], state["kl_coef"]
         ckpt.put_back_frozen(checkpoint, self)
 
+    def _score(self, split: str, records: Sequence[Record], rollout: Rollout, group_size: int, rows: int) -> Answers:
+        reward = self.reward(split)
+        tokens = tokens_of(rollout) if reward.spec.policy_terms else None
+        return score(reward, records, rollout.texts, group_size, tokens, self._scorer(rows))
+
+    def _scorer(self, rows: int | None = None) -> ChildScorer:
+        """What answers for the child.
+
+        Args:
+            rows: of one forward, where the algorithm's settings say none.
+        """
+        config = self.algorithm.config
+        rows = (
+            rows if config.micro_batch_size is None and config.micro_batch_tokens is None else config.micro_batch_size
+        )
+        tokens = config.micro_batch_tokens
+        return ChildScorer(self.policy, self.sampling.temperature, self.ema, rows, tokens, self._go_on)
+
     def _keyed(self, purpose: int) -> int:
         return keyed_seed(self.seed, self.steps_done, rank(), purpose)
 
@@ -338,6 +369,7 @@ def _use(config: AlgorithmConfig) -> Use:
         subtracts_mean=f"model.algorithm: {config.name} subtracts the group's mean"
         if config.takes_advantages
         else None,
+        weights=dict.fromkeys(get_args(Weights), ""),
     )
 
 

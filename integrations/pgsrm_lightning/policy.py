@@ -105,15 +105,25 @@ class Policy(nn.Module):
         self.lm.eval()
         return self
 
-    def evaluate(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Evaluation:
+    def evaluate(
+        self,
+        tokens_BS: Tensor,
+        attention_BS: Tensor,
+        width: int,
+        temperature: float,
+        skipped: Sequence[int] | None = None,
+    ) -> Evaluation:
         """Log-probability and entropy of the last ``width`` tokens of each row, and the values before them.
 
         Rows are packed where the architecture allows it (:mod:`pgsrm_lightning.packed`); what lies past a response's
         end is then 0.
+
+        Args:
+            skipped: of each row the first of those tokens that nothing is asked about, which saves their logits.
         """
         with self._recomputing():
             if self.packs:
-                packed = pack(tokens_BS, attention_BS, width)
+                packed = pack(tokens_BS, attention_BS, width, skipped)
                 return self._evaluate_packed(self.lm, packed, temperature, self.value_head)
             return self.evaluate_padded(tokens_BS, attention_BS, width, temperature)
 
@@ -145,12 +155,25 @@ class Policy(nn.Module):
     @torch.no_grad()
     def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:
         """Log-probabilities of the last ``width`` tokens under the frozen reference, (B, T)."""
+        return self.evaluate_reference(tokens_BS, attention_BS, width, temperature).logprobs_BT
+
+    @torch.no_grad()
+    def evaluate_reference(
+        self,
+        tokens_BS: Tensor,
+        attention_BS: Tensor,
+        width: int,
+        temperature: float,
+        skipped: Sequence[int] | None = None,
+    ) -> Evaluation:
+        """What :meth:`evaluate` gives, under the frozen reference and without values."""
         with self._reference(tokens_BS.device) as reference:
             if self.packs:
-                packed = pack(tokens_BS, attention_BS, width)
-                return self._evaluate_packed(reference, packed, temperature, None).logprobs_BT
-            out = self._forward(reference, tokens_BS, attention_BS, width, states=False)
-        return token_logprobs(out.logits[:, -width:], tokens_BS[:, -width:], temperature)
+                packed = pack(tokens_BS, attention_BS, width, skipped)
+                return self._evaluate_packed(reference, packed, temperature, None)
+            logits_BTV = self._forward(reference, tokens_BS, attention_BS, width, states=False).logits[:, -width:]
+        logprobs_BT = token_logprobs(logits_BTV, tokens_BS[:, -width:], temperature)
+        return Evaluation(logprobs_BT, entropy(logits_BTV, temperature), None)
 
     def logprobs_of(self, sequences: Sequence[Tensor], first: Sequence[int]) -> Tensor:
         """Log-probabilities of the tokens of each sequence from its ``first`` on, one sequence after the other, (M,).

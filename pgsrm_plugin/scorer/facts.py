@@ -38,6 +38,7 @@ class RewardFacts(BaseModel):
         aggregate, shape, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
         columns: of rows, as dotted paths, that terms look at.
         grouped_terms: those that compare the responses to one prompt.
+        policy_terms: those that ask the policy that is trained, with which of its weights.
         fingerprint: of the spec.
         encoder: its identity; None where the spec has no encoder.
         version: of this package.
@@ -52,6 +53,7 @@ class RewardFacts(BaseModel):
     unscorable: Literal["floor", "mask", "raise"]
     columns: tuple[str, ...] = ()
     grouped_terms: tuple[str, ...] = ()
+    policy_terms: dict[str, str] = {}
     fingerprint: str
     encoder: str | None
     version: str
@@ -75,6 +77,7 @@ class RewardFacts(BaseModel):
             unscorable=spec.unscorable,
             columns=spec.columns,
             grouped_terms=spec.grouped_terms,
+            policy_terms=dict(spec.policy_terms),
             fingerprint=spec.fingerprint,
             encoder=None if reward.encoder is None else reward.encoder.identity,
             version=version("pgsrm-plugin"),

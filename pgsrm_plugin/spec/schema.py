@@ -17,6 +17,7 @@ from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
 from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.kinds import Kinds
+from pgsrm_plugin.policy.base import Weights
 from pgsrm_plugin.section import Section, problem_at
 from pgsrm_plugin.shapes import Shape
 from pgsrm_plugin.shapes.base import AgainstBaselines
@@ -46,6 +47,7 @@ RESERVED = frozenset(
         "unknown_words",
         "reference_unknown_words",
         "response_chars",
+        "reasoning_chars",
         "gate_failed",
         "unshaped",
         "baseline",
@@ -226,6 +228,17 @@ class RewardSpec(Section):
                 raise problem_at(path, f"{name!r} {message}")
         return self
 
+    @model_validator(mode="after")
+    def _answers_stand_in_tags(self) -> Self:
+        for name in self.policy_terms:
+            if self.text.extract:
+                raise problem_at(
+                    ("terms", name),
+                    f"{name!r} puts a reference where the policy wrote its answer, and text.extract finds answers "
+                    "that have no place of their own; use text.answer_tag",
+                )
+        return self
+
     def weight(self, name: str) -> float:
         """The weight of a term: 1 where the spec gives no weights at all, and 0 of what is logged only."""
         return self.weights.get(name, 0.0 if self.terms[name].is_diagnostic else 1.0)
@@ -245,6 +258,12 @@ class RewardSpec(Section):
     def grouped_terms(self) -> tuple[str, ...]:
         """The terms whose values depend on the other responses to the row's prompt."""
         return tuple(name for name, term in self.terms.items() if term.needs_groups)
+
+    @property
+    def policy_terms(self) -> Mapping[str, Weights]:
+        """The terms that ask the policy that is trained, with which of its weights."""
+        asked = {name: term.needs().policy for name, term in self.terms.items()}
+        return {name: weights for name, weights in asked.items() if weights is not None}
 
     @property
     def paid_in_groups(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pgsrm_plugin.terms.exact_match import ExactMatch
 from pgsrm_plugin.terms.format import Format
 from pgsrm_plugin.terms.judge import Judge
 from pgsrm_plugin.terms.length import Length
+from pgsrm_plugin.terms.likelihood import Likelihood
 from pgsrm_plugin.terms.novelty import Novelty
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.relevance import Relevance
@@ -44,6 +45,7 @@ TERMS: tuple[type[Term], ...] = (
     Judge,
     Consensus,
     Novelty,
+    Likelihood,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

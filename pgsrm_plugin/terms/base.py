@@ -15,6 +15,7 @@ from pgsrm_plugin.terms.when import When
 
 if TYPE_CHECKING:
     from pgsrm_plugin.asking.models import OwnModelSection
+    from pgsrm_plugin.policy.base import Weights
     from pgsrm_plugin.types import Embedder, OwnModel, Row
 
 
@@ -32,6 +33,8 @@ class Needs:
         columns: further columns of the row, as dotted paths.
         texts: texts of the term's own, embedded with every batch as they are.
         model: a model of its own that is asked about the rows; parts with equal sections share one.
+        policy: the weights of the policy that is trained, where it is asked itself.
+        decay: how much of a running mean of its weights each step keeps, where that is asked.
     """
 
     references: bool = False
@@ -43,6 +46,8 @@ class Needs:
     columns: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     model: OwnModelSection | None = None
+    policy: Weights | None = None
+    decay: float | None = None
 
     @property
     def encoder(self) -> bool:
@@ -130,6 +135,14 @@ class Term(Section, ABC):
         Raises:
             SpecError: beginning with the key of the setting.
         """
+
+    def advise(self, reference_tokens: Sequence[int]) -> str | None:
+        """What to say, once, about a data set by the tokens of its references, where the policy is asked.
+
+        Raises:
+            DataError: the term cannot score such references.
+        """
+        return None
 
     @abstractmethod
     def score(self, rows: Sequence[Row], encoder: Embedder) -> Sequence[float | None]:

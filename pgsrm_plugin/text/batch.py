@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pgsrm_plugin.policy.base import PolicyTokens, Written
 from pgsrm_plugin.text import TextSpec
 from pgsrm_plugin.text.clean import clean, has_content, prompt_text
+from pgsrm_plugin.text.picks import tag_span
 from pgsrm_plugin.text.steps import find_answer
-from pgsrm_plugin.text.thinking import strip_thinking
+from pgsrm_plugin.text.thinking import strip_thinking, visible_spans
 from pgsrm_plugin.types import RewardSample, Row, ScoredText, ground_truths
 
-_Key = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...]]
+_Key = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], PolicyTokens | None]
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,28 @@ def prepare_batch(
     spec: TextSpec,
     with_references: bool,
     columns: Sequence[Mapping[str, str]] | None = None,
+    with_tokens: bool = False,
 ) -> PreparedBatch:
     """Cleans every distinct row once; without references where no term looks at them.
 
     Args:
         columns: of each sample, those that switches look at.
+        with_tokens: whether rows are told apart by the policy's tokens, too, for terms that ask the policy.
     """
     switches: Sequence[Mapping[str, str]] = [{}] * len(samples) if columns is None else columns
-    keys = [_key(sample, with_references, own) for sample, own in zip(samples, switches, strict=True)]
+    keys = [_key(sample, with_references, own, with_tokens) for sample, own in zip(samples, switches, strict=True)]
     first: dict[_Key, int] = {}
     for i, key in enumerate(keys):
         first.setdefault(key, i)
     position = {key: row for row, key in enumerate(first)}
-    references = {text: prepare_reference(text, spec) for _, _, texts, _, _ in first for text in texts}
+    references = {text: prepare_reference(text, spec) for _, _, texts, *_ in first for text in texts}
     rows = [
-        replace(_row(prompt, response, tuple(references[text] for text in texts), truths, spec), columns=dict(own))
-        for prompt, response, texts, truths, own in first
+        replace(
+            _row(prompt, response, tuple(references[text] for text in texts), truths, spec),
+            columns=dict(own),
+            written=None if tokens is None else written(tokens, response, spec),
+        )
+        for prompt, response, texts, truths, own, tokens in first
     ]
     return PreparedBatch(torch.tensor([position[key] for key in keys], dtype=torch.int64), list(first.values()), rows)
 
@@ -80,10 +88,37 @@ def prepare_reference(raw: str, spec: TextSpec) -> ScoredText:
     return _bounded(text if answer is None else answer, spec)
 
 
-def _key(sample: RewardSample, with_references: bool, columns: Mapping[str, str]) -> _Key:
+def written(tokens: PolicyTokens, response: str, spec: TextSpec) -> Written:
+    """The response by its tokens.
+
+    With an answer tag, the reasoning is all before the tag whose inside is scored. Without one it is the thinking, and
+    the answer begins at the first word after it.
+
+    >>> found = written(PolicyTokens((), ()), "2+2 <answer>4</answer>", TextSpec(answer_tag="answer"))
+    >>> found.reasoning, found.answer, found.opening, found.closing
+    (4, 12, '<answer>', '</answer>')
+    """
+    thinking = spec.thinking_tags if spec.strip_thinking else ()
+    spans = visible_spans(response, thinking)
+    tag = spec.answer_tag
+    marks = ("", "") if tag is None else (f"<{tag}>", f"</{tag}>")
+    reasoning: int | None = None
+    answer: int | None = None
+    if tag is not None:
+        found = tag_span("".join(response[start:end] for start, end in spans), tag, spec.unclosed)
+        if found is not None:
+            reasoning, answer = _place(found.mark, spans), _place(found.start - 1, spans) + 1
+    elif spans and spans[-1][1] == len(response):
+        reasoning, _ = spans[-1]
+        answer = len(response) - len(response[reasoning:].lstrip())
+    return Written(tokens, response, reasoning, answer, *marks, thinking)
+
+
+def _key(sample: RewardSample, with_references: bool, columns: Mapping[str, str], with_tokens: bool) -> _Key:
     references = tuple(sample.references) if with_references else ()
     truths = ground_truths(sample.ground_truth)
-    return prompt_text(sample.prompt), sample.response, references, truths, tuple(columns.items())
+    tokens = sample.tokens if with_tokens else None
+    return prompt_text(sample.prompt), sample.response, references, truths, tuple(columns.items()), tokens
 
 
 def _row(
@@ -115,3 +150,12 @@ def _bounded(text: str, spec: TextSpec) -> ScoredText:
     uncut = text.strip().lower() if spec.lowercase else text.strip()
     text = uncut[: spec.max_chars].rstrip()
     return ScoredText(text, uncut, None if has_content(text) else "empty", len(uncut) > spec.max_chars)
+
+
+def _place(visible: int, spans: list[tuple[int, int]]) -> int:
+    """Where a character of the visible text stands in the whole one."""
+    for start, end in spans:
+        if visible < end - start:
+            return start + visible
+        visible -= end - start
+    raise AssertionError("it is a character of the visible text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pgsrm_plugin.text.quantity import find_quantities
 
@@ -33,15 +33,35 @@ def inside_tag(text: str, tag: str, open_end: bool = False) -> str | None:
     >>> inside_tag("<answer>3", "answer"), inside_tag("<answer>3", "answer", open_end=True)
     (None, '3')
     """
-    answer, start = None, None
+    found = tag_span(text, tag, open_end)
+    return None if found is None else text[found.start : found.end]
+
+
+class TagSpan(NamedTuple):
+    """Where the opening mark of a tag begins, and where its inside begins and ends."""
+
+    mark: int
+    start: int
+    end: int
+
+
+def tag_span(text: str, tag: str, open_end: bool = False) -> TagSpan | None:
+    """Where what :func:`inside_tag` finds stands.
+
+    >>> tag_span("so <answer>4</answer>", "answer")
+    TagSpan(mark=3, start=11, end=12)
+    """
+    answer, opening = None, None
     # One linear pass: nested patterns would be quadratic on hostile text.
     for mark in re.finditer(rf"</?{re.escape(tag)}\s{{0,8}}>", text, flags=re.IGNORECASE):
         if mark.group().startswith("</"):
-            answer = answer if start is None else text[start : mark.start()]
-            start = None
+            answer = answer if opening is None else TagSpan(opening.start(), opening.end(), mark.start())
+            opening = None
         else:
-            start = mark.end()
-    return text[start:] if open_end and start is not None else answer
+            opening = mark
+    if open_end and opening is not None:
+        return TagSpan(opening.start(), opening.end(), len(text))
+    return answer
 
 
 def inside_box(text: str) -> str | None:

@@ -33,10 +33,20 @@ def strip_thinking(text: str, marks: Sequence[Marks] = DIALECTS) -> str:
     >>> strip_thinking("so it is 4</think>4"), strip_thinking("4 <think>or is it")
     ('4', '4 ')
     """
+    return "".join(text[start:end] for start, end in visible_spans(text, marks))
+
+
+def visible_spans(text: str, marks: Sequence[Marks] = DIALECTS) -> list[tuple[int, int]]:
+    """Where the text stands that :func:`strip_thinking` leaves; the last span ends with the text, unless it is inside
+    a block that is never closed.
+
+    >>> visible_spans("<think>2+2</think> 4"), visible_spans("4 <think>or is it")
+    ([(0, 0), (18, 20)], [(0, 2)])
+    """
     if not marks:
-        return text
+        return [(0, len(text))]
     pattern, kinds = _pattern(tuple(marks))
-    kept: list[str] = []
+    kept: list[tuple[int, int]] = []
     start, inside = 0, False
     # One linear pass: nested patterns would be quadratic on hostile text.
     for mark in pattern.finditer(text):
@@ -44,10 +54,10 @@ def strip_thinking(text: str, marks: Sequence[Marks] = DIALECTS) -> str:
         if closing and not inside:
             kept.clear()
         elif not closing and not inside:
-            kept.append(text[start : mark.start()])
+            kept.append((start, mark.start()))
         inside = not closing
         start = mark.end()
-    return "".join(kept) if inside else "".join([*kept, text[start:]])
+    return kept if inside else [*kept, (start, len(text))]
 
 
 @functools.lru_cache(maxsize=64)

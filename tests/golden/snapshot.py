@@ -74,7 +74,9 @@ def _without_suffix(schema: dict[str, Any]) -> Any:
 
 def _scored(spec: Any) -> dict[str, Any]:
     """The columns of the corpus's output: with the spec's own encoder where it is at hand, and with the hashing toy."""
-    scored = {}
+    scored: dict[str, Any] = {}
+    if spec.policy_terms:
+        return scored  # there is no policy to ask
     if spec.encoder is None or "MiniLM" in spec.encoder.model_dump_json():
         scored["own"] = _columns(SemanticReward(spec))
     if spec.encoder is not None and "bertscore" not in spec.terms:

@@ -59,7 +59,22 @@ def test_a_term_that_compares_responses_needs_its_group(use, sentence):
     assert sentence in said
 
 
+def test_a_term_that_asks_the_policy_needs_its_weights():
+    spec = parse_spec("terms: {mine: {kind: likelihood, scorer: frozen}}")
+    both = {"policy": "", "frozen": ""}
+    cases = [
+        (Use(), "term 'mine' asks the policy itself, and here there are only its words; `pgsrm train`"),
+        (Use(no_policy="set e"), "term 'mine' asks the policy itself, and here there are only its words; set e"),
+        (Use(weights={"policy": ""}), "term 'mine' asks the weights 'frozen', and here only policy can be asked"),
+        (Use(weights={**both, "frozen": "set f"}), "term 'mine' asks the weights 'frozen', which are not there: set f"),
+    ]
+    for use, sentence in cases:
+        (said,) = problems(spec, use)
+        assert said.startswith(sentence)
+    assert problems(spec, Use(weights=both)) == []
+
+
 def test_every_rule_has_its_case_and_nothing_is_in_the_way_by_default():
-    assert len(CASES) + len(OF_TERMS) == len(RULES)
+    assert len(CASES) + len(OF_TERMS) + 1 == len(RULES)
     for spec in (*SPECS.values(), COMPARING):
         check_use(spec, Use(), "reward.yaml")

@@ -55,17 +55,18 @@ class PackedRows:
     shape: tuple[int, int]
 
     def unpack(self, values_M: Tensor) -> Tensor:
-        """(B, T): each response token's value; 0 past a response's end."""
+        """(B, T): each response token's value; 0 past a response's end, and where nothing was asked."""
         flat = values_M.new_zeros(self.shape[0] * self.shape[1])
         return flat.index_copy(0, self.places_M, values_M).view(self.shape)
 
 
-def pack(tokens_BS: Tensor, attention_BS: Tensor, width: int) -> PackedRows:
+def pack(tokens_BS: Tensor, attention_BS: Tensor, width: int, skipped: Sequence[int] | None = None) -> PackedRows:
     """Lays rows out; rows with the same prompt become one family, wherever they stand.
 
     Args:
         tokens_BS: prompts, left-padded, then responses of ``width`` tokens, right-padded.
         attention_BS: 1 on the tokens that are no padding.
+        skipped: of each row the first tokens of its response that nothing is asked about; none by default.
 
     >>> tokens = torch.tensor([[0, 5, 7, 8, 9], [0, 5, 7, 6, 0]])
     >>> packed = pack(tokens, (tokens > 0).long(), 2)
@@ -95,9 +96,10 @@ def pack(tokens_BS: Tensor, attention_BS: Tensor, width: int) -> PackedRows:
             response, first = responses[row], len(sequence)
             sequence += response[:-1]
             positions += range(len(prompt), len(prompt) + len(response) - 1)
-            before += [last, *range(first, first + len(response) - 1)][: len(response)]
-            targets += response
-            places += range(row * width, row * width + len(response))
+            skip = 0 if skipped is None else skipped[row]
+            before += [last, *range(first, first + len(response) - 1)][skip : len(response)]
+            targets += response[skip:]
+            places += range(row * width + skip, row * width + len(response))
         families.append(Family(start, len(prompt), tuple(max(0, len(responses[row]) - 1) for row in rows)))
     numbers = (sequence, positions, before, targets, places)
     tokens_N, positions_N, before_M, targets_M, places_M = (

@@ -16,7 +16,8 @@ from pgsrm_lightning.rollout.generate import Rollout
 from pgsrm_plugin import RewardOutput, RewardSample, RewardSpec, SemanticReward
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.kinds import kind_of
-from pgsrm_plugin.reward import ON, accuracy
+from pgsrm_plugin.policy.base import PolicyScorer, PolicyTokens
+from pgsrm_plugin.reward import ON, REASONING, accuracy
 from pgsrm_plugin.terms.semantic import Semantic
 from pgsrm_plugin.types import GUARD
 
@@ -52,16 +53,27 @@ class Answers:
         return _samples(self.records, self.texts, self.group_size)
 
 
-def score(reward: SemanticReward, records: Sequence[Record], texts: Sequence[str], group_size: int = 1) -> Answers:
+def score(
+    reward: SemanticReward,
+    records: Sequence[Record],
+    texts: Sequence[str],
+    group_size: int = 1,
+    tokens: Sequence[PolicyTokens] | None = None,
+    policy: PolicyScorer | None = None,
+) -> Answers:
     """Scores one response a record.
 
     Args:
         group_size: how often each record stands there, one after the other.
+        tokens, policy: of each row, and what answers for the child, where the reward asks it.
 
     Raises:
         ScorerError: the encoder or a term failed; it is for the caller to stop, never to go on with zeros.
     """
-    return Answers(records, texts, reward.score(_samples(records, texts, group_size)), group_size)
+    samples = _samples(records, texts, group_size)
+    if tokens is not None:
+        samples = [replace(one, tokens=own) for one, own in zip(samples, tokens, strict=True)]
+    return Answers(records, texts, reward.score(samples, policy=policy), group_size)
 
 
 def measure_rewards(answers: Answers, meter: Meter) -> None:
@@ -79,6 +91,8 @@ def measure_rewards(answers: Answers, meter: Meter) -> None:
         meter.add_masked(f"train/reward/{name}", value_B, scored_B if on_B is None else scored_B & on_B.bool())
     for name, value_B in output.violations.items():
         meter.add_masked(f"train/reward/{GUARD}{name}", value_B, scored_B)
+    if REASONING in output.diagnostics:
+        meter.add("train/reasoning_chars", output.diagnostics[REASONING].sum(), len(output))
     groups = group_rows(answers.groups, scored_B)
     means = torch.tensor([float(output.rewards[rows].mean()) for rows in groups], dtype=torch.float64)
     stds = [float(output.rewards[rows].std(correction=0)) for rows in groups if len(rows) > 1]

@@ -14,6 +14,7 @@ from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
+from pgsrm_plugin.policy.asked_policy import AskedPolicy
 from pgsrm_plugin.text.words import count_words
 from pgsrm_plugin.types import Question, Reply, Unread
 
@@ -32,6 +33,7 @@ class BatchEmbedder:
         states: whether their token states will be asked for: new texts get both in one pass.
         lasting: the texts that will come again with other batches, whose states are kept till then.
         models: of terms and guards, by the sections that name them.
+        policy: that is trained; None where no term asks it.
     """
 
     def __init__(
@@ -41,7 +43,9 @@ class BatchEmbedder:
         states: bool = False,
         lasting: Collection[str] = (),
         models: Mapping[OwnModelSection, AskedOnce] | None = None,
+        policy: AskedPolicy | None = None,
     ) -> None:
+        self._policy = policy
         self._cached = cached
         self._lasting = frozenset(lasting)
         self._known: dict[str, Embedded] = {}
@@ -139,6 +143,12 @@ class BatchEmbedder:
         ):
             self.stats[f"{model.called}/{name}"] += value
         return [found[question] for question in questions]
+
+    @property
+    def policy(self) -> AskedPolicy:
+        """See :attr:`pgsrm_plugin.types.Embedder.policy`."""
+        assert self._policy is not None
+        return self._policy
 
     def pair_truncated(self, one: str, other: str) -> bool:
         """Whether a model was asked about the two texts and read less than the whole of them."""

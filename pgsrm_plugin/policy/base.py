@@ -1,0 +1,91 @@
+"""The policy as a reward sees it: tokens that it read and wrote, and log-probabilities that the trainer computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+Weights: TypeAlias = Literal["policy", "frozen", "ema"]
+"""The weights that are asked: the policy's own; those of the trainer's frozen reference; a running mean of its own."""
+
+WHERE = "`pgsrm train`, and verl with trainer.v1.trainer_mode=pgsrm_sync, can ask it"
+"""What messages say where a policy is asked for and none is there."""
+
+
+@dataclass(frozen=True)
+class PolicyTokens:
+    """What the policy read and wrote, as the tokens themselves: nothing is ever tokenised again.
+
+    Attributes:
+        prompt: what it read, without padding.
+        response: what it wrote, with the end-of-text token where it wrote one.
+    """
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """A response as the policy wrote it, and where its answer stands.
+
+    Attributes:
+        tokens: of prompt and response.
+        text: the response, decoded without special tokens and not cleaned.
+        reasoning: where the reasoning ends: characters of ``text`` before the answer's opening mark. None where no
+            answer begins: the thinking or the answer's tag is not closed, or there is no tag.
+        answer: where the answer begins, after its opening mark; None likewise.
+        opening, closing: the marks around an answer; both empty where it runs from the thinking to the end of text.
+        thinking: the marks of thinking, tags' names or pairs, as the spec has them.
+    """
+
+    tokens: PolicyTokens
+    text: str
+    reasoning: int | None
+    answer: int | None
+    opening: str = ""
+    closing: str = ""
+    thinking: tuple[str | tuple[str, str], ...] = ()
+
+
+class Continuation(NamedTuple):
+    """Tokens whose log-probabilities are asked for.
+
+    Attributes:
+        prompt: what the policy read; at least one token.
+        between: what stands after it: reasoning, and the answer's opening tag.
+        target: what is asked for; at least one token.
+    """
+
+    prompt: tuple[int, ...]
+    between: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+class TokenStatistics(NamedTuple):
+    """Of each target token: its natural log-probability, and the entropy of the distribution it was taken from."""
+
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...]
+
+
+class PolicyScorer(Protocol):
+    """What a trainer answers for its policy."""
+
+    @property
+    def end(self) -> int:
+        """The end-of-text token."""
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the policy reads."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """The tokens of a text by itself, without special tokens around it."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special tokens: how the trainer made the response's text."""
+
+    def look(self, weights: Weights, asked: Sequence[Continuation]) -> Sequence[TokenStatistics]:
+        """Statistics of each target's tokens, in float32, at the temperature of the sampling; all in few forwards."""

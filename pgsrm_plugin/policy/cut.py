@@ -1,0 +1,59 @@
+"""Where in the policy's own tokens a piece of its text ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pgsrm_plugin.policy.base import PolicyScorer, Written
+
+_LAST = 64
+"""Tokens of a prompt among which a chat template opens the thinking."""
+
+
+def tokens_until(tokens: Sequence[int], text: str, end: int, policy: PolicyScorer) -> tuple[int, ...]:
+    """The tokens of a text's beginning: the policy's own, but for one that reaches across its end.
+
+    In place of that one stand the tokens of its part before the end, encoded by themselves; where that part is white
+    space, nothing does, for the text that comes after brings the space that it wants.
+
+    Args:
+        tokens: of the text.
+        end: characters of the beginning.
+    """
+    whole = whole_tokens(tokens, text, end, policy.decode)
+    rest = text[len(policy.decode(tokens[:whole])) : end]
+    return (*tokens[:whole], *(policy.encode(rest) if rest.strip() else ()))
+
+
+def whole_tokens(tokens: Sequence[int], text: str, end: int, decode: Callable[[Sequence[int]], str]) -> int:
+    """How many tokens lie wholly before a place in their text; what decodes to nothing there lies after it.
+
+    >>> words = ["so", " it", " is", " <", "answer", ">4"]
+    >>> decode = lambda tokens: "".join(words[token] for token in tokens)
+    >>> text = decode(range(6))
+    >>> whole_tokens(range(6), text, text.index("<"), decode), whole_tokens(range(6), text, text.index("4"), decode)
+    (3, 5)
+    """
+    before = text[:end]
+    low, high = 0, len(tokens)
+    while low < high:  # the most tokens whose text is not longer
+        middle = (low + high + 1) // 2
+        if len(decode(tokens[:middle])) <= end:
+            low = middle
+        else:
+            high = middle - 1
+    # A character of several tokens decodes to something else before its last one.
+    while low and not before.startswith(decode(tokens[:low])):
+        low -= 1
+    while low and decode(tokens[: low - 1]) == decode(tokens[:low]):
+        low -= 1
+    return low
+
+
+def is_thinking(own: Written, policy: PolicyScorer) -> bool:
+    """Whether the response is still thinking at its end, in a block that the prompt opened."""
+    for mark in own.thinking:
+        opening, closing = (f"<{mark}>", f"</{mark}") if isinstance(mark, str) else mark
+        if policy.decode(own.tokens.prompt[-_LAST:]).rstrip().endswith(opening):
+            return closing.casefold() not in own.text.casefold()
+    return False
