@@ -11,7 +11,7 @@ MUTANTS ?=
 MUTANT_FILES := pgsrm_plugin integrations/pgsrm_lightning tests recipes pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-explain demo-verl real-child stack-wheels test check test-slow test-stacks test-vllm mutants bench bench-docs docs format clean
+.PHONY: help demo demo-explain demo-real demo-verl real-child stack-wheels test check test-slow test-stacks test-vllm mutants bench bench-docs docs format clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed-demo ## train a child with the PGSRM and the binary rew
 
 demo-explain: $(VENV)/.installed-demo ## teach a tiny child to explain, in three stages; writes runs/demo-explain/report.html
 	$(BIN)/pgsrm demo-explain $(DEMO_ARGS)
+
+demo-real: $(VENV)/.installed-demo $(VENV)/.installed-real $(VENV)/.real-child ## train a pretrained child with a semantic reward, beside binary; 15 minutes; writes runs/demo-real/report.html
+	$(BIN)/pgsrm demo-real $(DEMO_ARGS)
 
 demo-verl: $(VENV)/.installed-demo,verl ## train a child with the real verl on this CPU, beside Lightning; writes runs/demo-verl/report.html
 	$(BIN)/pgsrm demo-verl $(DEMO_ARGS)

@@ -43,6 +43,13 @@ def demo_explain(ctx: typer.Context) -> None:
     three_stages.main(ctx.args)
 
 
+def demo_real(ctx: typer.Context) -> None:
+    """A pretrained child learns a task from a semantic reward, beside binary; writes a page (15 minutes)."""
+    from pgsrm_lab.demo.real import real_child
+
+    real_child.main(ctx.args)
+
+
 def reproduce(ctx: typer.Context) -> None:
     """The PGSRM paper's experiments: tasks x rewards x seeds, intervals, a report (minutes to hours)."""
     from pgsrm_lab.reproduce import app

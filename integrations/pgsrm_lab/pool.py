@@ -90,12 +90,16 @@ def received(messages: Queue[ProgressMessage], timeout: float = 0.2) -> Iterator
         return
 
 
-def configure_process() -> None:
+def configure_process(threads: int | None = 1) -> None:
     """One thread, which is fastest for tiny models, and no library writes between the lines of the progress display.
 
     Warnings of our own still show.
+
+    Args:
+        threads: None leaves torch's number.
     """
-    torch.set_num_threads(1)
+    if threads is not None:
+        torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):

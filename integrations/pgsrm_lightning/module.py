@@ -288,13 +288,16 @@ class RLModule(LightningModule):
         """Forgets the last validation."""
         self._val_meter = Meter(self.device)
 
-    def validation_step(self, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Greedy answers to a validation batch."""
+    def validation_step(self, batch: PromptBatch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Answers]:
+        """Greedy answers to a validation batch; callbacks get them as ``answers``, where the batch has rows."""
         reward, meter = self.reward("val"), self._val_meter
         assert meter is not None
         register_answers(batch.split, reward.spec, meter)
-        if batch.records:
-            measure_answers(self.answer(batch.records), batch.split, reward.spec, meter)
+        if not batch.records:
+            return {}
+        answers = self.answer(batch.records)
+        measure_answers(answers, batch.split, reward.spec, meter)
+        return {"answers": answers}
 
     def on_validation_epoch_end(self) -> None:
         """Logs accuracy, semantic term and reward of each validation set."""

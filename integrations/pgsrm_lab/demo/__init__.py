@@ -1,4 +1,5 @@
-"""The demos: a tiny child learns colour mixing from its parent's answers, and one page compares what it learned.
+"""The demos: a child learns from its parent's answers, and one page compares what it learned.
 
-``child`` and ``display`` are common to both; ``lightning`` compares two rewards, ``verl`` two trainers.
+``child``, ``display`` and ``one_run`` are common to several; ``lightning`` compares two rewards, ``real`` does with a
+pretrained child, ``verl`` compares two trainers, ``explain`` three stages.
 """

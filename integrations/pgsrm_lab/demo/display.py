@@ -16,10 +16,14 @@ def print_line(progress: Progress, text: str) -> None:
 
 
 class Stages:
-    """The stages of a demo, one after the other."""
+    """The stages of a demo, one after the other.
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    Args:
+        every: where there is no terminal, a line every so many steps.
+    """
+
+    def __init__(self, progress: Progress, every: int = 10) -> None:
+        self.progress, self._every = progress, every
         self._name, self._total, self._printed = "", 0, 0
 
     def begin(self, name: str, total: int) -> None:
@@ -51,8 +55,12 @@ class Stages:
             latest |= points[step]
         note = numbers_note(latest.get("train/reward"), latest.get("val/train/accuracy"))
         if note:
-            self.progress.update(self._task, completed=done, note=note)
-        if done > self._printed and (done // 10 > self._printed // 10 or done == self._total):
+            self.step(done, note)
+
+    def step(self, done: int, note: str) -> None:
+        """So many steps are done."""
+        self.progress.update(self._task, completed=done, note=note)
+        if done > self._printed and (done // self._every > self._printed // self._every or done == self._total):
             self._printed = done
             self._print(f"step {done} of {self._total}  {note}")
 

@@ -1,0 +1,1 @@
+"""`pgsrm demo-real`: a pretrained child learns one task from a semantic reward, and beside it from others."""
