@@ -44,7 +44,6 @@ class Ran:
 
     jobs: list[Job]
     again: Job
-    own_child: Job
     bad: Job
     unready: Job
     failed: list[Outcome]
@@ -55,11 +54,10 @@ def ran(tmp_path_factory):
     first, second = tmp_path_factory.mktemp("grid"), tmp_path_factory.mktemp("again")
     jobs = grid(first)
     (again,) = grid(second, arms=["binary"])
-    (own_child,) = grid(first, replace(TINY, child=str(jobs[0].warm_start / "child"), steps=2), arms=["binary"])
     (bad,) = grid(first, replace(TINY, ppo=replace(TINY.ppo, lr_actor=1e30)), arms=["binary"])
     (unready,) = grid(second, replace(TINY, goal=0.99, supervised_steps=3), arms=["binary"])
-    failed = run_grid([bad, unready, *jobs, again, own_child], 2, QUIET)
-    return Ran(jobs, again, own_child, bad, unready, failed)
+    failed = run_grid([bad, unready, *jobs, again], 2, QUIET)
+    return Ran(jobs, again, bad, unready, failed)
 
 
 @pytest.fixture
@@ -129,13 +127,7 @@ def test_failing_runs_are_reported_and_the_others_go_on(ran):
     assert "its warm start failed: the supervised run did not reach its goal in 3 steps" in failed[ran.unready].error
     assert not ran.bad.file.exists()
     assert not ran.unready.warm_start.exists()
-    assert all(map(is_finished, [*ran.jobs, ran.again, ran.own_child]))
-
-
-def test_a_child_of_ones_own_starts_as_it_is(ran):
-    tiny, own = content(ran.jobs[1])["curves"], content(ran.own_child)["curves"]
-    assert own["val/train/chance"]["values"][0] == pytest.approx(tiny["val/train/chance"]["values"][0])
-    assert not (ran.own_child.warm_start / "child").exists()
+    assert all(map(is_finished, [*ran.jobs, ran.again]))
 
 
 PGSRM = [sys.executable, "-m", "pgsrm_plugin.cli"]

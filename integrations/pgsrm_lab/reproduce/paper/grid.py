@@ -15,7 +15,6 @@ from pgsrm_lightning.algorithms.base import KLConfig
 from pgsrm_lightning.algorithms.ppo import PPOConfig
 from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
 
-TINY = "tiny"
 ALPHA_TASKS = ("colours", "antonyms")
 """Where the exponent is varied."""
 REINFORCE_TASKS = ("colours", "antonyms")
@@ -29,20 +28,10 @@ TINY_REINFORCE = ReinforceConfig(entropy_coef=0.001, lr_actor=3e-4, lr_critic=5e
 
 @dataclass(frozen=True)
 class PaperProtocol(Protocol):
-    """The settings of the PGSRM study.
+    """The settings of the PGSRM study."""
 
-    Attributes:
-        child: ``tiny``, or a folder or hub id of a causal language model, which starts as it is.
-    """
-
-    child: str = TINY
     ppo: PPOConfig = TINY_PPO
     reinforce: ReinforceConfig = TINY_REINFORCE
-
-    @property
-    def start(self) -> list[object]:
-        """With the child, which may be one's own."""
-        return [self.child, *super().start]
 
     def algorithm(self, update: str) -> PPOConfig | ReinforceConfig:
         """The settings of an update rule."""

@@ -102,8 +102,6 @@ def row_of(run: Run) -> dict[str, Any]:
     row |= {
         "steps": curves["train/reward"]["steps"][-1],
         "wrong_cosine": run["wrong_cosine"],
-        "child": run["settings"]["child"],
-        "child_origin": run.get("child_origin", run["settings"]["child"]),
         "child_parameters": run["child_parameters"],
         "start_train": accuracy[0],
         "start_held_out": _values(curves, "val/held_out/chance")[0] if held_out else None,

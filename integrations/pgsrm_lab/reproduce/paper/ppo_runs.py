@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pgsrm_lab.reproduce.paper.arms import ARMS, needs_floor, spec_text
-from pgsrm_lab.reproduce.paper.grid import TINY, PaperProtocol
+from pgsrm_lab.reproduce.paper.grid import PaperProtocol
 from pgsrm_lab.reproduce.prepare import chance_of_answer
 from pgsrm_lab.reproduce.study import ENCODER, Job
 from pgsrm_lab.reproduce.worker import Recorder, trainer_of
@@ -40,12 +40,11 @@ _floors: dict[str, Mapping[str, Any]] = {}
 
 
 def start(job: Job, folder: Path) -> None:
-    """The task's prompts with the parent's answers, and the child, where it is the tiny one."""
-    task, protocol = load_task(job.task), protocol_of(job)
+    """The task's prompts with the parent's answers, and the child."""
+    task = load_task(job.task)
     write_prompts(task, dict(task.expert), folder)
-    if protocol.child == TINY:
-        steps = _train_child(task, job, folder / "child")
-        (folder / "warm_start.json").write_text(json.dumps({"supervised_steps": steps}) + "\n", encoding="utf-8")
+    steps = _train_child(task, job, folder / "child")
+    (folder / "warm_start.json").write_text(json.dumps({"supervised_steps": steps}) + "\n", encoding="utf-8")
 
 
 def _train_child(task: Task, job: Job, folder: Path) -> int:
@@ -75,7 +74,7 @@ def train(job: Job) -> dict[str, Any]:
     spec = parse_spec(text)
     reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     module = RLModule(
-        child=str(folder / "child") if protocol.child == TINY else protocol.child,
+        child=str(folder / "child"),
         spec=reward,
         algorithm=protocol.algorithm(job.update),
         sampling=SamplingConfig(max_new_tokens=load_task(job.task).new_tokens, eval_batch_size=128),
@@ -89,13 +88,11 @@ def train(job: Job) -> dict[str, Any]:
         steps=protocol.steps,
     )
     recorder = Recorder(job, lambda module: _chances(module, records))
-    trainer = trainer_of(job, recorder, "cpu" if protocol.child == TINY else "auto")
+    trainer = trainer_of(job, recorder)
     trainer.validate(module, data, verbose=False)
     trainer.fit(module, data)
     recorder.seconds["total"] = time.perf_counter() - started
-    return _result(text, recorder, module, records) | {
-        "child_origin": TINY if protocol.child == TINY else module.policy.origin
-    }
+    return _result(text, recorder, module, records)
 
 
 def protocol_of(job: Job) -> PaperProtocol:
