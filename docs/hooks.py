@@ -16,6 +16,7 @@ from pgsrm_lab.bench.compare_encoders import bench
 from pgsrm_lab.tasks.command import tasks_app
 from pgsrm_plugin.aggregates import KINDS as AGGREGATE_KINDS
 from pgsrm_plugin.cli import build_app
+from pgsrm_plugin.credit import KINDS as CREDIT_KINDS
 from pgsrm_plugin.encoders import KINDS as ENCODER_KINDS
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.guards import KINDS as GUARD_KINDS
@@ -57,10 +58,11 @@ def _spec_tables() -> str:
     guards = {f"`guards`: `{kind}`": model for kind, model in GUARD_KINDS.items()}
     aggregates = {f"`aggregate` of kind `{kind}`": model for kind, model in AGGREGATE_KINDS.items()}
     shapes = {f"`shape` of kind `{kind}`": model for kind, model in SHAPE_KINDS.items()}
+    credits = {f"`credit` of kind `{kind}`": model for kind, model in CREDIT_KINDS.items()}
     when = {"`when` of a term": When}
     floor = {"`floor` of a calibrated semantic term": FloorSpec}
     top = {"The top level": RewardSpec, "`text`": TextSpec, "`gates`, a list": GateSpec, "`disk_cache`": DiskCacheSpec}
-    sections = top | encoders | terms | guards | aggregates | shapes | when | floor
+    sections = top | encoders | terms | guards | aggregates | shapes | credits | when | floor
     return "\n\n".join(_table(title, model) for title, model in sections.items())
 
 

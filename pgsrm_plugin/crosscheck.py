@@ -50,6 +50,14 @@ class Shapes(Protocol):
         """Whether the rewards of one prompt are only shifted."""
 
 
+class Credits(Protocol):
+    """What the rules ask of a :class:`~pgsrm_plugin.credit.Credit`."""
+
+    @property
+    def kind(self) -> str:
+        """What the spec calls it."""
+
+
 class Rules(Protocol):
     """What the rules look at: a :class:`~pgsrm_plugin.spec.RewardSpec`, or what a service says of its own."""
 
@@ -60,6 +68,10 @@ class Rules(Protocol):
     @property
     def shape(self) -> Shapes | None:
         """What is made of the reward."""
+
+    @property
+    def credit(self) -> Credits | None:
+        """Which tokens earned the reward."""
 
     @property
     def unscorable(self) -> str:
@@ -89,6 +101,8 @@ class Use:
         cannot_stop: who goes on when a response raises an error, and how to stop it elsewhere: two texts.
         weights: which of the policy's weights can be asked here, each with what must be set first (empty: nothing).
         no_policy: where the policy can be asked, for those that cannot be asked here.
+        without_tokens: a response is a text and has one reward, nothing is known of its tokens; the text says how to
+            have credit for them.
     """
 
     one_by_one: str | None = None
@@ -100,6 +114,7 @@ class Use:
     cannot_stop: tuple[str, str] | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
     no_policy: str = WHERE
+    without_tokens: str | None = None
 
 
 def _needs_groups(spec: Rules, use: Use) -> str | None:
@@ -204,6 +219,15 @@ def _asks_the_policy(spec: Rules, use: Use) -> str | None:
     return None
 
 
+def _knows_tokens(spec: Rules, use: Use) -> str | None:
+    if spec.credit is not None and use.without_tokens:
+        return (
+            f"credit: {spec.credit.kind} says which tokens of a response earned its reward, and here a response is a "
+            f"text that gets one reward; {use.without_tokens}, or leave the credit out"
+        )
+    return None
+
+
 RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _needs_groups,
     _term_in_group,
@@ -215,6 +239,7 @@ RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _can_mask,
     _can_stop,
     _asks_the_policy,
+    _knows_tokens,
 )
 """What is refused: each gives the sentence to say, or None."""
 

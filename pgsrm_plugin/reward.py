@@ -13,9 +13,11 @@ from types import MappingProxyType
 import torch
 from typing_extensions import Self
 
-from pgsrm_plugin.aggregates import ScoredRows
+from pgsrm_plugin.aggregates import ScoredRows, Sum
 from pgsrm_plugin.asking.asked_once import AskedOnce
 from pgsrm_plugin.asking.models import OwnModelSection
+from pgsrm_plugin.credit.altered import CreditOutput, credit_of
+from pgsrm_plugin.credit.base import TextCredit
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
@@ -106,6 +108,7 @@ class SemanticReward:
         self._baselines = read_baselines(spec)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
+        self._phi: SemanticReward | None = None
         self._texts = {text: name for name, need in needs for text in need.texts}
 
     @classmethod
@@ -251,6 +254,41 @@ class SemanticReward:
             advice = self.spec.terms[name].advise(lengths)
             if advice is not None:
                 _logger.warning(f"term {name!r}: {advice}")
+
+    def credit(self, samples: Sequence[RewardSample]) -> CreditOutput:
+        """What each segment of each response earned, by the spec's ``credit``: all altered texts are one batch.
+
+        The value of an altered response is what it would earn by itself: the reward in which nothing depends on its
+        group, before any shape, with all terms that count, gates and guards. One that cannot be scored, as one with
+        nothing left, has the worst value of every term, whatever the spec's ``unscorable`` says. What stands around the
+        scored part (thinking, tags) stays as it is.
+
+        Args:
+            samples: as they were scored; their embeddings are known from there.
+
+        Raises:
+            SpecError: the spec has no credit, or one that does not look at texts.
+            DataError, ScorerError: as :meth:`score`.
+        """
+        if not isinstance(self.spec.credit, TextCredit):
+            raise SpecError("the spec has no credit that is made of texts; give one as `credit`")
+        return credit_of(self.spec.credit, samples, self.spec.text, self._by_itself().score)
+
+    def _by_itself(self) -> SemanticReward:
+        """What a response, or a part of it, is worth by itself; with this reward's encoder, models and caches."""
+        if self._phi is None:
+            spec = self.spec.alone()
+            if spec.aggregate == Sum():
+                gated = {name for gate in spec.gates for name in (gate.term, *gate.keep)}
+                counted = [name for name in spec.terms if spec.weight(name) or name in gated]
+                terms = {name: spec.terms[name] for name in counted}
+                spec = spec.model_copy(update={"terms": terms, "weights": {name: spec.weight(name) for name in terms}})
+            self._phi = type(self)(
+                spec.model_copy(update={"unscorable": "floor", "disk_cache": None}), self.encoder, self.models
+            )
+            self._phi._cached, self._phi._said = self._cached, self._said
+            self._phi._asked = {section: self._asked[section] for section in self._phi._asked}
+        return self._phi
 
     def _held_against(self, batch: PreparedBatch) -> list[Baseline | None]:
         """What the starting policy earned, of each distinct row."""

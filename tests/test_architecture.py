@@ -28,7 +28,7 @@ LAYERS = (
     {"text", "data", "endpoint"},
     {"asking"},
     {"encoders", "terms"},
-    {"guards", "aggregates", "shapes", "pretrained"},
+    {"guards", "aggregates", "shapes", "credit", "pretrained"},
     {"spec"},
     {"validate", "crosscheck"},
     {"reward"},

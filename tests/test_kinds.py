@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from pgsrm_plugin import aggregates, encoders, guards, kinds, parse_spec, shapes, terms
+from pgsrm_plugin import aggregates, credit, encoders, guards, kinds, parse_spec, shapes, terms
 from pgsrm_plugin.audit.attacks import ATTACKS
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.kinds import Kinds, kind_of
@@ -27,6 +27,7 @@ HOMES = (
     "pgsrm_plugin/guards",
     "pgsrm_plugin/aggregates",
     "pgsrm_plugin/shapes",
+    "pgsrm_plugin/credit",
     "pgsrm_plugin/encoders",
     "pgsrm_plugin/audit/attacks",
     "integrations/pgsrm_lightning/algorithms",
@@ -62,6 +63,7 @@ def all_kinds() -> set[str]:
         *map(kind_of, guards.GUARDS),
         *map(kind_of, aggregates.AGGREGATES),
         *map(kind_of, shapes.SHAPES),
+        *map(kind_of, credit.CREDITS),
         *map(kind_of, encoders.ENCODERS),
         *attacks,
         *({"ppo", "grpo", "reinforce"} & parts),
@@ -111,6 +113,7 @@ def test_a_part_stands_in_the_file_of_its_name() -> None:
         ("guards", guards.GUARDS),
         ("aggregates", aggregates.AGGREGATES),
         ("shapes", shapes.SHAPES),
+        ("credit", credit.CREDITS),
         ("encoders", encoders.ENCODERS),
     ):
         for part in parts:

@@ -6,6 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +37,7 @@ from pgsrm_lightning.rollout.scoring import (
     score,
 )
 from pgsrm_lightning.rollout.steering import Steering
+from pgsrm_lightning.rollout.text_credit import text_credit
 from pgsrm_lightning.update import Updater
 from pgsrm_plugin import RewardSpec, SemanticReward, load_spec
 from pgsrm_plugin.crosscheck import Use, check_use
@@ -239,10 +241,13 @@ class RLModule(LightningModule):
         step, seed = self.steps_done, self._keyed(2)
         output = self.steering(answers.output, answers.groups, rollout, parts, self.policy, step, seed, meter)
         scored_B, temperature = output.scored_B, self.sampling.temperature
+        steered = clock()
+        credit_BT = self._credit(answers, rollout, scored_B, meter)
+        credit_s = clock() - steered
         later, reference = config.looks_back_in_update, config.has_reference
         passes = {"under_policy": not later, "under_reference": reference}
         seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on, **passes)
-        seen = self.algorithm.targets(seen, output, answers.groups, self.kl_coef)
+        seen = self.algorithm.targets(replace(seen, credit_BT=credit_BT), output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
         measure_lengths(rollout, meter)
         if not later:
@@ -259,12 +264,21 @@ class RLModule(LightningModule):
             updater.run(seen, temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
-            meter.add(f"time/{name}_s", end - start)
+            meter.add(f"time/{name}_s", end - start - (credit_s if name == "update" else 0.0))
         if "policy/seconds" in output.stats:
             meter.add("time/policy_s", output.stats["policy/seconds"])
             meter.add("time/policy_share", output.stats["policy/seconds"] / (times[-1] - times[0]))
+        if self.reward("train").spec.credit is not None:
+            meter.add("time/credit_s", credit_s)
+            meter.add("time/credit_share", credit_s / (times[-1] - times[0]))
         meter.add("episodes", len(records), float(rank() == 0))  # a sum over the processes
         self._finish_step(meter)
+
+    def _credit(self, answers: Answers, rollout: Rollout, scored_B: torch.Tensor, meter: Meter) -> torch.Tensor | None:
+        reward = self.reward("train")
+        if reward.spec.credit is None:
+            return None
+        return text_credit(reward, answers.samples, rollout, scored_B, self.policy.tokenizer, meter)
 
     def _finish_step(self, meter: Meter) -> None:
         self.steering.commit(self.steps_done)

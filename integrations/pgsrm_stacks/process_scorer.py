@@ -50,6 +50,7 @@ def stack_use(who: str, *, masks: bool = False, drops: bool = False) -> Use:
         one_by_one=_ELSEWHERE,
         cannot_mask=None if masks else (who, _ELSEWHERE),
         cannot_stop=(who, _ELSEWHERE) if drops else None,
+        without_tokens=_ELSEWHERE,
     )
 
 

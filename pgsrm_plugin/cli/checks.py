@@ -265,7 +265,7 @@ def _verl_plugins() -> Iterator[Finding]:
 
 def _kinds() -> Iterator[Finding]:
     """The kinds that other packages bring."""
-    from pgsrm_plugin import aggregates, encoders, guards, shapes, terms
+    from pgsrm_plugin import aggregates, credit, encoders, guards, shapes, terms
     from pgsrm_plugin.audit import attacks
 
     parts: dict[str, Kinds[Any]] = {
@@ -274,6 +274,7 @@ def _kinds() -> Iterator[Finding]:
         "guard": guards.KINDS,
         "aggregate": aggregates.KINDS,
         "shape": shapes.KINDS,
+        "credit": credit.KINDS,
         "attack": attacks.KINDS,
     }
     for what, kinds in parts.items():

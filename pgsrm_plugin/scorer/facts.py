@@ -30,12 +30,20 @@ class ShapeFacts(BaseModel):
     only_shifts: bool
 
 
+class CreditFacts(BaseModel):
+    """The same of its credit."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+
+    kind: str
+
+
 class RewardFacts(BaseModel):
     """What who asks for rewards must know of them, and what a run's record should say.
 
     Attributes:
         terms: each term's weight, by name.
-        aggregate, shape, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
+        aggregate, shape, credit, unscorable: as in the spec; see :func:`pgsrm_plugin.crosscheck.check_use`.
         columns: of rows, as dotted paths, that terms look at.
         grouped_terms: those that compare the responses to one prompt.
         policy_terms: those that ask the policy that is trained, with which of its weights.
@@ -50,6 +58,7 @@ class RewardFacts(BaseModel):
     terms: dict[str, float]
     aggregate: AggregateFacts
     shape: ShapeFacts | None = None
+    credit: CreditFacts | None = None
     unscorable: Literal["floor", "mask", "raise"]
     columns: tuple[str, ...] = ()
     grouped_terms: tuple[str, ...] = ()
@@ -74,6 +83,7 @@ class RewardFacts(BaseModel):
             terms={name: spec.weight(name) for name in spec.terms},
             aggregate=AggregateFacts.model_validate(spec.aggregate),
             shape=None if spec.shape is None else ShapeFacts.model_validate(spec.shape),
+            credit=None if spec.credit is None else CreditFacts.model_validate(spec.credit),
             unscorable=spec.unscorable,
             columns=spec.columns,
             grouped_terms=spec.grouped_terms,

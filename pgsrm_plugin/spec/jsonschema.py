@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from pgsrm_plugin import aggregates, guards, shapes, terms
+from pgsrm_plugin import aggregates, credit, guards, shapes, terms
 from pgsrm_plugin.spec.schema import RewardSpec
 
 
@@ -34,6 +34,16 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [*map(_with_kind, (model.__name__ for model in shapes.KINDS.values())), {"type": "null"}],
         "default": None,
         "description": schema["properties"]["shape"]["description"],
+    }
+    alone = [kind for kind, model in credit.KINDS.items() if not _needs_settings(model)]
+    schema["properties"]["credit"] = {
+        "anyOf": [
+            {"enum": alone},
+            *map(_with_kind, (model.__name__ for model in credit.KINDS.values())),
+            {"type": "null"},
+        ],
+        "default": None,
+        "description": schema["properties"]["credit"]["description"],
     }
     for field, kinds in (("Term", terms.KINDS), ("Guard", guards.KINDS)):
         named = schema["properties"][f"{field.lower()}s"]

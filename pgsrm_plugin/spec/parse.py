@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from pgsrm_plugin import aggregates, encoders, guards, shapes, terms
+from pgsrm_plugin import aggregates, credit, encoders, guards, shapes, terms
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.kinds import Kinds
 from pgsrm_plugin.spec.elsewhere import SHAPES, instead_of_key, instead_of_shape
@@ -23,6 +23,7 @@ _KINDS: dict[str, Kinds[Any]] = {
     "guards": guards.KINDS,
     "aggregate": aggregates.KINDS,
     "shape": shapes.KINDS,
+    "credit": credit.KINDS,
 }
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 from pydantic import Field, field_serializer, field_validator, model_validator
 from typing_extensions import Self
 
-from pgsrm_plugin import aggregates, encoders, guards, shapes, terms
+from pgsrm_plugin import aggregates, credit, encoders, guards, shapes, terms
 from pgsrm_plugin.aggregates import Aggregate, Sum, Weighed
+from pgsrm_plugin.credit import Credit, TextCredit
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     AnyGuard = Guard
     AnyAggregate = Aggregate
     AnyShape = Shape
+    AnyCredit = Credit
     AnyEncoder = EncoderSection
 else:  # the kinds are known when the program runs: other packages add theirs
     AnyTerm = Annotated[Union[tuple(terms.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyGuard = Annotated[Union[tuple(guards.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyAggregate = Annotated[Union[tuple(aggregates.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyShape = Annotated[Union[tuple(shapes.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyCredit = Annotated[Union[tuple(credit.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
     AnyEncoder = Annotated[Union[tuple(encoders.KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
 
 RESERVED = frozenset(
@@ -112,6 +115,11 @@ class RewardSpec(Section):
         exclude_if=lambda given: given is None,
         description="what is made of the reward, mostly by what the starting policy earned",
     )
+    credit: AnyCredit | None = Field(
+        None,
+        exclude_if=lambda given: given is None,
+        description="which tokens of a response earned its reward, for trainers that know its tokens",
+    )
     unscorable: Literal["floor", "mask", "raise"] = Field(
         "floor", description="floor: worst value of every term; mask: left out of the loss; raise: stop"
     )
@@ -128,7 +136,7 @@ class RewardSpec(Section):
     def _kind_of_guard_from_name(cls, sections: Any) -> Any:
         return _named(sections, "guards", "guard", guards.KINDS)
 
-    @field_validator("aggregate", "shape", mode="before")
+    @field_validator("aggregate", "shape", "credit", mode="before")
     @classmethod
     def _kind_alone(cls, section: Any) -> Any:
         return {"kind": section} if isinstance(section, str) else section
@@ -196,6 +204,23 @@ class RewardSpec(Section):
                 ("shape",),
                 f"term {self.paid_in_groups[0]!r} says what a response is worth among others, and the starting "
                 "policy's responses stood among others; give it weight 0, or leave out the shape",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _credit_has_prose(self) -> Self:
+        if isinstance(self.credit, TextCredit) and self.text.extract:
+            raise problem_at(
+                ("credit",),
+                f"credit: {self.credit.kind} leaves out parts of the text that is scored, and text.extract scores what "
+                "is in a box or a JSON object; score the text around it (answer_tag, say), or leave the credit out",
+            )
+        if isinstance(self.credit, TextCredit) and self.policy_terms:
+            asking = next(iter(self.policy_terms))
+            raise problem_at(
+                ("credit",),
+                f"credit: {self.credit.kind} scores texts with parts left out, and term {asking!r} asks the policy "
+                "about the tokens that it wrote; leave one of them out",
             )
         return self
 
@@ -282,14 +307,16 @@ class RewardSpec(Section):
         return reach if reach is None or self.shape is None else self.shape.reach(*reach)
 
     def alone(self) -> RewardSpec:
-        """What a response is worth by itself: without the others of its group, and before any shape."""
+        """What a response is worth by itself: without the others of its group, before any shape, as a whole."""
         terms = {name: term.alone() for name, term in self.terms.items()}
-        return self.model_copy(update={"aggregate": self.aggregate.alone(), "terms": terms, "shape": None})
+        return self.model_copy(
+            update={"aggregate": self.aggregate.alone(), "terms": terms, "shape": None, "credit": None}
+        )
 
     @property
     def unshaped_fingerprint(self) -> str:
-        """sha256 of what makes the number that is shaped: without the shape, names and caches."""
-        content = self.model_dump_json(exclude={"shape", "name", "description", "cache_mb", "disk_cache"})
+        """sha256 of what makes the number that is shaped: without shape, credit, names and caches."""
+        content = self.model_dump_json(exclude={"shape", "credit", "name", "description", "cache_mb", "disk_cache"})
         return hashlib.sha256(content.encode()).hexdigest()
 
     @property

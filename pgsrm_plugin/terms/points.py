@@ -55,23 +55,48 @@ def _lines(text: str, has_capitals: bool) -> list[str]:
     """The paragraphs and items; a line that goes on with the sentence before it is joined to it."""
     lines: list[list[str]] = []
     for line in text.splitlines():
-        before = lines[-1][-1].rstrip()[-_LOOK_BACK:] if lines else ""
-        goes_on = has_capitals and line.lstrip()[:1].islower() and before and not _FINISHED.search(before)
-        if goes_on and not _ITEM.match(line):
+        if _goes_on(line, lines[-1][-1] if lines else "", has_capitals) and not _ITEM.match(line):
             lines[-1].append(line)
         else:
             lines.append([line])
     return [" ".join(map(str.strip, parts)) for parts in lines]
 
 
-def _sentences(line: str, has_capitals: bool) -> list[str]:
-    found, start = [], 0
+def sentence_starts(text: str) -> list[int]:
+    """Where the sentences of a text begin, and the items of its lists, by the rules of :func:`points`.
+
+    >>> sentence_starts("Red, e.g. here. Blue!\\nGreen")
+    [0, 16, 22]
+    """
+    has_capitals = text != text.lower()
+    starts, place, before = [0], 0, ""
+    for line in text.splitlines(keepends=True):
+        if _ITEM.match(line) or not _goes_on(line, before, has_capitals):
+            starts.append(place)
+        starts += [place + end for end in _sentence_ends(line, has_capitals)]
+        place, before = place + len(line), line
+    return sorted({start for start in starts if start < len(text)})
+
+
+def _goes_on(line: str, before: str, has_capitals: bool) -> bool:
+    """Whether a line goes on with the sentence in which the line before it ends."""
+    before = before.rstrip()[-_LOOK_BACK:]
+    return has_capitals and line.lstrip()[:1].islower() and bool(before) and not _FINISHED.search(before)
+
+
+def _sentence_ends(line: str, has_capitals: bool) -> list[int]:
+    """Where the sentences of a line end, white space behind them included; not that at which the line ends."""
+    ends: list[int] = []
     for end in _END.finditer(line):
-        before = line[max(start, end.start() - _LOOK_BACK) : end.start()]
+        before = line[max(ends[-1] if ends else 0, end.start() - _LOOK_BACK) : end.start()]
         if _ends(before, end[0].strip(), line[end.end() : end.end() + 2], has_capitals):
-            found.append(line[start : end.end()])
-            start = end.end()
-    first, *others = (*found, line[start:])
+            ends.append(end.end())
+    return ends
+
+
+def _sentences(line: str, has_capitals: bool) -> list[str]:
+    ends = _sentence_ends(line, has_capitals)
+    first, *others = [line[start:end] for start, end in zip([0, *ends], [*ends, len(line)], strict=True)]
     mark = _ITEM.match(first)
     return [first[mark.end() if mark else 0 :].strip(), *map(str.strip, others)]
 

@@ -14,6 +14,7 @@ SPECS = {
     "renorm": parse_spec(TERMS + "aggregate: renorm"),
     "mask": parse_spec(TERMS + "unscorable: mask"),
     "raise": parse_spec(TERMS + "unscorable: raise"),
+    "credit": parse_spec(TERMS + "credit: prefix"),
 }
 CASES = [
     ("grouped", Use(one_by_one="score a step"), "needs whole groups, and here responses come one by one; score a step"),
@@ -30,6 +31,11 @@ CASES = [
         "raise",
         Use(cannot_stop=("the trainer", "set d")),
         "stop the trainer, which goes on without the response; use un",
+    ),
+    (
+        "credit",
+        Use(without_tokens="set f"),
+        "earned its reward, and here a response is a text that gets one reward; set f",
     ),
 ]
 

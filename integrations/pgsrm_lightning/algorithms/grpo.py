@@ -73,6 +73,8 @@ class GRPO(ClippedAlgorithm[GRPOConfig]):
     def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
         """The response's advantage, on each of its tokens: within its group, or as the spec has made it already.
 
+        With credit, each token's own part is added to it.
+
         With ``aggregate: group_normalised`` the terms are normalised within the group; only their sum is, over the
         rows of all processes, and not within the group again, which would undo it (GDPO, arXiv 2601.05242).
         """
@@ -82,7 +84,7 @@ class GRPO(ClippedAlgorithm[GRPOConfig]):
         else:
             summed_B = torch.stack([*output.weighted.values()]).sum(0).to(like_BT)
             advantages_B = standardised(summed_B, output.scored_B.to(like_BT.device), total)
-        return experience.with_targets(advantages_B.unsqueeze(-1).expand_as(like_BT))
+        return experience.with_targets(experience.credited(advantages_B.unsqueeze(-1).expand_as(like_BT)))
 
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + kl_coef * k3 - entropy_coef * entropy."""

@@ -52,10 +52,13 @@ class PPO(ClippedAlgorithm[PPOConfig]):
     logged = ("train/policy_loss", "train/value_loss", "train/clip_fraction")
 
     def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
-        """GAE over token rewards with the KL penalty, whitened over all processes' tokens as far as rewards vary."""
+        """GAE over token rewards with the KL penalty, whitened over all processes' tokens as far as rewards vary.
+
+        With credit, each token is rewarded with its own part, too: the parts of a response add up to 0.
+        """
         e = experience
         scores_B = output.total_B.to(e.logprobs_BT)
-        rewards_BT = token_rewards(scores_B, e.logprobs_BT, e.ref_logprobs_BT, e.mask_BT, kl_coef)
+        rewards_BT = e.credited(token_rewards(scores_B, e.logprobs_BT, e.ref_logprobs_BT, e.mask_BT, kl_coef))
         advantages_BT, returns_BT = gae(rewards_BT, e.values_BT, e.mask_BT, self.config.gamma, self.config.gae_lambda)
         device = e.mask_BT.device
         _, variance = moments(output.total_B.to(device, widest(device)), output.scored_B.to(device), total)

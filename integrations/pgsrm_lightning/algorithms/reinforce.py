@@ -50,11 +50,14 @@ class Reinforce(Algorithm[ReinforceConfig]):
     logged = ("train/policy_loss", "train/value_loss")
 
     def targets(self, experience: Experience, output: RewardOutput, groups: list[int], kl_coef: float) -> Experience:
-        """The response's reward is every token's return; its advantage is what the value before it fell short of."""
+        """The response's reward is every token's return; its advantage is what the value before it fell short of.
+
+        With credit, each token's own part is added to the advantage; the value learns the response's reward.
+        """
         e = experience
         scores_B = output.total_B.to(e.logprobs_BT)
         returns_BT = torch.where(e.mask_BT, scores_B.unsqueeze(-1), 0.0)
-        return e.with_targets(torch.where(e.mask_BT, returns_BT - e.values_BT, 0.0), returns_BT)
+        return e.with_targets(torch.where(e.mask_BT, e.credited(returns_BT - e.values_BT), 0.0), returns_BT)
 
     def loss(self, now: Evaluation, then: Experience, kl_coef: float, meter: Meter) -> Tensor:
         """The loss of each token, (B, T): policy + value_coef * value + kl_coef * k1 - entropy_coef * entropy."""

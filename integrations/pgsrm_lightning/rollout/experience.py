@@ -26,6 +26,7 @@ class Experience:
         entropy_BT: of the policy at rollout.
         values_BT: at rollout; zero without a value head.
         advantages_BT, returns_BT: what the algorithm made of the rewards; zero until then.
+        credit_BT: what the tokens earned above or below their response's mean; None where the spec has no credit.
     """
 
     tokens_BS: Tensor
@@ -37,6 +38,7 @@ class Experience:
     values_BT: Tensor
     advantages_BT: Tensor
     returns_BT: Tensor
+    credit_BT: Tensor | None = None
 
     def __len__(self) -> int:
         return self.tokens_BS.shape[0]
@@ -48,13 +50,18 @@ class Experience:
 
     def rows(self, index: Tensor) -> Experience:
         """The rows of the given numbers."""
-        return Experience(*(getattr(self, field.name)[index] for field in fields(self)))
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: tensor[index] for name, tensor in tensors.items() if tensor is not None})
 
     def evaluated(self, now: Evaluation, has_reference: bool) -> Experience:
         """The same rows, seen as the policy sees them now: before the only update, that is how they were sampled."""
         logprobs_BT = now.logprobs_BT.detach()
         ref_BT = self.ref_logprobs_BT if has_reference else logprobs_BT
         return replace(self, logprobs_BT=logprobs_BT, ref_logprobs_BT=ref_BT, entropy_BT=now.entropy_BT.detach())
+
+    def credited(self, values_BT: Tensor) -> Tensor:
+        """Advantages or rewards, (B, T), with the tokens' credit; the very same where there is none."""
+        return values_BT if self.credit_BT is None else values_BT + self.credit_BT
 
     def with_targets(self, advantages_BT: Tensor, returns_BT: Tensor | None = None) -> Experience:
         """The same rows with their advantages, and returns where there are values to fit."""

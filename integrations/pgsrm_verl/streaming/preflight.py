@@ -21,7 +21,7 @@ CONVENTIONS: tuple[Convention, ...] = ("pgsrm", "semantic")
 """Our reward managers' names, which are also those of the conventions by which they read rows."""
 _INSTEAD = "set trainer.v1.trainer_mode=pgsrm_sync, which scores a whole step at once"
 _STOCK = ("verl's stock trainer", _INSTEAD)
-_USE = Use(one_by_one=_INSTEAD, cannot_mask=_STOCK, cannot_stop=_STOCK)
+_USE = Use(one_by_one=_INSTEAD, cannot_mask=_STOCK, cannot_stop=_STOCK, without_tokens=_INSTEAD)
 
 
 @dataclass(frozen=True)

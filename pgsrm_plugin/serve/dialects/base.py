@@ -53,7 +53,7 @@ class Dialect(ABC):
 
 def one_by_one(who: str) -> Use:
     """What a stack cannot do that asks for single rows and has no word for a row without a reward."""
-    return Use(one_by_one=_ELSEWHERE, cannot_mask=(who, _ELSEWHERE))
+    return Use(one_by_one=_ELSEWHERE, cannot_mask=(who, _ELSEWHERE), without_tokens=_ELSEWHERE)
 
 
 def list_of(document: Mapping[str, Any], name: str, length: int | None = None) -> list[Any]:

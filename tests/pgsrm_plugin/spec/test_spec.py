@@ -29,7 +29,7 @@ def message(text: str) -> str:
         (
             HASHING + "terms: {semantic: {}}\nwieghts: {semantic: 1}\n",
             "s.yaml:3: wieghts: unknown key; did you mean 'weights'? (known: name, description, encoder, text, terms, "
-            "guards, weights, gates, aggregate, shape, unscorable, cache_mb, disk_cache)",
+            "guards, weights, gates, aggregate, shape, credit, unscorable, cache_mb, disk_cache)",
         ),
         (
             HASHING + "terms: {semantic: {}}\nweights:\n  semantics: 1\n",

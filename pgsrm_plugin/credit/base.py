@@ -1,0 +1,103 @@
+"""What a credit is: a way to share a response's reward out among its tokens, whose mean stays the response's own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from pgsrm_plugin.credit.alignment import centred
+from pgsrm_plugin.section import Section, summary
+
+Segments = Annotated[str, Field(pattern=r"^(sentence|clause|words:[1-9][0-9]{0,3})$")]
+Kept: TypeAlias = "frozenset[int]"
+"""The segments, by number, that an altered text still has."""
+
+MOST_TEXTS = 256
+"""Altered texts of one response, at most: settings that could ask for more are refused."""
+
+
+class Credit(Section, ABC):
+    r"""Token credit that leaves every response its sequence advantage.
+
+    .. math:: A_{i,t} = A_i + \alpha (c_{i,t} - \bar c_i)
+
+    The mean is over the tokens that have credit; the others (thinking, tags, end of text) get none, which is the mean.
+    Where an algorithm has token rewards in place of a sequence advantage, these are the score on the last token and
+    :math:`\alpha (c_{i,t} - \bar c_i)` on each, so that their sum is the score.
+    """
+
+    model_config = ConfigDict(json_schema_extra=lambda schema, part: schema.update(description=summary(part)))
+
+    also_known_as: ClassVar = {
+        "weight": "write `alpha`",
+        "coef": "write `alpha`",
+    }
+    kind: str
+    alpha: float = Field(1.0, ge=0, le=1e4, description="how much the credit counts; 0: it is computed and logged only")
+    scale: Literal["share", "density"] = Field(
+        "share",
+        description="share: the credits of a response's tokens add up to what the response earned; density: each times "
+        "the number of tokens, so that their mean does",
+    )
+
+    def advantages(self, credits: Sequence[float], counted: Sequence[bool]) -> list[float]:
+        """What the tokens' advantages are above the response's, without alpha: centred, 0 where not counted.
+
+        >>> from pgsrm_plugin.credit.prefix import Prefix
+        >>> [round(one, 4) for one in Prefix().advantages([0.2, -0.05, 0.55], [True] * 3)]
+        [-0.0333, -0.2833, 0.3167]
+        """
+        tokens = sum(counted) if self.scale == "density" else 1
+        return centred([one * tokens for one in credits], counted)
+
+
+class TextCredit(Credit):
+    """A credit that scores a response's text again and again with segments of it left out.
+
+    A subclass has ``kind: Literal["..."] = "..."``, fields for its settings, :meth:`kept` and :meth:`credits`.
+    """
+
+    also_known_as: ClassVar = {
+        "unit": "write `segments`",
+        "granularity": "write `segments`",
+        "level": "write `segments`",
+    }
+    segments: Segments = Field("sentence", description="what is credited as one: sentence, clause or words:N")
+    max_segments: int = Field(
+        16, ge=2, le=64, description="of a response; the shortest are joined until it has no more"
+    )
+
+    @model_validator(mode="after")
+    def _within_the_cap(self) -> Self:
+        if self.most_texts > MOST_TEXTS:
+            raise ValueError(
+                f"up to {self.most_texts} altered texts would be scored for each response, and {MOST_TEXTS} is the "
+                f"most; {self.fewer}"
+            )
+        return self
+
+    @property
+    def most_texts(self) -> int:
+        """Altered texts of one response, at most."""
+        return self.max_segments + 1
+
+    @property
+    def fewer(self) -> str:
+        """How to have fewer."""
+        return "lower max_segments"
+
+    @abstractmethod
+    def kept(self, segments: int, seed: int) -> list[Kept]:
+        """Which altered texts are scored of a response of so many segments, 2 or more.
+
+        Args:
+            seed: made of the text.
+        """
+
+    @abstractmethod
+    def credits(self, segments: int, seed: int, value: Mapping[Kept, float]) -> list[float]:
+        """Each segment's credit, by the values of what :meth:`kept` asked for."""
