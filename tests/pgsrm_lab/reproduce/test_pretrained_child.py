@@ -69,7 +69,7 @@ def test_an_answer_is_read_by_the_rules(asked, answer, said):
 
 
 def test_the_examples_in_the_docstrings():
-    for module in (reading, measure):
+    for module in (reading, measure, chat_measures):
         outcome = doctest.testmod(module)
         assert outcome.attempted > 0
         assert outcome.failed == 0
@@ -115,6 +115,7 @@ def make_run(
 def test_a_runs_row_by_hand():
     row = chat_measures.row_of(make_run())
     assert (row["sentence_first"], row["sentence_final"], row["sentence_mean"]) == (0.0, 0.3, pytest.approx(0.15))
+    assert row["sentence_peak"] == 0.3
     assert (row["echo_final"], row["entropy_final"], row["silent"]) == (0.5, 0.5, 0.0)
     assert (row["sentence_start_train"], row["sentence_greedy_train"], row["echo_greedy_train"]) == (1.0, 0.5, 1.0)
     assert (row["cosine_start_train"], row["cosine_train"]) == (0.5, 0.25)
@@ -149,9 +150,13 @@ def test_the_page_says_what_the_table_says(table):
     assert "`SmolLM2 from a package, dequantised from Q4_1` in place of `HuggingFaceTB/SmolLM2-135M-Instruct`" in text
     assert "it is not the original. 9 runs: 1 task (antonyms)" in text
     assert "`binary` is silent: 100.0 % of its groups give nothing to learn from." in text
-    assert "`pgsrm` against `binary`: right from the sentence, sampled, at the end **supported**, +30.0 points" in text
-    assert "`guarded` against `binary`: right from the sentence, sampled, at the end **not supported**" in text
-    assert "`guarded`: the reward went from 0.100 to 0.400, right from the sentence from 10.0 % to 0.0 %. " in text
+    assert (
+        "`pgsrm` against `binary`: right from the sentence, sampled, mean over the run **supported**, +7.5 points"
+        in text
+    )
+    assert "; right from the sentence, sampled, at the end **supported**, +30.0 points" in text
+    assert "; right from the sentence, sampled, at the end **not supported**, \N{MINUS SIGN}10.0 points" in text
+    assert "`guarded`: the reward went from 0.100 to 0.400, right from the sentence from 10.0 % to 0.0 %, " in text
     assert text.count("**The reward rose and neither accuracy did.**") == 1, "pgsrm's accuracy rose"
     assert "0.50 / 0.75 / none seen" in text
     assert 'night | **It is "night".** | It is | It is | It is |' in text

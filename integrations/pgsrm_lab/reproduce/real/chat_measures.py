@@ -27,6 +27,13 @@ MEASURES = {
             f"share of the answers sampled in the last {100 * LATE:.0f} % of the steps",
         ),
         Measure("strict_final", "strictly right, sampled, at the end", "higher", True, "likewise"),
+        Measure(
+            "sentence_peak",
+            "right from the sentence, sampled, at the best time",
+            "higher",
+            True,
+            "the highest mean of as many steps in a row; a later fall is a hack that this measure does not see",
+        ),
         Measure("sentence_mean", "right from the sentence, sampled, mean over the run", "higher", True),
         Measure("strict_mean", "strictly right, sampled, mean over the run", "higher", True),
         Measure(
@@ -87,6 +94,7 @@ def row_of(run: Run) -> dict[str, Any]:
         **{f"{name}_first": _mean(curves[f"train/{name}"][:late]) for name in CURVES},
         **{f"{name}_final": _mean(curves[f"train/{name}"][-late:]) for name in CURVES},
         **{f"{name}_mean": _mean(curves[f"train/{name}"]) for name in CURVES},
+        "sentence_peak": peak(curves["train/sentence"], late),
         **_greedy(run["examples"]),
         "silent": _mean(curves["train/zero_variance_groups"]),
         "truncated_final": _mean(curves["train/response_truncated"][-late:]),
@@ -100,6 +108,15 @@ def row_of(run: Run) -> dict[str, Any]:
         "step_seconds": sum(run["seconds"][part] for part in ("rollout", "reward", "update")) / len(rewards),
         **{name: json.dumps(run[name]) for name in ("versions", "machine", "settings")},
     }
+
+
+def peak(values: Sequence[float], width: int) -> float:
+    """The highest mean of so many values in a row.
+
+    >>> peak([0.0, 1.0, 0.5, 0.0], 2)
+    0.75
+    """
+    return max(_mean(values[start : start + width]) for start in range(len(values) - width + 1))
 
 
 def curve_of(row: Row, name: str) -> list[float]:

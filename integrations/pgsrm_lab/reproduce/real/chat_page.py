@@ -21,10 +21,19 @@ from pgsrm_lab.reproduce.writing import escaped, markdown
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.report.compare import Verdict
 
-SHOWN = ("sentence_final", "strict_final", "sentence_greedy_train", "strict_greedy_train", "cosine_train", "silent")
+SHOWN = (
+    "sentence_mean",
+    "sentence_peak",
+    "sentence_final",
+    "strict_final",
+    "sentence_greedy_train",
+    "strict_greedy_train",
+    "cosine_train",
+    "silent",
+)
 HELD_OUT = ("sentence_greedy_held_out", "strict_greedy_held_out")
-READ = ("sentence_final", "strict_final")
-"""What answers the question: does it win where binary is silent?"""
+READ = ("sentence_mean", "sentence_final", "strict_final")
+"""What answers the question: does it win where binary is silent? Over the run, and when it ends."""
 HACK = ("reward", "sentence", "strict", "echo", "entropy")
 PAID = ("right", "echo", "other")
 CLAIMS = {
@@ -60,7 +69,6 @@ def facts(results: Results, folder: Path) -> dict[str, Any]:
         "late": LATE,
         "silent_share": SILENT,
         "read": [MEASURES[column] for column in READ],
-        "hack_columns": HACK,
         "paid_kinds": PAID,
         "by_rule": [(rule, [_task(results, task, rule) for task in _tasks(results, rule)]) for rule in rules],
         "beside": beside(results, folder.parent / Pgsrm.name / RESULTS),
@@ -108,6 +116,7 @@ def _hack(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "arm": rows[0]["arm"],
         "moved": moved,
+        "peak": _mean(rows, "sentence_peak"),
         "counts": counts,
         "paid": paid,
         "hacked": rises and moved["sentence"][1] <= moved["sentence"][0] and moved["strict"][1] <= moved["strict"][0],
