@@ -16,8 +16,8 @@ PANELS = {
     "echo": "echoes",
     "entropy": "entropy, nats",
 }
-WIDTH, HEIGHT, GAP = 330, 120, 44
-"""Of a panel, and between panels, in pixels."""
+WIDTH, HEIGHT, GAP, LABEL = 330, 120, 44, 120
+"""Of a panel, between panels, and of an arm's name above them, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,14 @@ def drawing(results: Results, update: str) -> dict[str, object]:
         for row, name in enumerate(PANELS)
         for column, task in enumerate(results.tasks)
     ]
+    labels = coloured(results.arms(update=update))
+    wide = max((WIDTH + GAP) * len(results.tasks), LABEL * len(labels))
     return {
         "panels": panels,
-        "labels": coloured(results.arms(update=update)),
+        "labels": labels,
         "panel": (WIDTH, HEIGHT),
-        "size": (GAP + (WIDTH + GAP) * len(results.tasks), GAP + (HEIGHT + GAP) * len(PANELS)),
+        "step": LABEL,
+        "size": (GAP + wide, GAP + (HEIGHT + GAP) * len(PANELS)),
     }
 
 
