@@ -2,12 +2,13 @@
 
 from pgsrm_plugin.credit.base import Credit, TextCredit
 from pgsrm_plugin.credit.leave_one_out import LeaveOneOut
+from pgsrm_plugin.credit.owen import Owen
 from pgsrm_plugin.credit.prefix import Prefix
 from pgsrm_plugin.kinds import Kinds
 
 __all__ = ["CREDITS", "KINDS", "Credit", "TextCredit"]
 
-CREDITS: tuple[type[Credit], ...] = (LeaveOneOut, Prefix)
+CREDITS: tuple[type[Credit], ...] = (LeaveOneOut, Prefix, Owen)
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.credits``."""
 
 KINDS = Kinds("pgsrm.credits", Credit, CREDITS)
