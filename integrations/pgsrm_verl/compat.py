@@ -62,6 +62,7 @@ MEMBERS = (
     "verl.experimental.agent_loop.agent_loop:AgentLoopWorker.config",
     "verl.single_controller.ray.base:RayResourcePool.get_placement_groups",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._build_replay_buffer",
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_advantage",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_metrics",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._compute_reward_colocate",
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer._setup",
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     class PPOTrainerSync:
         role_worker_mapping: Mapping[Any, Any]
         resource_pool_manager: Any
+        config: Any
         tokenizer: Any
         trainer_mode: str
 
@@ -120,6 +122,10 @@ if TYPE_CHECKING:
         def _build_replay_buffer(self) -> Any: ...
         def _setup(self) -> None: ...
         def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any: ...
+        def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any: ...
+        def _compute_metrics(
+            self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+        ) -> None: ...
 
     class Worker:
         world_size: int

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
 
+from pgsrm_plugin.data.completions import Turns, join_turns, own_turns
+
 Span = tuple[int, int]
 Decode = Callable[[Sequence[int]], str]
 """Tokens to text, without special tokens: ``tokenizer.decode(ids, skip_special_tokens=True)``."""
@@ -39,6 +41,27 @@ def token_spans(ids: Sequence[int], decode: Decode) -> list[Span]:
         else:
             read = last
     return spans if place == len(text) else _by_prefixes(ids, decode, text)
+
+
+def response_spans(ids: Sequence[int], own: Sequence[int], turns: Turns, decode: Decode) -> list[Span]:
+    """As :func:`token_spans`, in the text that is scored of a response in which tools wrote, too.
+
+    Tokens that are not scored, and those that the policy did not write, have no character.
+
+    Args:
+        own: 1 where the policy wrote the token.
+        turns: as :func:`pgsrm_plugin.data.completions.response_text` has it.
+    """
+    if turns == "all" or all(own):
+        return [span if by_policy else (0, 0) for span, by_policy in zip(token_spans(ids, decode), own, strict=True)]
+    spans, joined = [(0, 0)] * len(ids), ""
+    runs = list(own_turns(own))
+    for start, end in runs if turns == "own" else runs[-1:]:
+        text = decode(ids[start:end])
+        joined = join_turns([joined, text])
+        before = len(joined) - len(text)
+        spans[start:end] = [(before + first, before + last) for first, last in token_spans(ids[start:end], decode)]
+    return spans
 
 
 def _by_prefixes(ids: Sequence[int], decode: Decode, text: str) -> list[Span]:

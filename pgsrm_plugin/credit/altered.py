@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pgsrm_plugin.credit.base import Kept, TextCredit
+from pgsrm_plugin.credit.alignment import spread
+from pgsrm_plugin.credit.base import Credit, Kept, TextCredit
 from pgsrm_plugin.credit.scored_part import scored_part
 from pgsrm_plugin.credit.segments import segment
 from pgsrm_plugin.text import TextSpec
@@ -42,6 +43,16 @@ class CreditOutput:
     rows: Sequence[Credited]
     texts: int
     stats: Mapping[str, float] = field(default_factory=dict)
+
+
+def token_credit(credit: Credit, row: Credited, spans: Sequence[Span]) -> tuple[list[float], list[bool]]:
+    """What each token's advantage is above its response's, without alpha, and whether it has credit at all.
+
+    Args:
+        spans: of each token, in the response.
+    """
+    shares, counted = spread(row.credits, row.places, spans)
+    return credit.advantages(shares, counted), counted
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Owen(TextCredit):
     @property
     def most_texts(self) -> int:
         """Altered texts of one response, at most."""
-        whole = 2 ** min(self.exact, self.max_segments)
+        whole = 1 << min(self.exact, self.max_segments)
         return max(whole, self.permutations * (self.max_segments - 1) + 2 if self.max_segments > self.exact else 0)
 
     @property

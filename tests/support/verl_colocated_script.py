@@ -48,13 +48,19 @@ def take(batch: KVBatchMeta) -> dict[str, Any]:
     return tensors | {name: [getattr(value, "data", value) for value in list(data[name])] for name in FACTS[3:]}
 
 
+def advantages_of(batch: KVBatchMeta) -> Any:
+    part = {"keys": batch.keys, "partition_id": batch.partition_id, "select_fields": ["advantages"]}
+    return transfer_queue.kv_batch_get(**part)["advantages"].unbind()
+
+
 def run_case(case: dict[str, Any], config: Any, pool: Any, tokenizer: Any, shared: dict[str, Any]) -> dict[str, Any]:
     trainer_class = get_trainer_cls("pgsrm_sync")
     trainer = object.__new__(trainer_class)
     trainer.tokenizer = tokenizer
     found: dict[str, Any] = {"steps": []}
     try:
-        trainer._rewards = rewards = ColocatedRewards(OmegaConf.merge(config, {"pgsrm": case["pgsrm"]}))
+        trainer.config = OmegaConf.merge(config, {"pgsrm": case["pgsrm"], "algorithm": case.get("algorithm", {})})
+        trainer._rewards = rewards = ColocatedRewards(trainer.config)
         rewards._workers = shared.get("workers")  # starting two processes takes most of the time here
         rewards.start(pool)
         encoder = rewards.pair.train.encoder
@@ -66,6 +72,9 @@ def run_case(case: dict[str, Any], config: Any, pool: Any, tokenizer: Any, share
             )
             trainer._compute_reward_colocate(batch, metrics)
             found["steps"].append({"metrics": metrics, **(take(batch) if step["rows"] else {})})
+            if trainer.config.algorithm.adv_estimator != "gae" and "algorithm" in case:  # that one wants a critic
+                trainer._compute_advantage(batch, metrics)
+                found["steps"][-1]["advantages"] = [row.tolist() for row in advantages_of(batch)]
             if step["rows"]:
                 transfer_queue.kv_clear(keys=batch.keys, partition_id=batch.partition_id)
     except PgsrmError as error:

@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.rollout.generate import Rollout
 from pgsrm_plugin import RewardSample, SemanticReward
-from pgsrm_plugin.credit.alignment import spread, token_spans
+from pgsrm_plugin.credit.alignment import token_spans
+from pgsrm_plugin.credit.altered import token_credit
 
 TEXTS, ENCODINGS, SIZE = "train/credit_texts", "train/credit_encodings", "train/credit_size"
 """What is logged: altered texts a response, texts that the encoder computed for them a response, and how far the credit
@@ -43,8 +44,7 @@ def text_credit(
         if credited.credits:
             ids = tokens_BT[row, mask_BT[row]].tolist()
             spans = token_spans(ids, lambda part: tokenizer.decode(part, skip_special_tokens=True))
-            shares, counted = spread(credited.credits, credited.places, spans)
-            above = credit.advantages(shares, counted)
+            above, counted = token_credit(credit, credited, spans)
             credit_BT[row, : len(ids)] = torch.tensor(above, dtype=torch.float64)
             counted_BT[row, : len(ids)] = torch.tensor(counted)
     meter.add(TEXTS, float(output.texts), len(rows))

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.vocabulary import vocabulary_here
@@ -20,6 +22,7 @@ from pgsrm_verl.colocated.counting import CountingEncoder, counting
 from pgsrm_verl.colocated.group import WorkerGroupEncoder
 from pgsrm_verl.colocated.metrics import GIB, reward_metrics
 from pgsrm_verl.colocated.rollouts import Rollouts
+from pgsrm_verl.colocated.token_credit import step_credit
 from pgsrm_verl.datafiles import look_through
 from pgsrm_verl.rows import RowReader
 from pgsrm_verl.settings import read_settings
@@ -97,6 +100,16 @@ class ColocatedRewards:
                 metrics["pgsrm/encoder_parameters_gib"] = encoder.inner.parameter_bytes / GIB
                 metrics["pgsrm/encoder_memory_gib"] = encoder.inner.peak_bytes / GIB
         return output, metrics
+
+    def credit(
+        self, rollouts: Rollouts, output: RewardOutput, tokenizer: Any
+    ) -> tuple[list[torch.Tensor], dict[str, float]]:
+        """What the advantage of each training row's tokens is above the row's, and verl's metrics of that.
+
+        Raises:
+            ScorerError: the encoder failed.
+        """
+        return step_credit(self.pair.train, rollouts, output.scored_B, tokenizer, self.settings.turns)
 
     def _build(self, section: EncoderSection, pool: Any) -> Encoder:
         spec = memory.shardable(section)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,10 +24,19 @@ _COLUMNS = ("raw_prompt", "reward_model", "extra_info", "data_source", "uid")
 
 @dataclass(frozen=True)
 class Rollouts:
-    """A step's samples, in the order of its keys, and the lengths of the responses in tokens."""
+    """A step's samples, in the order of its keys, and the lengths of the responses in tokens.
+
+    Attributes:
+        ids: the tokens of each response.
+        own: 1 where the policy wrote the token.
+        last: of each row, the row of its session's last output, whose text is scored.
+    """
 
     samples: list[RewardSample]
     lengths: list[int]
+    ids: list[list[int]] = field(default_factory=list)
+    own: list[list[int]] = field(default_factory=list)
+    last: list[int] = field(default_factory=list)
 
     def label(self, row: int) -> str:
         """How messages call a row."""
@@ -53,12 +62,12 @@ def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own") -
     ids = list(data["responses"].unbind())
     masks = [mask.tolist() for mask in data["response_mask"].unbind()]
     texts = [response_text(tokenizer, row, own, turns) for row, own in zip(ids, masks, strict=True)]
-    samples = []
-    for row, last in enumerate(last_outputs(batch.keys)):
+    samples, outputs = [], last_outputs(batch.keys)
+    for row, last in enumerate(outputs):
         found = {name: values[row] for name, values in columns.items()}
         sample = reader.sample(found, plain(found["raw_prompt"]), texts[last], f"response {row} of the step")
         samples.append(replace(sample, group=str(found["uid"])))
-    return Rollouts(samples, [len(row) for row in ids])
+    return Rollouts(samples, [len(row) for row in ids], [row.tolist() for row in ids], masks, outputs)
 
 
 def last_outputs(keys: Sequence[str]) -> list[int]:
@@ -81,12 +90,33 @@ def _place(key: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (key, 0)
 
 
-def store(batch: Any, rollouts: Rollouts, output: RewardOutput) -> None:
-    """Writes each reward onto its response's last token; an empty response has none and is left without."""
+def store(batch: Any, rollouts: Rollouts, output: RewardOutput, credit: Sequence[torch.Tensor] | None = None) -> None:
+    """Writes each reward onto its response's last token; an empty response has none and is left without.
+
+    Args:
+        credit: what each token has besides, which adds up to 0 in a response.
+    """
     rewards = [
         _on_last_token(total, length) for total, length in zip(output.total_B.tolist(), rollouts.lengths, strict=True)
     ]
+    if credit is not None:
+        rewards = [reward_T + own_T for reward_T, own_T in zip(rewards, credit, strict=True)]
     _put(batch, {"rm_scores": _jagged(rewards)})
+
+
+def add_to_advantages(batch: Any, credit: Mapping[str, torch.Tensor]) -> None:
+    """Adds each token's credit to its advantage.
+
+    Args:
+        credit: by key; other rows stay as they are.
+    """
+    keys = [key for key in batch.keys if key in credit]
+    if not keys:
+        return
+    part = {"keys": keys, "partition_id": batch.partition_id}
+    advantages = transfer_queue.kv_batch_get(**part, select_fields=["advantages"])["advantages"].unbind()
+    rows = [own_T + credit[key].to(own_T) for key, own_T in zip(keys, advantages, strict=True)]
+    transfer_queue.kv_batch_put(**part, fields=compat.get_tensordict({"advantages": _jagged(rows)}))
 
 
 def mask_unscored(batch: Any, output: RewardOutput) -> None:

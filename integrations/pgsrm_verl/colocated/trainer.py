@@ -5,15 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from pgsrm_plugin.errors import PgsrmError
+from pgsrm_plugin.types import RewardOutput
 from pgsrm_verl import compat
 from pgsrm_verl.colocated.rewards import ColocatedRewards
-from pgsrm_verl.colocated.rollouts import fetch, mask_unscored, store, store_extra
+from pgsrm_verl.colocated.rollouts import (
+    Rollouts,
+    add_to_advantages,
+    fetch,
+    mask_unscored,
+    store,
+    store_extra,
+)
+from pgsrm_verl.colocated.token_credit import SECONDS, TOKEN_REWARDS
 from pgsrm_verl.columns import logged_rows
 
 logger = logging.getLogger(__name__)
@@ -28,6 +38,9 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
     verl asks a trainer for the rewards of a batch (``_compute_reward_colocate``) where no reward workers stand ready
     during the rollout; so this one has none, and answers with :class:`~pgsrm_plugin.SemanticReward`.
     """
+
+    _above: Mapping[str, torch.Tensor] = {}
+    """Of this step, by key: what the advantage of each token is above its response's."""
 
     def __init__(self, config: DictConfig) -> None:
         # verl's own variable; at its default, WARN, a log would not say where the encoder is and what it takes.
@@ -61,13 +74,43 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
         actor = next(role for role in self.role_worker_mapping if str(role).startswith("actor"))
         return self.resource_pool_manager.get_resource_pool(actor)
 
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+    ) -> None:
+        if SECONDS in metrics and timing_raw.get("step"):
+            metrics["pgsrm/credit_share"] = metrics[SECONDS] / timing_raw["step"]
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
+
+    def _credit(
+        self, batch: Any, rollouts: Rollouts, output: RewardOutput, metrics: dict[str, float]
+    ) -> list[Any] | None:
+        """The tokens' credit where it is part of their rewards; where it is one of their advantages, it is kept."""
+        self._above = {}
+        credit = self._rewards.spec("train").credit
+        if credit is None:
+            return None
+        rows, found = self._rewards.credit(rollouts, output, self.tokenizer)
+        metrics |= found
+        if not credit.alpha:
+            return None
+        if self.config.algorithm.adv_estimator in TOKEN_REWARDS:
+            return rows
+        self._above = dict(zip(batch.keys, rows, strict=True))
+        return None
+
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        computed = super()._compute_advantage(batch, metrics)
+        add_to_advantages(batch, self._above)
+        return computed
+
     def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any:
         if not batch.keys:
             return batch
         partition = batch.partition_id
         rollouts = fetch(batch, self._rewards.reader, self.tokenizer, self._rewards.settings.turns)
         output, found = self._rewards.score(rollouts, partition)
-        store(batch, rollouts, output)
+        credit = self._credit(batch, rollouts, output, found) if partition != "val" else None
+        store(batch, rollouts, output, credit)
         if partition == "val":  # rows' numbers are read in validation only, and only training has a loss
             rows = logged_rows(output, rollouts.samples, self._rewards.spec(partition))
             store_extra(batch, [{name: value for name, value in row.items() if name != "reward"} for row in rows])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import doctest
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from byte_tokens import byte_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_child import needs_real_child
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from pgsrm_plugin.credit import alignment
-from pgsrm_plugin.credit.alignment import centred, owners, spread, token_spans
+from pgsrm_plugin.credit.alignment import centred, owners, response_spans, spread, token_spans
+from pgsrm_plugin.data.completions import response_text
 from pgsrm_plugin.pretrained import embedded
 
 TEXTS = [
@@ -28,21 +31,15 @@ TEXTS = [
 ]
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, so a Chinese character is three."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    one = Tokenizer(models.BPE({"<eos>": 0, **{letter: i + 1 for i, letter in enumerate(alphabet)}}, []))
-    one.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    one.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=one, eos_token="<eos>")
-
-
 def metaspace_tokenizer() -> PreTrainedTokenizerFast:
     """As SentencePiece: words carry the space before them, and the first one's is dropped."""
     words = ["<eos>", "▁Cats", "▁eat", "▁mice", ".", "▁Dogs", "▁bark", "!"]
     one = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
     one.decoder = decoders.Metaspace()
     return PreTrainedTokenizerFast(tokenizer_object=one, eos_token="<eos>")
+
+
+BYTES = byte_tokenizer()
 
 
 @pytest.fixture(scope="module", params=["smollm2", "bytes", "wordpiece"])
@@ -120,19 +117,41 @@ def test_a_text_that_is_tidied_up():
     assert [decode([0, 2, 3, 1])[start:end] for start, end in spans] == ["mice", "'s", " tail", "."]
 
 
+WORDS = {1: "I look.", 2: "<tool>Paris</tool>", 3: "No idea.", 4: " Rome.", 0: ""}
+
+
+def spoken(ids) -> str:
+    return "".join(WORDS[i] for i in ids)
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        # "I look.\nNo idea. Rome.": what a tool wrote is left out, and a line stands between.
+        ("own", [(0, 7), (0, 0), (8, 16), (16, 22), (22, 22)]),
+        ("last", [(0, 0), (0, 0), (0, 8), (8, 14), (14, 14)]),
+        ("all", [(0, 7), (0, 0), (25, 33), (33, 39), (39, 39)]),
+    ],
+)
+def test_turns_with_a_tool_between_them(turns, expected):
+    ids, own = [1, 2, 3, 4, 0], [1, 0, 1, 1, 1]
+    one = SimpleNamespace(decode=lambda ids, skip_special_tokens: spoken(ids))
+    text = response_text(one, ids, own, turns)
+    spans = response_spans(ids, own, turns, spoken)
+    assert spans == expected
+    assert [text[start:end] for start, end in spans if end > start] == [
+        WORDS[i] for i, by_policy in zip(ids, own, strict=True) if by_policy and WORDS[i] and WORDS[i] in text
+    ]
+
+
+def test_turns_without_a_tool_are_one_text():
+    assert response_spans([1, 4], [1, 1], "last", spoken) == [(0, 7), (7, 13)]
+
+
 @given(ids=st.lists(st.integers(0, 256), max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_any_bytes(ids):
-    check(ids, decoder(byte_tokenizer_once()))
-
-
-_ONCE: list[PreTrainedTokenizerFast] = []
-
-
-def byte_tokenizer_once() -> PreTrainedTokenizerFast:
-    if not _ONCE:
-        _ONCE.append(byte_tokenizer())
-    return _ONCE[0]
+    check(ids, decoder(BYTES))
 
 
 # --- segments to tokens -----------------------------------------------------------------------------------------------

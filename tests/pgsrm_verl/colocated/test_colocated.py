@@ -224,6 +224,17 @@ MIXED = [
     row("x", "Cows eat grass.", "u2"),
     row("The sky is blue.", "The sky is blue.", "u0", 2),
 ]
+SENTENCES = [
+    row("The sky is blue. Fish live in water. Cows eat grass.", "The sky is blue. Cows eat grass."),
+    row("Grass is green! The sky is blue.", "The sky is blue. Cows eat grass.", session=1),
+    row("The sky is blue.", "The sky is blue. Cows eat grass.", session=2),
+    row("No. Water is wet. The sky is blue.", "The sky is blue. Cows eat grass.", session=3),
+    row("First. Then nothing.", "A dog barks.", "u3"),
+    row("A dog barks. It does.", "A dog barks.", "u3", index=1),
+]
+"""The last two are outputs of one session, of which the last one's text counts."""
+HASHED = {"encoder": {"kind": "hashing"}, "terms": {"semantic": {}}, "weights": {}}
+PLAIN = {"use_kl_in_reward": False, "gamma": 1.0, "lam": 0.9, "norm_adv_by_std_in_grpo": True}
 TURNS = [row("wrong", "A dog barks.", "u3"), row("A dog barks.", "A dog barks.", "u3", index=1)]
 
 
@@ -265,6 +276,9 @@ def specs(tmp_path_factory) -> dict[str, str]:
         "grouped": write_spec(folder / "grouped.yaml", aggregate="group_normalised", unscorable="mask"),
         "broken": write_spec(folder / "broken.yaml", encoder=broken),
         "bertscore": write_spec(folder / "bertscore.yaml", terms={"bertscore": {}}, weights={}),
+        "uncredited": write_spec(folder / "uncredited.yaml", **HASHED),
+        "credited": write_spec(folder / "credited.yaml", **HASHED, credit={"kind": "leave_one_out", "alpha": 2.0}),
+        "credit 0": write_spec(folder / "credit0.yaml", **HASHED, credit={"kind": "leave_one_out", "alpha": 0}),
         "no_encoder": write_spec(folder / "none.yaml", encoder=None, terms={"exact_match": {}}, weights={}),
     }
 
@@ -285,6 +299,15 @@ def groups(assets, specs, tmp_path_factory) -> dict[str, dict]:
         },
         "bertscore": {"pgsrm": {"spec": specs["bertscore"]}, "steps": [step(MIXED), step(MIXED[4:5])]},
         "broken": {"pgsrm": {"spec": specs["broken"]}, "steps": [step(MIXED)]},
+        **{
+            f"{spec} {estimator}": {
+                "pgsrm": {"spec": specs[spec]},
+                "algorithm": {"adv_estimator": estimator, **PLAIN},
+                "steps": [step(SENTENCES)],
+            }
+            for spec in ("uncredited", "credited", "credit 0")
+            for estimator in ("grpo", "rloo", "gae")
+        },
         "budget": {"pgsrm": {"spec": specs["plain"], "memory_budget_gb": 0.01}, "steps": []},
     }
     with short_temp_dir() as ray_dir:
@@ -503,3 +526,67 @@ def test_a_broken_encoder_fails_the_run(assets, specs, tmp_path):
     assert run.metrics == []
     assert "ScorerError" in run.output
     assert "returned a vector that is not finite" in run.output
+
+
+# --- credit -------------------------------------------------------------------------------------------------------
+
+
+def credited_directly(tokenizer, spec_file: str) -> list[list[float]]:
+    """What each token's advantage is above its response's, from the reward itself; alpha is 2."""
+    from pgsrm_plugin.credit.alignment import token_spans
+    from pgsrm_plugin.credit.altered import token_credit
+
+    def decode(ids):
+        return tokenizer.decode(ids, skip_special_tokens=True)
+
+    reward = SemanticReward(load_spec(spec_file))
+    ids = [tokenizer(one["response"], add_special_tokens=False)["input_ids"] for one in SENTENCES]
+    samples = [
+        RewardSample(one["prompt"], decode(own), (one["reference"],)) for one, own in zip(SENTENCES, ids, strict=True)
+    ]
+    rows = reward.credit(samples).rows
+    above = [[0.0] * len(own) for own in ids]
+    for i in (0, 1, 2, 3, 5):  # the fifth response is no last output of its session
+        if rows[i].credits:
+            above[i] = [2.0 * one for one in token_credit(reward.spec.credit, rows[i], token_spans(ids[i], decode))[0]]
+    return above
+
+
+@pytest.mark.parametrize("estimator", ["grpo", "rloo"])
+def test_credit_is_added_to_the_advantages(groups, specs, assets, estimator):
+    """After verl's own estimator, so a response's mean stays; nothing is on an output that is not scored."""
+    from transformers import AutoTokenizer
+
+    plain, credited, none = (groups[f"{spec} {estimator}"] for spec in ("uncredited", "credited", "credit 0"))
+    plain, credited, none = (one["steps"][0] for one in (plain, credited, none))
+    assert none["advantages"] == plain["advantages"], "alpha 0 is no credit, to the bit"
+    assert credited["rm_scores"] == none["rm_scores"] == plain["rm_scores"]
+    expected = credited_directly(AutoTokenizer.from_pretrained(str(assets.model)), specs["credited"])
+    for before, after, above in zip(plain["advantages"], credited["advantages"], expected, strict=True):
+        assert after == pytest.approx([a + b for a, b in zip(before, above, strict=True)], abs=1e-6)
+        assert sum(after) == pytest.approx(sum(before), abs=1e-5)
+    assert max(abs(one) for row_T in expected for one in row_T) > 0.05
+    assert credited["advantages"][4] == plain["advantages"][4]
+    assert credited["metrics"]["pgsrm/credit_texts"] == (4 + 3 + 4 + 3) / 5
+    assert credited["metrics"]["pgsrm/credit_size"] > 0.01
+    assert credited["metrics"]["pgsrm/credit_seconds"] > 0
+    assert "pgsrm/credit_texts" not in plain["metrics"]
+
+
+def test_credit_is_part_of_the_tokens_rewards_where_these_are_taken(specs, assets, groups):
+    from transformers import AutoTokenizer
+
+    plain, credited, none = (groups[f"{spec} gae"]["steps"][0] for spec in ("uncredited", "credited", "credit 0"))
+    assert none["rm_scores"] == plain["rm_scores"]
+    expected = credited_directly(AutoTokenizer.from_pretrained(str(assets.model)), specs["credited"])
+    for before, after, above in zip(plain["rm_scores"], credited["rm_scores"], expected, strict=True):
+        assert after == pytest.approx([a + b for a, b in zip(before, above, strict=True)], abs=1e-6)
+    assert totals(credited) == pytest.approx(totals(plain), abs=1e-6)
+
+
+def test_credit_is_refused_where_responses_are_streamed(tmp_path):
+    from pgsrm_verl.streaming.preflight import streaming_spec
+
+    spec = write_spec(tmp_path / "s.yaml", **HASHED, credit="prefix")
+    with pytest.raises(SpecError, match=r"credit: prefix says which tokens .* set trainer.v1.trainer_mode=pgsrm_sync"):
+        streaming_spec(spec)
