@@ -12,15 +12,16 @@ from pgsrm_plugin.errors import DataError
 
 
 def collect(jobs: Sequence[Job]) -> list[Row]:
-    """Reads every finished run of the jobs' protocol in their folder, writes the tables, and returns the rows.
+    """Reads every finished run that belongs with the jobs in their folder, writes the tables, and returns the rows.
 
     Runs of a task or reward that has changed since, or is no more, are left out.
 
     Raises:
         DataError: nothing is finished.
     """
-    out, protocol, study = jobs[0].out, jobs[0].protocol, jobs[0].study
-    runs = [run for run in read_runs(out, protocol.digest) if _is_current(run, jobs[0])]
+    out, study = jobs[0].out, jobs[0].study
+    like = {protocol.digest: replace(jobs[0], protocol=protocol) for protocol in study.together(jobs[0].protocol)}
+    runs = [run for run in read_runs(out, like) if _is_current(run, like[run["protocol"]])]
     if not runs:
         raise DataError(f"{out}: no run is finished")
     rows = [{"study": study.name, **row} for row in study.rows(runs)]

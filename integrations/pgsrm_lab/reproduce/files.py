@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ def write_run(job: Job, content: dict[str, Any]) -> None:
     write_whole(job.file, json.dumps(content).encode())
 
 
-def read_runs(out: Path, protocol: str) -> list[dict[str, Any]]:
-    """Every finished run of a protocol in a folder, in the order of task, arm, update rule and seed as written."""
+def read_runs(out: Path, protocols: Container[str]) -> list[dict[str, Any]]:
+    """Every finished run of the protocols in a folder, in the order of task, arm, update rule and seed as written."""
     found = [content for path in sorted((out / "runs").glob("*.json")) if (content := _read(path)) is not None]
-    return [content for content in found if content["protocol"] == protocol]
+    return [content for content in found if content["protocol"] in protocols]
 
 
 def write_tables(out: Path, rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> None:
@@ -48,7 +48,7 @@ def _curve_rows(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _key(run: dict[str, Any]) -> dict[str, Any]:
-    return {name: run[name] for name in ("task", "arm", "update", "seed")}
+    return {name: run[name] for name in ("task", "arm", "update", "seed", "digest")}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

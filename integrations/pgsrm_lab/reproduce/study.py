@@ -75,9 +75,14 @@ class Protocol:
     validate_every: int = 3
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What determines a run, as plain data: it is kept with the run, and the digest is of it."""
+        return dataclasses.asdict(self)
+
+    @property
     def digest(self) -> str:
         """Of all settings."""
-        return digest(dataclasses.asdict(self))
+        return digest(self.settings)
 
     @property
     def start(self) -> list[object]:
@@ -141,6 +146,10 @@ class Study(ABC):
     @abstractmethod
     def report(self, out: Path) -> Path:
         """Writes report.html into the results' folder."""
+
+    def together(self, protocol: Protocol) -> Sequence[Protocol]:
+        """The protocols whose runs stand in one table with this one's, itself among them."""
+        return [protocol]
 
     def check(self, tasks: Sequence[str], arms: Sequence[str], updates: Sequence[str] = ()) -> None:
         """Refuses names that the study does not have.

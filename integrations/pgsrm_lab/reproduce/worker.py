@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ def run(job: Job) -> None:
     trained = job.study.train(job)
     key = {"task": job.task, "arm": job.arm, "update": job.update, "seed": job.seed}
     known = {"format": FORMAT, "digest": job.digest, "protocol": job.protocol.digest, **key}
-    where = {"settings": dataclasses.asdict(job.protocol), "versions": versions(), "machine": machine()}
+    where = {"settings": job.protocol.settings, "versions": versions(), "machine": machine()}
     files.write_run(job, {**known, **where, **trained})
 
 

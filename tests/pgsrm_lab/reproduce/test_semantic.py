@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import json
-from dataclasses import asdict
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("lightning")
 
-from pgsrm_lab.reproduce.semantic import coauthor, preference, sheet, wordllama
-from pgsrm_lab.reproduce.semantic.explaining import QUICK, REAL, ExplainingProtocol, for_child
+from pgsrm_lab.reproduce.semantic import claim_figures, coauthor, preference, sheet, verdicts, wordllama
+from pgsrm_lab.reproduce.semantic.explaining import QUICK, REAL, ExplainingProtocol, for_child, for_task
 from pgsrm_lab.reproduce.semantic.judging import COLUMNS, MEASURES, explanation_of, length_ratio, letter_of
 from pgsrm_lab.reproduce.semantic.mixtures import ARMS, spec_of
 from pgsrm_lab.reproduce.semantic.semantic import Semantic
@@ -141,17 +143,17 @@ def test_intervals_of_ratings_know_clear_and_even_arms():
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
-def run_of(arm: str, seed: int, likeness: float) -> dict:
+def run_of(arm: str, seed: int, likeness: float, child: str = "tiny") -> dict:
     measures = dict.fromkeys(MEASURES, 0.5) | {"cosine_new": likeness + seed / 100, "cosine_seen": likeness}
     cosines = {split: [likeness + seed / 100 + place / 1000 for place in range(30)] for split in ("new", "seen")}
-    settings = json.loads(json.dumps(asdict(ExplainingProtocol())))
+    settings = json.loads(json.dumps(for_child(ExplainingProtocol(), child).settings))
     return {
         "task": "explanations",
         "arm": arm,
         "update": "grpo",
         "seed": seed,
         "episodes": 10,
-        "digest": "d",
+        "digest": f"{child} {arm} {seed}",
         "spec": "s",
         "child_parameters": 7,
         "measures": measures,
@@ -174,8 +176,8 @@ def folder(tmp_path):
 
 
 def test_verdicts_are_by_rule(folder):
-    results = Results.read(Semantic(), folder)
-    found = {(claim.said, claim.split): claim for claim in sheet.claims(results, "explanations")}
+    (part,) = verdicts.parts(Results.read(Semantic(), folder))
+    found = {(claim.said, claim.split): claim for claim in verdicts.claims(part)}
     new = "held-out questions"
     assert found["the paper's reward is preferred to all others", new].verdict == "supported"
     assert found["its explanations are better than those of SFT only", new].verdict == "supported"
@@ -183,7 +185,7 @@ def test_verdicts_are_by_rule(folder):
     ours = "ours: with each term normalised, the mixture is better than summed"
     assert found[ours, new].verdict == "not supported"
     assert not any("for as long" in said for said, _ in found)
-    rated = sheet.ratings(results, "explanations", "new")
+    rated = verdicts.ratings(part, "new")
     assert [one.arm for one in rated] == ["semantic", "mixed", "mixed-gdpo", "sft"]
     assert list(rated[0].ahead) == ["sft", "mixed", "mixed-gdpo"]
 
@@ -192,9 +194,62 @@ def test_pages_say_what_the_table_says(folder):
     assert study_of(folder).name == "semantic"
     (page,) = Semantic().pages(folder, "semantic").values()
     assert "**supported**, held-out questions: the paper's reward is preferred to all others" in " ".join(page.split())
-    assert "3 seeds" in page
+    assert "explanations, tiny child: 4 arms, 3 seeds." in " ".join(page.split())
+    assert "| its explanations are better than those of SFT only | supported / supported |" in page
     report = Semantic().report(folder).read_text(encoding="utf-8")
-    assert "figure-0" in report
+    captions = re.findall("<figcaption>(.*?)</figcaption>", report)
+    assert [text.partition(".")[0] for text in captions[:4]] == [
+        "Claim: the paper&#39;s reward is preferred to all others",
+        "Claim: its explanations are better than those of SFT only",
+        "Claim: ROUGE beside the cosine dilutes it (summed)",
+        "Claim: ours: with each term normalised, the mixture is better than summed",
+    ]
+
+
+def test_children_are_never_compared_with_each_other(folder):
+    tiny = [row for _, row in read_rows(folder / "results.parquet")]
+    real = [
+        {"study": "semantic", **Semantic().rows([run_of(arm, seed, value, REAL)])[0]}
+        for arm, value in {"sft": 0.5, "semantic": 0.3}.items()
+        for seed in range(1, 4)
+    ]
+    write_rows(folder / "results.parquet", [*real, *tiny])
+    first, second = verdicts.parts(Results.read(Semantic(), folder))
+    assert (first.name, second.name) == ("explanations, tiny child", "explanations, SmolLM2-135M-Instruct")
+    said = "its explanations are better than those of SFT only"
+    assert [next(c.verdict for c in verdicts.claims(part) if c.said == said) for part in (first, second)] == [
+        "supported",
+        "not supported",
+    ]
+    curves = [
+        {"digest": digest, "arm": arm, "metric": "train/reward", "step": step, "value": value}
+        for digest, arm, value in (("tiny semantic 0", "semantic", 0.1), (f"{REAL} semantic 1", "semantic", 0.9))
+        for step in (1, 2)
+    ]
+    drawn = claim_figures._paid(first, curves)
+    assert [list(curve.y) for curve in drawn.data] == [[0.1, 0.1]]
+    (page,) = Semantic().pages(folder, "semantic").values()
+    assert f"$ pgsrm reproduce semantic --child {REAL} --arms sft,semantic --seeds 3 --jobs 2" in page
+    assert "128 questions to train on" in " ".join(page.split())
+
+
+def test_answers_are_those_of_the_childs_first_seed(folder):
+    def answer(digest: str, text: str) -> dict:
+        one = {"split": "new", "response": text, "reference": "r", "key": "A", "cosine": 0.5}
+        return {"digest": digest, "arm": digest.split()[1], **one}
+
+    asked = [f"Why {number}?\nA) a\nB) b\nWhich option is right?" for number in range(6)]
+    rows = [
+        {**answer(f"tiny {arm} {seed}", f"{arm} {seed}"), "prompt": prompt}
+        for prompt in asked
+        for arm in ("sft", "semantic")
+        for seed in (0, 1)
+    ]
+    write_rows(folder / "examples.parquet", [*rows, {**answer(f"{REAL} sft 0", "another's"), "prompt": asked[3]}])
+    (part,) = verdicts.parts(Results.read(Semantic(), folder))
+    first, second = sheet._questions(part, folder / "examples.parquet")
+    assert (first["question"], second["question"]) == ("Why 3? A) a B) b", "Why 4? A) a B) b")
+    assert first["answers"] == [("sft", "sft 0", 0.5), ("semantic", "semantic 0", 0.5)]
 
 
 # --- the settings and a run -------------------------------------------------------------------------------------------
@@ -205,14 +260,41 @@ def test_few_questions_are_spread_over_the_set():
     assert len(few.train_prompts) == 64
     assert few.train_prompts[0] == whole.train_prompts[0]
     assert len({few.labels[prompt]["topic"] for prompt in few.train_prompts}) == 6
+    brief = task_of("explanations", "", None, 34)
+    assert 0 < len(brief.train_prompts) < len(whole.train_prompts)
+    assert max(len(brief.expert[prompt].split()) for prompt in brief.prompts) == 34
     assert few.held_out_prompts == whole.held_out_prompts
 
 
 def test_a_real_child_gets_its_own_settings():
     real = for_child(ExplainingProtocol(), REAL)
-    assert (real.chat, real.questions, real.grpo.lr_actor, real.new_tokens) == (True, None, 2e-6, None)
-    assert for_child(QUICK, REAL).new_tokens == QUICK.new_tokens
+    assert (real.chat, real.questions, real.grpo.lr_actor, real.new_tokens) == (True, 128, 2e-6, 96)
+    quick = for_child(QUICK, REAL)
+    assert (quick.new_tokens, quick.questions, quick.steps) == (QUICK.new_tokens, QUICK.questions, QUICK.steps)
     assert for_child(QUICK, "tiny") is QUICK
+
+
+def test_settings_of_a_set_do_not_hang_on_where_its_files_lie(tmp_path):
+    here, there = (dataclasses.replace(ExplainingProtocol(), source=str(tmp_path / name)) for name in "ab")
+    assert here.digest == there.digest
+    assert str(tmp_path) not in json.dumps(here.settings)
+    medical = for_task(here, "casimedicos")
+    assert (medical.new_tokens, medical.longest) == (128, 60)
+    assert for_task(medical, "explanations") == here
+
+
+def test_runs_of_all_sets_and_of_both_children_stand_in_one_table():
+    study, tiny = Semantic(), ExplainingProtocol()
+    own, real = for_task(tiny, "comve"), for_task(for_child(tiny, REAL), "explanations")
+    together = {protocol.digest for protocol in study.together(own)}
+    assert {tiny.digest, own.digest, real.digest} <= together
+    shorter = dataclasses.replace(own, steps=3)
+    family = {protocol.digest for protocol in study.together(shorter)}
+    assert shorter.digest in family
+    assert not family & together
+    assert QUICK.digest not in together
+    seeds = [job.seed for job in study.plan([], ["sft"], 2, tiny, Path("out"))]
+    assert seeds == [1, 2]
 
 
 def test_unknown_names_are_refused(capsys):
@@ -242,8 +324,6 @@ def test_a_quick_run_is_measured_reported_and_not_run_again(tmp_path, capsys):
 
 @has_wordllama
 def test_the_committed_page_is_made_of_the_committed_table():
-    from pathlib import Path
-
     docs = Path(__file__).parents[3] / "docs" / "results"
     if not (docs / "semantic").is_dir():
         pytest.skip("not yet committed")

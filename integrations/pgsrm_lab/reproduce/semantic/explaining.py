@@ -1,9 +1,11 @@
-"""The settings that every run of the study shares: for the tiny child, for a real one, and for a quick look."""
+"""The settings that every run of the study shares: for the tiny child, for a real one, for each set of questions."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pgsrm_lab.reproduce.study import Protocol
 from pgsrm_lab.stages import Stage
@@ -24,12 +26,14 @@ class ExplainingProtocol(Protocol):
         chat: whether prompts go through its chat template.
         texts, answers: continued pre-training and supervised fine-tuning.
         grpo: of the training; each prompt of a step is answered ``group_size`` times.
-        new_tokens: of a response, its end included; None: twice the longest expert's answer.
+        new_tokens: of a response, its end included.
         temperature: of the sampling in training; what is measured is greedy.
         questions: how many are trained on, spread over the set; None: all. A tiny child learns few by heart, or many
             not at all.
+        longest: questions whose expert's answer has more words are left out; None: none.
         asked: questions of each split, at most, whose answers are measured.
-        source: the folder with the files of a public set; empty: its own address.
+        source: the folder with the files of a public set; empty: its own address. Their digests are known, so it
+            determines nothing.
     """
 
     size: Size = field(default_factory=lambda: Size(layers=2, width=128))
@@ -44,17 +48,23 @@ class ExplainingProtocol(Protocol):
             group_size=8, lr_actor=1e-4, micro_batch_tokens=8192, kl=KLConfig(coef=0.02, schedule="fixed")
         )
     )
-    new_tokens: int | None = 96
+    new_tokens: int = 96
     temperature: float = 0.7
     questions: int | None = 64
+    longest: int | None = None
     asked: int = 67
     source: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All but where a public set's files lie."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "source"}
 
     @property
     def start(self) -> list[object]:
         """The child and its two supervised stages."""
         stages = [dataclasses.asdict(stage) for stage in (self.texts, self.answers)]
-        return [self.child, self.chat, self.questions, dataclasses.asdict(self.size), *stages]
+        return [self.child, self.chat, self.questions, self.longest, dataclasses.asdict(self.size), *stages]
 
 
 QUICK = ExplainingProtocol(
@@ -70,18 +80,34 @@ QUICK = ExplainingProtocol(
 """Says whether everything runs, and nothing of the rewards."""
 
 
+REAL_QUESTIONS, REAL_STEPS = 128, 12
+"""Of a child that is not tiny: it learns from more questions, and a step of it costs a hundred times as much."""
+OF_SETS: Mapping[str, Mapping[str, Any]] = {
+    "comve": {"new_tokens": 64},
+    "casimedicos": {"new_tokens": 128, "longest": 60},
+}
+"""What differs on a public set: how long its experts' answers are."""
+
+
 def for_child(protocol: ExplainingProtocol, child: str) -> ExplainingProtocol:
-    """The protocol for a child that is not tiny: its chat template, small learning rates, longer answers."""
+    """The protocol for a child that is not tiny: its chat template, small learning rates, fewer passes and steps."""
     if child == TINY:
         return protocol
     return dataclasses.replace(
         protocol,
         child=child,
         chat=True,
-        questions=None if protocol.questions == ExplainingProtocol.questions else protocol.questions,
+        questions=max(protocol.questions or 0, REAL_QUESTIONS) if protocol != QUICK else QUICK.questions,
+        steps=min(protocol.steps, REAL_STEPS),
         texts=dataclasses.replace(protocol.texts, epochs=1, lr=2e-5),
         answers=dataclasses.replace(protocol.answers, epochs=min(3, protocol.answers.epochs), lr=2e-5),
         grpo=dataclasses.replace(protocol.grpo, lr_actor=2e-6),
-        new_tokens=None if protocol.new_tokens == ExplainingProtocol.new_tokens else protocol.new_tokens,
-        temperature=0.7,
     )
+
+
+def for_task(protocol: ExplainingProtocol, task: str) -> ExplainingProtocol:
+    """The protocol for a set of questions, made of that of any; a quick look stays one."""
+    if protocol.new_tokens == QUICK.new_tokens:
+        return protocol
+    usual = {"new_tokens": ExplainingProtocol.new_tokens, "longest": ExplainingProtocol.longest}
+    return dataclasses.replace(protocol, **{**usual, **OF_SETS.get(task, {})})

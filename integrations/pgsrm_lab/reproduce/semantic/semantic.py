@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pgsrm_lab.reproduce.collect import tables_folder
-from pgsrm_lab.reproduce.semantic import sheet, stage_runs
-from pgsrm_lab.reproduce.semantic.explaining import ExplainingProtocol
+from pgsrm_lab.reproduce.semantic import claim_figures, sheet, stage_runs
+from pgsrm_lab.reproduce.semantic.explaining import REAL, TINY, ExplainingProtocol, for_child, for_task
 from pgsrm_lab.reproduce.semantic.judging import MEASURES
 from pgsrm_lab.reproduce.semantic.mixtures import ARMS
-from pgsrm_lab.reproduce.study import Job, Run, Study, digest
+from pgsrm_lab.reproduce.study import Job, Protocol, Run, Study, digest
 from pgsrm_lab.reproduce.summary import Results
 from pgsrm_lab.tasks import explained_questions, load_task
 from pgsrm_lab.tasks.questions.public import PUBLIC_SETS
 
 OWN = "explanations"
+FIRST_SEED = 1
+"""Seed 0 was what the tiny child's settings were chosen by."""
 TASKS: dict[str, Callable[[], Any]] = {
     OWN: explained_questions,
     **{name: functools.partial(stage_runs.task_of, name, "") for name in PUBLIC_SETS},
@@ -45,11 +47,18 @@ class Semantic(Study):
         """
         self.check(tasks, arms)
         return [
-            Job(self, task, arm, self.update, seed, protocol, out)
-            for seed in range(seeds)
+            Job(self, task, arm, self.update, seed, for_task(protocol, task), out)
+            for seed in range(FIRST_SEED, FIRST_SEED + seeds)
             for task in tasks or [OWN]
             for arm in arms or self.arms
         ]
+
+    def together(self, protocol: Protocol) -> Sequence[Protocol]:
+        """Those of all sets, and of both children where the settings are the study's own."""
+        assert isinstance(protocol, ExplainingProtocol)
+        own = [for_child(ExplainingProtocol(), child) for child in (TINY, REAL)]
+        families = [[for_task(one, task) for one in some for task in TASKS] for some in (own, [protocol])]
+        return next(family for family in families if protocol.digest in [one.digest for one in family])
 
     def task_digest(self, task: str) -> str:
         """Of a task's prompts and answers; of a public set's files."""
@@ -73,7 +82,7 @@ class Semantic(Study):
 
     def report(self, out: Path) -> Path:
         """The ratings and the likeness, drawn."""
-        return sheet.write_report(Results.read(self, out), out)
+        return claim_figures.write_report(Results.read(self, out), out)
 
 
 def _row(run: Run) -> dict[str, Any]:

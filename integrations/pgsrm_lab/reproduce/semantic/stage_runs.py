@@ -26,6 +26,7 @@ from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.generate import generate, prompt_tokens
 from pgsrm_plugin import SemanticReward
 from pgsrm_plugin.data.rows import Record, read_records
+from pgsrm_plugin.text.words import count_words
 from pgsrm_plugin.types import Encoder
 
 LANGUAGES = {"casimedicos": "en"}
@@ -34,20 +35,22 @@ FILES = {"new": stages.HELD_OUT, "seen": stages.TRAIN}
 
 
 @functools.cache
-def task_of(name: str, source: str, questions: int | None = None) -> Task:
+def task_of(name: str, source: str, questions: int | None = None, longest: int | None = None) -> Task:
     """The task of a name; a public set from its files in a folder, or from its address.
 
     Args:
         questions: so many to train on, spread over the set; None: all.
+        longest: words of an expert's answer, in either split; None: any number.
     """
     known = PUBLIC_SETS.get(name)
     task = load_task(name) if known is None else known.task(Path(source) if source else None, LANGUAGES.get(name))
-    prompts = task.train_prompts
-    if questions is None or questions >= len(prompts):
-        return task
-    return dataclasses.replace(
-        task, train_prompts=tuple(prompts[number * len(prompts) // questions] for number in range(questions))
+    prompts, held_out = (
+        tuple(one for one in split if longest is None or count_words(task.expert[one]) <= longest)
+        for split in (task.train_prompts, task.held_out_prompts)
     )
+    if questions is not None and questions < len(prompts):
+        prompts = tuple(prompts[number * len(prompts) // questions] for number in range(questions))
+    return dataclasses.replace(task, train_prompts=prompts, held_out_prompts=held_out)
 
 
 def protocol_of(job: Job) -> ExplainingProtocol:
@@ -56,9 +59,14 @@ def protocol_of(job: Job) -> ExplainingProtocol:
     return job.protocol
 
 
+def _task(job: Job) -> Task:
+    protocol = protocol_of(job)
+    return task_of(job.task, protocol.source, protocol.questions, protocol.longest)
+
+
 def start(job: Job, folder: Path) -> None:
     """The task's rows, and the child after its two supervised stages."""
-    protocol, task = protocol_of(job), task_of(job.task, protocol_of(job).source, protocol_of(job).questions)
+    protocol, task = protocol_of(job), _task(job)
     stages.write_task(task, folder)
     child: str | Path = protocol.child
     if protocol.child == TINY:
@@ -74,7 +82,7 @@ def train(job: Job) -> dict[str, Any]:
     spec = spec_of(arm)
     reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     sampling = SamplingConfig(
-        max_new_tokens=protocol.new_tokens or 256,
+        max_new_tokens=protocol.new_tokens,
         temperature=protocol.temperature,
         chat=protocol.chat,
         eval_batch_size=64,
@@ -112,7 +120,7 @@ def train(job: Job) -> dict[str, Any]:
 def _go_on(job: Job, folder: Path) -> Policy:
     """Supervised fine-tuning for as many answers as GRPO samples, at half the learning rate that the stage had."""
     protocol = protocol_of(job)
-    rows = len(task_of(job.task, protocol.source, protocol.questions).train_prompts)
+    rows = len(_task(job).train_prompts)
     sampled = protocol.steps * protocol.prompts_per_step * protocol.grpo.group_size
     stage = dataclasses.replace(protocol.answers, epochs=max(1, round(sampled / rows)), lr=protocol.answers.lr / 2)
     out = job.out / "longer" / job.digest[:12]
