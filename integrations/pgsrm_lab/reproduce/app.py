@@ -150,7 +150,7 @@ def semantic(
     steps: Annotated[int | None, typer.Option(min=2, help="GRPO steps of each run (default: 24).")] = None,
     child: Annotated[
         str,
-        typer.Option(help=f"'tiny' (made on the spot), or a causal LM's folder or hub id, such as {explaining.REAL}."),
+        typer.Option(help="'tiny' (made on the spot), 'smollm2', or the folder or hub id of a causal LM that chats."),
     ] = explaining.TINY,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
     given: Annotated[
@@ -160,7 +160,8 @@ def semantic(
     / Semantic.name,
 ) -> None:
     """Semantic GRPO whole: pre-training, fine-tuning, then GRPO on one of ten rewards. Finished runs stay."""
-    protocol = explaining.for_child(explaining.QUICK if quick else explaining.ExplainingProtocol(), child)
+    base = explaining.QUICK if quick else explaining.ExplainingProtocol()
+    protocol = explaining.for_child(base, chat.SHORT.get(child, child))
     protocol = dataclasses.replace(protocol, steps=steps or protocol.steps, source=str(given or ""))
     _run(Semantic().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
 

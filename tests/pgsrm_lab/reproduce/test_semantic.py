@@ -156,6 +156,7 @@ def run_of(arm: str, seed: int, likeness: float, child: str = "tiny") -> dict:
         "digest": f"{child} {arm} {seed}",
         "spec": "s",
         "child_parameters": 7,
+        "origin": f"a copy of {child}",
         "measures": measures,
         "cosines": cosines,
         "seconds": {"total": 2.0},
@@ -230,6 +231,7 @@ def test_children_are_never_compared_with_each_other(folder):
     assert [list(curve.y) for curve in drawn.data] == [[0.1, 0.1]]
     (page,) = Semantic().pages(folder, "semantic").values()
     assert f"$ pgsrm reproduce semantic --child {REAL} --arms sft,semantic --seeds 3 --jobs 2" in page
+    assert f"7 parameters, a copy of {REAL}, asked by its chat template" in " ".join(page.split())
     assert "128 questions to train on" in " ".join(page.split())
 
 
@@ -316,7 +318,7 @@ def test_a_quick_run_is_measured_reported_and_not_run_again(tmp_path, capsys):
     rows = [row for _, row in read_rows(tmp_path / "results.parquet")]
     assert [row["arm"] for row in rows] == ["sft", "sft-longer", "plain", "coauthor-a"]
     assert all(0 <= row[column] <= 1 for row in rows for column in ("cosine_new", "accuracy_seen", "overpaid_new"))
-    assert "What each reward paid" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "what each reward paid" in (tmp_path / "report.html").read_text(encoding="utf-8")
     with pytest.raises(SystemExit):
         pgsrm(["reproduce", "page", str(tmp_path)])
     assert "# Semantic GRPO, put to the test" in capsys.readouterr().out

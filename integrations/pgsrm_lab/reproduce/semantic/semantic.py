@@ -89,6 +89,7 @@ def _row(run: Run) -> dict[str, Any]:
     kept = ("task", "arm", "update", "seed", "episodes", "digest", "spec", "child_parameters")
     return {
         **{name: run[name] for name in kept},
+        "origin": run.get("origin", ""),
         **run["measures"],
         "cosines": json.dumps(run["cosines"]),
         "seconds": run["seconds"]["total"],

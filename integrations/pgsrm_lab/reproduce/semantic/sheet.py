@@ -86,6 +86,7 @@ def _of_part(part: Part, said: Sequence[Claim], folder: Path) -> dict[str, Any]:
         "columns": [MEASURES[f"{column}_new"].title.partition(",")[0] for column in TABLE],
         "questions": _questions(part, folder / EXAMPLES),
         "settings": json.loads(row["settings"]),
+        "origin": row.get("origin"),
         "parameters": row["child_parameters"],
         "asked": {split: len(json.loads(row["cosines"])[split]) for split in SPLITS},
         "command": _command(part),

@@ -26,6 +26,7 @@ from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.generate import generate, prompt_tokens
 from pgsrm_plugin import SemanticReward
 from pgsrm_plugin.data.rows import Record, read_records
+from pgsrm_plugin.pretrained.dequantised import ORIGIN
 from pgsrm_plugin.text.words import count_words
 from pgsrm_plugin.types import Encoder
 
@@ -106,6 +107,7 @@ def train(job: Job) -> dict[str, Any]:
     return {
         "spec": arm.body,
         "episodes": episodes,
+        "origin": getattr(policy.lm.config, ORIGIN, None) or protocol.child,
         "child_parameters": sum(parameter.numel() for parameter in policy.lm.parameters()),
         "curves": curves,
         "seconds": {"total": time.perf_counter() - started},
