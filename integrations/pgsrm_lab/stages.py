@@ -19,6 +19,8 @@ from pgsrm_lightning.supervised.imitation import AdamWConfig, ImitationModule
 TEXTS, TRAIN, HELD_OUT = "texts.jsonl", "train.jsonl", "held_out.jsonl"
 TAGS = ("<explanation>", "</explanation>", "<answer>", "</answer>")
 """What the answers are marked with: one token each to a tiny child."""
+FLOAT32 = "32-true"
+"""Lightning's name for it."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,18 @@ def new_child(task: Task, size: Size, seed: int, folder: Path) -> None:
     save(new_model(tokenizer, size, seed, positions=asked + 2 * told), tokenizer, folder)
 
 
-def pretrain(child: str | Path, rows: Path, stage: Stage, out: Path, seed: int, watch: Sequence[Callback] = ()) -> None:
+def pretrain(
+    child: str | Path,
+    rows: Path,
+    stage: Stage,
+    out: Path,
+    seed: int,
+    watch: Sequence[Callback] = (),
+    *,
+    precision: Any = FLOAT32,
+) -> None:
     """Continued pre-training on a folder's texts."""
-    _learn(child, TextData(str(rows / TEXTS), pack_tokens=stage.pack_tokens), stage, out, seed, watch)
+    _learn(child, TextData(str(rows / TEXTS), pack_tokens=stage.pack_tokens), stage, out, seed, watch, precision)
 
 
 def imitate(
@@ -67,18 +78,29 @@ def imitate(
     watch: Sequence[Callback] = (),
     *,
     chat: bool = False,
+    validated: bool = True,
+    precision: Any = FLOAT32,
 ) -> None:
-    """Supervised fine-tuning on a folder's answers; the validation loss is that of the held-out ones."""
+    """Supervised fine-tuning on a folder's answers; the validation loss, where wanted, is that of the held-out ones."""
     options: dict[str, Any] = {"chat": chat, "pack_tokens": stage.pack_tokens, "overlong": "leave_out"}
-    data = AnswerData(str(rows / TRAIN), {"held_out": str(rows / HELD_OUT)}, **options)
-    _learn(child, data, stage, out, seed, watch)
+    data = AnswerData(str(rows / TRAIN), {"held_out": str(rows / HELD_OUT)} if validated else None, **options)
+    _learn(child, data, stage, out, seed, watch, precision)
 
 
-def _learn(child: str | Path, data: PackedData, stage: Stage, out: Path, seed: int, watch: Sequence[Callback]) -> None:
+def _learn(
+    child: str | Path,
+    data: PackedData,
+    stage: Stage,
+    out: Path,
+    seed: int,
+    watch: Sequence[Callback],
+    precision: Any,
+) -> None:
     module = ImitationModule(str(child), AdamWConfig(lr=stage.lr, warmup=0.05), seed)
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
+        precision=precision,
         max_epochs=stage.epochs,
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,

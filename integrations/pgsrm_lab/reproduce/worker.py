@@ -13,6 +13,7 @@ from pgsrm_lab.pool import ProgressMessage, RunCancelledError, report
 from pgsrm_lab.reproduce import files
 from pgsrm_lab.reproduce.prepare import prepare
 from pgsrm_lab.reproduce.study import FORMAT, Job
+from pgsrm_lab.stages import FLOAT32
 from pgsrm_lightning.module import RLModule
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.report import machine, versions
@@ -102,12 +103,13 @@ class Recorder(Callback):
             values.append(value)
 
 
-def trainer_of(job: Job, recorder: Recorder, accelerator: str = "cpu") -> Trainer:
+def trainer_of(job: Job, recorder: Recorder, accelerator: str = "cpu", precision: Any = FLOAT32) -> Trainer:
     """A trainer that does the protocol's steps and writes nothing."""
     protocol = job.protocol
     return Trainer(
         accelerator=accelerator,
         devices=1,
+        precision=precision,
         max_steps=protocol.steps,
         val_check_interval=min(protocol.validate_every, protocol.steps),
         num_sanity_val_steps=0,

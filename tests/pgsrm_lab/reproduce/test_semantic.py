@@ -191,6 +191,19 @@ def test_verdicts_are_by_rule(folder):
     assert list(rated[0].ahead) == ["sft", "mixed", "mixed-gdpo"]
 
 
+def test_an_arm_with_fewer_seeds_is_not_rated_and_takes_none_from_the_others(folder):
+    rows = [row for _, row in read_rows(folder / "results.parquet")]
+    write_rows(folder / "results.parquet", [row for row in rows if (row["arm"], row["seed"]) != ("mixed", 1)])
+    (part,) = verdicts.parts(Results.read(Semantic(), folder))
+    assert {arm: len(by_seed) for arm, by_seed in verdicts.scores(part, "new").items()} == {
+        "sft": 3,
+        "semantic": 3,
+        "mixed-gdpo": 3,
+    }
+    (page,) = Semantic().pages(folder, "semantic").values()
+    assert "With fewer seeds, and so not rated: `mixed`." in " ".join(page.split())
+
+
 def test_pages_say_what_the_table_says(folder):
     assert study_of(folder).name == "semantic"
     (page,) = Semantic().pages(folder, "semantic").values()
@@ -232,7 +245,7 @@ def test_children_are_never_compared_with_each_other(folder):
     (page,) = Semantic().pages(folder, "semantic").values()
     assert f"$ pgsrm reproduce semantic --child {REAL} --arms sft,semantic --seeds 3 --jobs 2" in page
     assert f"7 parameters, a copy of {REAL}, asked by its chat template" in " ".join(page.split())
-    assert "128 questions to train on" in " ".join(page.split())
+    assert "64 questions to train on" in " ".join(page.split())
 
 
 def test_answers_are_those_of_the_childs_first_seed(folder):
@@ -270,7 +283,9 @@ def test_few_questions_are_spread_over_the_set():
 
 def test_a_real_child_gets_its_own_settings():
     real = for_child(ExplainingProtocol(), REAL)
-    assert (real.chat, real.questions, real.grpo.lr_actor, real.new_tokens) == (True, 128, 2e-6, 96)
+    assert (real.chat, real.questions, real.grpo.lr_actor, real.new_tokens) == (True, 64, 3e-5, 96)
+    assert (real.precision, real.settings["precision"]) == ("bf16-mixed", "bf16-mixed")
+    assert "precision" not in ExplainingProtocol().settings  # it is float32, whatever the digest
     quick = for_child(QUICK, REAL)
     assert (quick.new_tokens, quick.questions, quick.steps) == (QUICK.new_tokens, QUICK.questions, QUICK.steps)
     assert for_child(QUICK, "tiny") is QUICK

@@ -81,6 +81,7 @@ def _of_part(part: Part, said: Sequence[Claim], folder: Path) -> dict[str, Any]:
         "arms": there,
         "not_run": [arm for arm in ARMS if arm not in there],
         "claims": said,
+        "unrated": [arm for arm in there if len(results.of(part.task, arm)) < part.seeds],
         "ratings": {split: ratings(part, split) for split in SPLITS},
         "tables": {split: _table(part, split) for split in SPLITS},
         "columns": [MEASURES[f"{column}_new"].title.partition(",")[0] for column in TABLE],

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from pgsrm_lab import stages
@@ -73,8 +74,14 @@ def start(job: Job, folder: Path) -> None:
     if protocol.child == TINY:
         child = folder / "new"
         stages.new_child(task, protocol.size, 1000 + job.seed, folder / "new")
-    stages.pretrain(child, folder, protocol.texts, folder / "texts", job.seed)
-    stages.imitate(folder / "texts", folder, protocol.answers, folder / "child", job.seed, chat=protocol.chat)
+    texts, answers, options = folder / "texts", folder / "child", _options(protocol)
+    stages.pretrain(child, folder, protocol.texts, texts, job.seed, precision=protocol.precision)
+    stages.imitate(texts, folder, protocol.answers, answers, job.seed, **options)
+
+
+def _options(protocol: ExplainingProtocol) -> dict[str, Any]:
+    """Of supervised fine-tuning: nothing here reads a validation loss, which costs a third of the training again."""
+    return {"chat": protocol.chat, "validated": False, "precision": protocol.precision}
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -98,12 +105,10 @@ def train(job: Job) -> dict[str, Any]:
         module = RLModule(child, reward, protocol.grpo, sampling, job.seed)
         recorder = Recorder(job, lambda _: {})
         data = PromptData(str(folder / stages.TRAIN), None, protocol.prompts_per_step, protocol.steps)
-        trainer_of(job, recorder).fit(module, data)
+        trainer_of(job, recorder, precision=protocol.precision).fit(module, data)
         policy, curves, episodes = module.policy, recorder.curves, module.episodes
     report(ProgressMessage(job.name, protocol.steps))
-    answers = {
-        split: _answers(policy, folder / name, sampling, reward, protocol.asked) for split, name in FILES.items()
-    }
+    answers = {split: _answers(policy, folder / name, sampling, reward, protocol) for split, name in FILES.items()}
     return {
         "spec": arm.body,
         "episodes": episodes,
@@ -126,7 +131,7 @@ def _go_on(job: Job, folder: Path) -> Policy:
     sampled = protocol.steps * protocol.prompts_per_step * protocol.grpo.group_size
     stage = dataclasses.replace(protocol.answers, epochs=max(1, round(sampled / rows)), lr=protocol.answers.lr / 2)
     out = job.out / "longer" / job.digest[:12]
-    stages.imitate(folder / "child", folder, stage, out, job.seed, [_Beat(job.name)], chat=protocol.chat)
+    stages.imitate(folder / "child", folder, stage, out, job.seed, [_Beat(job.name)], **_options(protocol))
     return Policy(str(out), value_head=False, reference=False)
 
 
@@ -141,14 +146,16 @@ class _Beat(Callback):
 
 
 def _answers(
-    policy: Policy, file: Path, sampling: SamplingConfig, reward: SemanticReward, asked: int
+    policy: Policy, file: Path, sampling: SamplingConfig, reward: SemanticReward, protocol: ExplainingProtocol
 ) -> list[dict[str, Any]]:
     """Greedy answers to the first questions of a file, judged."""
-    records = [one for one in read_records(file, responses=False) if _fits(one, policy, sampling)][:asked]
+    records = [one for one in read_records(file, responses=False) if _fits(one, policy, sampling)]
+    records = records[: protocol.asked]
     device, texts = next(policy.parameters()).device, []
     for first in range(0, len(records), sampling.eval_batch_size):
         some = records[first : first + sampling.eval_batch_size]
-        texts += generate(policy, some, sampling, device, seed=None).texts
+        with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision != stages.FLOAT32):
+            texts += generate(policy, some, sampling, device, seed=None).texts
     samples = [record.sample(text) for record, text in zip(records, texts, strict=True)]
     judged = judge(samples)
     paid = overpaid(reward, samples, [one["accuracy"] for one in judged])

@@ -115,17 +115,21 @@ class Rating:
 
 
 def scores(part: Part, split: str) -> dict[str, list[list[float]]]:
-    """By arm, for each seed that all arms have, the likeness of each question's answer."""
+    """By arm that has as many seeds as any, for each of these, the likeness of each question's answer."""
     results = part.results
     by_arm = {arm: {row["seed"]: row for row in results.of(part.task, arm)} for arm in results.arms(part.task)}
-    seeds = sorted(set.intersection(*(set(rows) for rows in by_arm.values()))) if by_arm else []
-    return {arm: [json.loads(rows[seed]["cosines"])[split] for seed in seeds] for arm, rows in by_arm.items()}
+    seeds = max((set(rows) for rows in by_arm.values()), key=len, default=set())
+    return {
+        arm: [json.loads(rows[seed]["cosines"])[split] for seed in sorted(seeds)]
+        for arm, rows in by_arm.items()
+        if seeds <= set(rows)
+    }
 
 
 def ratings(part: Part, split: str) -> list[Rating]:
-    """The arms by preference, the best first; none with fewer than two arms or without a common seed."""
+    """The arms that have all seeds by preference, the best first; none where they are fewer than two."""
     found = scores(part, split)
-    if len(found) < 2 or not all(found.values()):
+    if len(found) < 2:
         return []
     each, gaps = _elo(json.dumps(found))
     return [
