@@ -74,6 +74,27 @@ def check_trainer(trainer: Trainer) -> None:
             )
 
 
+def check_one_process(trainer: Trainer) -> None:
+    """Refuses a trainer beside whose process vLLM cannot draw.
+
+    Raises:
+        SpecError: one sentence: the setting, and what to set instead.
+    """
+    device = trainer.strategy.root_device
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        raise SpecError(
+            "model.sampling.engine: vllm draws in the one process that trains; set trainer.devices: 1 and strategy: "
+            "auto, or engine: hf, which works with several processes"
+        )
+    if device.type not in ("cuda", "cpu"):
+        raise SpecError(f"model.sampling.engine: vllm runs on CUDA GPUs and CPUs, not on {device.type}; set engine: hf")
+    if device.index:
+        raise SpecError(
+            f"model.sampling.engine: vllm takes the first GPU that it sees, and the child is on number {device.index}; "
+            f"set trainer.devices: 1, and CUDA_VISIBLE_DEVICES={device.index} in the environment"
+        )
+
+
 def check_precision(name: str | int | None, plugin: Precision | None = None) -> None:
     """Refuses a precision that is not in :data:`PRECISIONS`.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, field, fields
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pgsrm_plugin.errors import SpecError
 
@@ -40,6 +40,44 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class ImportanceSamplingConfig(Settings):
+    """What makes up for a sampler that is not quite the policy: its tokens' policy loss is weighted, up to a cap.
+
+    Truncated importance sampling of Yao et al. (Your efficient RL framework secretly brings you off-policy RL training,
+    2025).
+
+    Attributes:
+        cap: the largest weight.
+        level: ``token`` weighs each token by its own ratio of probabilities, ``sequence`` all tokens of a response by
+            the product of theirs: unbiased below the cap, and of much greater variance.
+    """
+
+    cap: float = bounded(2.0, above=0)
+    level: Literal["token", "sequence"] = "token"
+
+
+@dataclass(frozen=True)
+class VllmConfig(Settings):
+    """vLLM in the process that trains, on its device.
+
+    Attributes:
+        gpu_memory_utilization: share of the GPU's memory for vLLM's weights and cache; on a CPU, of the machine's.
+        kv_cache_gib: of keys and values, GiB; None: what that share leaves.
+        max_model_len: tokens of prompt and response together; None: the child's context.
+        dtype: of weights and cache; ``auto`` is that in which the trainer computes.
+        enforce_eager: no compilation and no CUDA graphs: slower, but ready sooner.
+        sleep: on a GPU, give weights and cache up while the child learns. A CPU has no such mode.
+    """
+
+    gpu_memory_utilization: float = bounded(0.3, above=0, at_most=1)
+    kv_cache_gib: float | None = bounded(None, above=0)
+    max_model_len: int | None = bounded(None, at_least=2)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    enforce_eager: bool = False
+    sleep: bool = True
+
+
+@dataclass(frozen=True)
 class SamplingConfig(Settings):
     """How prompts are presented and responses drawn.
 
@@ -51,6 +89,11 @@ class SamplingConfig(Settings):
         max_prompt_tokens: a longer prompt is an error; None allows what the model's context leaves.
         chat: put a plain-text prompt into the tokenizer's chat template as a user message.
         eval_batch_size: validation prompts answered at once.
+        engine: what draws: ``hf``, transformers with the very policy that is trained, or ``vllm``, vLLM with a copy of
+            its weights.
+        vllm: settings of vLLM.
+        importance_sampling: with vLLM, what makes up for its log-probabilities' being other than the trainer's; None
+            corrects nothing.
     """
 
     max_new_tokens: int = bounded(16, at_least=1)
@@ -60,6 +103,59 @@ class SamplingConfig(Settings):
     max_prompt_tokens: int | None = bounded(None, at_least=1)
     chat: bool = False
     eval_batch_size: int = bounded(64, at_least=1)
+    engine: Literal["hf", "vllm"] = "hf"
+    vllm: VllmConfig = VllmConfig()
+    importance_sampling: ImportanceSamplingConfig | None = ImportanceSamplingConfig()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "hf":
+            self._refuse_what_only_vllm_has()
+        else:
+            self._refuse_what_vllm_cannot_do()
+
+    @property
+    def settings(self) -> VllmConfig | None:
+        """Of the engine, where it has some."""
+        return self.vllm if self.engine == "vllm" else None
+
+    @property
+    def limited(self) -> bool:
+        """Whether some tokens are never drawn."""
+        return self.top_p < 1.0 or self.top_k > 0
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of prompt and response that the engine takes; None: those that the child does."""
+        return None if self.settings is None else self.settings.max_model_len
+
+    def _refuse_what_only_vllm_has(self) -> None:
+        if self.vllm != VllmConfig():
+            raise SpecError(
+                "model.sampling.vllm is set, but model.sampling.engine is hf; remove it, or set engine: vllm"
+            )
+        if self.importance_sampling not in (None, ImportanceSamplingConfig()):
+            raise SpecError(
+                "model.sampling.importance_sampling is set, but sampling.engine is hf, which draws from the policy "
+                "itself, so there is nothing to correct; remove it, or set engine: vllm"
+            )
+
+    def _refuse_what_vllm_cannot_do(self) -> None:
+        if not 0.01 <= self.temperature <= 2.0:
+            raise SpecError(
+                f"model.sampling.temperature: vLLM takes 0.01 to 2, not {self.temperature:g}; change it, or engine: hf"
+            )
+        if self.limited and self.importance_sampling is not None:
+            raise SpecError(
+                "model.sampling: with top_p or top_k vLLM's log-probabilities are of the tokens that are left only, so "
+                "every importance ratio would hold the share that is left; set top_p: 1.0 and top_k: 0, or "
+                "importance_sampling: null, or engine: hf"
+            )
+        if self.context is not None and self.context <= self.max_new_tokens:
+            raise SpecError(
+                f"model.sampling.vllm.max_model_len: {self.context} leaves no room for a prompt beside max_new_tokens: "
+                f"{self.max_new_tokens}"
+            )
 
 
 @dataclass(frozen=True)

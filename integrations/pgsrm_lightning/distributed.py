@@ -1,4 +1,4 @@
-"""Sums over processes. Work may be uneven: every process calls each of these equally often, with or without rows."""
+"""Sums and maxima over processes. Work may be uneven: every process calls each equally often, with or without rows."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ def total(value: Tensor) -> Tensor:
         return value
     value = value.clone()
     dist.all_reduce(value)
+    return value
+
+
+def largest(value: Tensor) -> Tensor:
+    """The largest of a tensor, entry by entry, over all processes."""
+    if world_size() == 1:
+        return value
+    value = value.clone()
+    dist.all_reduce(value, dist.ReduceOp.MAX)
     return value
 
 

@@ -7,6 +7,8 @@ token of the response up to and including its end-of-text token. Functions endin
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -87,6 +89,41 @@ def reinforce_loss(logp_BT: Tensor, advantages_BT: Tensor) -> Tensor:
     tensor([1.])
     """
     return -advantages_BT * logp_BT
+
+
+def importance_ratios(
+    logp_BT: Tensor, sampler_logp_BT: Tensor, mask_BT: Tensor, level: Literal["token", "sequence"]
+) -> Tensor:
+    r"""How much likelier the policy was to take a token than what it was drawn from, (B, T); 1 where nothing counts.
+
+    .. math:: \frac{\pi(y_t)}{\mu(y_t)} \;\text{(token)}, \qquad
+              \prod_{t'} \frac{\pi(y_{t'})}{\mu(y_{t'})} \;\text{(sequence, the same on all tokens of a row)}
+
+    Logarithms are kept below 20, so that a mean of ratios stays finite. Exactly 1 where both log-probabilities are
+    equal.
+
+    >>> pi, mu = torch.tensor([[0.2, 0.1]]).log(), torch.tensor([[0.1, 0.2]]).log()
+    >>> importance_ratios(pi, mu, torch.tensor([[True, True]]), "token")
+    tensor([[2.0000, 0.5000]])
+    >>> importance_ratios(pi, mu, torch.tensor([[True, True]]), "sequence")
+    tensor([[1., 1.]])
+    """
+    log_BT = torch.where(mask_BT, logp_BT - sampler_logp_BT, 0.0)
+    if level == "sequence":
+        log_BT = log_BT.sum(-1, keepdim=True).expand_as(log_BT)
+    return log_BT.clamp(max=20.0).exp()
+
+
+def truncated_weights(ratios_BT: Tensor, cap: float) -> Tensor:
+    r"""Truncated importance sampling, :math:`\min(\rho, C)`, for what does not take gradients.
+
+    Ionides, Truncated importance sampling, 2008; for an inference engine as the sampler: Yao et al., Your efficient RL
+    framework secretly brings you off-policy RL training, 2025, and ``token_truncate`` and ``sequence_truncate`` of TRL.
+
+    >>> truncated_weights(torch.tensor([0.5, 3.0]), cap=2.0)
+    tensor([0.5000, 2.0000])
+    """
+    return ratios_BT.detach().clamp(max=cap)
 
 
 def clipped_value_loss(values_BT: Tensor, old_values_BT: Tensor, returns_BT: Tensor, clip: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pgsrm_lightning.distributed import total, widest
+from pgsrm_lightning.distributed import largest, total, widest
 
 
 class Meter:
@@ -16,6 +16,7 @@ class Meter:
 
     def __init__(self, device: torch.device) -> None:
         self._sums: dict[str, Tensor] = {}
+        self._maxima: dict[str, Tensor] = {}
         self.device = device
         self.dtype = widest(device)
 
@@ -33,10 +34,19 @@ class Meter:
         """Adds the entries that count."""
         self.add(name, torch.where(mask.bool(), values.to(self.dtype), 0.0).sum(), mask.sum())
 
+    def add_max(self, name: str, values: Tensor, mask: Tensor) -> None:
+        """Keeps the largest of the entries that count, none of which is negative."""
+        entry = torch.where(mask.bool(), values.detach().to(self.dtype), 0.0).flatten().to(self.device)
+        before = self._maxima.get(name, entry.new_zeros(()))
+        self._maxima[name] = torch.cat([before.unsqueeze(0), entry]).max()
+
     def means(self) -> dict[str, float]:
-        """The mean of each name over all processes; 0 where nothing was counted."""
+        """The mean of each name over all processes, and the largest of what :meth:`add_max` kept; 0 of nothing."""
         table = total(torch.stack(list(self._sums.values())))
-        return dict(zip(self._sums, (table[:, 0] / table[:, 1].clamp(min=1e-12)).tolist(), strict=True))
+        means = dict(zip(self._sums, (table[:, 0] / table[:, 1].clamp(min=1e-12)).tolist(), strict=True))
+        if not self._maxima:
+            return means
+        return means | dict(zip(self._maxima, largest(torch.stack(list(self._maxima.values()))).tolist(), strict=True))
 
     def _scalar(self, value: Tensor | float) -> Tensor:
         value = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)

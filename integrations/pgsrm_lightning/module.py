@@ -17,15 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pgsrm_lightning import checkpoint as ckpt
 from pgsrm_lightning.algorithms import ALGORITHMS, Algorithm, AlgorithmConfig
-from pgsrm_lightning.checks import check_trainer
+from pgsrm_lightning.checks import check_one_process, check_trainer
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.distributed import rank, world_size
+from pgsrm_lightning.engines.engine import keyed_seed
 from pgsrm_lightning.losses import adapt_kl_coef
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Budget, look_back, split_rows
-from pgsrm_lightning.rollout.generate import Rollout, encode_prompt, generate, keyed_seed
+from pgsrm_lightning.rollout.generate import Rollout, encode_prompt, engine_of, generate
+from pgsrm_lightning.rollout.mismatch import corrected
 from pgsrm_lightning.rollout.own_likelihoods import ChildScorer, check_room, ema_weights, tokens_of
 from pgsrm_lightning.rollout.scoring import (
     Answers,
@@ -80,6 +82,7 @@ class RLModule(LightningModule):
             optimizer's state in host memory.
 
     Attributes:
+        engine: what draws responses.
         left_checkpoint: what a signal has left, if one has.
 
     Raises:
@@ -103,6 +106,7 @@ class RLModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.seed, self.sampling = seed, sampling or SamplingConfig()
+        self.engine = engine_of(self.sampling)
         # Plain objects, no submodules: the encoder must stay out of every optimizer and checkpoint.
         self._specs = _read(spec), None if val_spec is None else _read(val_spec)
         self._rewards: RewardPair | None = None
@@ -142,9 +146,11 @@ class RLModule(LightningModule):
         """None. Lightning asks here before anything else, so a trainer that does not go with the module is refused.
 
         Raises:
-            SpecError: see :func:`~pgsrm_lightning.checks.check_trainer`.
+            SpecError: see :mod:`pgsrm_lightning.checks`.
         """
         check_trainer(self.trainer)
+        if self.sampling.settings is not None:
+            check_one_process(self.trainer)
         return []
 
     def setup(self, stage: str) -> None:
@@ -175,7 +181,7 @@ class RLModule(LightningModule):
 
     def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
         """Greedy answers to the given rows, scored."""
-        rollout = generate(self.policy, records, self.sampling, self.device, seed=None, go_on=self._go_on)
+        rollout = self._generate(records, None)
         return self._score(split, records, rollout, 1, len(records))
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> None:
@@ -230,7 +236,7 @@ class RLModule(LightningModule):
             raise AssertionError(f"the data are of step {batch.step}, but {self.steps_done} steps are done")
         records = [record for record in batch.records for _ in range(config.group_size)]
         times = [clock()]
-        rollout = generate(self.policy, records, self.sampling, self.device, self._keyed(0), self._go_on)
+        rollout = self._generate(records, self._keyed(0))
         times.append(clock())
         rows = -(-len(records) // config.minibatches)
         answers = self.last_answers = self._score("train", records, rollout, config.group_size, rows)
@@ -252,6 +258,7 @@ class RLModule(LightningModule):
         measure_lengths(rollout, meter)
         if not later:
             measure_policy(seen, meter, reference)
+            seen = corrected(seen, self.sampling.importance_sampling, meter)
         self.algorithm.measure(seen, meter)
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
@@ -259,7 +266,10 @@ class RLModule(LightningModule):
             scaler = getattr(self.trainer.precision_plugin, "scaler", None)
             tools = (optimizer, self.manual_backward, scaler, self._go_on)
             kinds = {"looks_back": later, "has_reference": reference}
-            updater = Updater(self.policy, self.algorithm, *tools, budget=budget, **kinds)
+            correction = self.sampling.importance_sampling
+            updater = Updater(
+                self.policy, self.algorithm, *tools, budget=budget, importance_sampling=correction, **kinds
+            )
             updater.before_first_step = lambda: self._keep_last_step(optimizer, scaler)
             updater.run(seen, temperature, self.kl_coef, self._keyed(1), meter)
         times.append(clock())
@@ -356,6 +366,9 @@ class RLModule(LightningModule):
         )
         tokens = config.micro_batch_tokens
         return ChildScorer(self.policy, self.sampling.temperature, self.ema, rows, tokens, self._go_on)
+
+    def _generate(self, records: Sequence[Record], seed: int | None) -> Rollout:
+        return generate(self.policy, records, self.sampling, self.device, seed, self._go_on, self.engine)
 
     def _keyed(self, purpose: int) -> int:
         return keyed_seed(self.seed, self.steps_done, rank(), purpose)

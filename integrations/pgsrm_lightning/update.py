@@ -11,12 +11,14 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from pgsrm_lightning.algorithms import Algorithm
+from pgsrm_lightning.config import ImportanceSamplingConfig
 from pgsrm_lightning.distributed import sum_gradients, total
 from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Budget, Experience, split_rows
 from pgsrm_lightning.rollout.generate import always
+from pgsrm_lightning.rollout.mismatch import corrected
 from pgsrm_lightning.rollout.scoring import measure_policy
 from pgsrm_plugin.errors import PgsrmError
 
@@ -76,6 +78,7 @@ class Updater:
         budget: of a micro-batch's tokens, in place of a number of rows.
         looks_back: the experience has not been evaluated; its only update does so, and measures it.
         has_reference: whether the experience has log-probabilities under a reference.
+        importance_sampling: what corrects for the sampler, where the update looks back.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class Updater:
         budget: Budget | None = None,
         looks_back: bool = False,
         has_reference: bool = True,
+        importance_sampling: ImportanceSamplingConfig | None = None,
     ) -> None:
         self._budget, self._looks_back, self._has_reference = budget, looks_back, has_reference
+        self._importance_sampling = importance_sampling
         self.before_first_step: Callable[[], None] = always
         self._policy, self._algorithm, self._optimizer, self._backward = policy, algorithm, optimizer, backward
         self._go_on = go_on
@@ -105,6 +110,7 @@ class Updater:
         if self._looks_back:
             nothing = experience.rows(torch.zeros(0, dtype=torch.long))
             measure_policy(nothing, meter, self._has_reference)
+            corrected(nothing, self._importance_sampling, meter)
         generator = torch.Generator().manual_seed(seed)
         for epoch in range(config.epochs):
             rows = len(experience)
@@ -125,6 +131,7 @@ class Updater:
             if self._looks_back:
                 part = part.evaluated(now, self._has_reference)
                 measure_policy(part, meter, self._has_reference)
+                part = corrected(part, self._importance_sampling, meter)
             loss_BT = self._algorithm.loss(now, part, kl_coef, meter)
             self._backward(masked_sum(loss_BT, part.mask_BT) / tokens)
         self.before_first_step()

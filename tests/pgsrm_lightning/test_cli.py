@@ -57,6 +57,7 @@ def test_the_recipes_are_there():
         "grpo_guarded_qwen2.5-0.5b_lora",
         "grpo_pgsrm_gpt2",
         "grpo_pgsrm_qwen2.5-0.5b_lora",
+        "grpo_pgsrm_qwen2.5-0.5b_vllm",
         "grpo_semantic_qwen2.5-0.5b",
         "ppo_pgsrm_gpt2",
     ]
@@ -67,6 +68,8 @@ def test_recipes_run_with_a_tiny_child(recipe, chat_child, colour_file, spec_fil
     arguments = ["--config", str(recipe), "--model.child", chat_child, "--model.spec", spec_file]
     arguments += ["--data.train", colour_file, f"--data.val={{held_out: {colour_file}}}"]
     arguments += ["--model.sampling.max_new_tokens=2", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=true"]
+    if "vllm" in recipe.stem:  # with vLLM: tests/pgsrm_lightning/test_vllm_engine.py
+        arguments += ["--model.sampling.engine=hf", "--model.sampling.max_prompt_tokens=null"]
     if "lora" in recipe.stem:
         arguments += ["--model.lora.target_modules=[c_attn]"]
     trainer.main([*arguments, f"--trainer.default_root_dir={tmp_path}"])

@@ -9,12 +9,12 @@ from real_child import write_llama
 from torch.testing import assert_close
 
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
+from pgsrm_lightning.engines import decoding
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_lightning.packed import attention
 from pgsrm_lightning.packed.head import token_statistics
 from pgsrm_lightning.packed.rows import pack
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout import generate as sampling_module
 from pgsrm_lightning.rollout.generate import generate
 from pgsrm_plugin.data.rows import Record
 
@@ -166,7 +166,7 @@ def test_under_autocast_products_are_bfloat16_and_results_float32():
 @pytest.mark.parametrize("seed", [None, 3, 4])
 def test_the_tokens_are_those_of_transformers_generate(policy, sampling, seed, monkeypatch):
     ours = generate(policy, records(), sampling, CPU, seed)
-    monkeypatch.setattr(sampling_module, "_by_decoding", sampling_module._by_transformers)
+    monkeypatch.setattr(decoding, "_by_decoding", decoding._by_transformers)
     theirs = generate(policy, records(), sampling, CPU, seed)
     assert torch.equal(ours.tokens_BS * ours.attention_BS, theirs.tokens_BS * theirs.attention_BS)
     assert ours.texts == theirs.texts

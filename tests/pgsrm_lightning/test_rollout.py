@@ -7,8 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
+from pgsrm_lightning.engines.engine import keyed_seed
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout.generate import encode_prompt, generate, keyed_seed, response_mask
+from pgsrm_lightning.rollout.generate import encode_prompt, generate, response_mask
 from pgsrm_plugin import DataError, SpecError
 from pgsrm_plugin.data.rows import Record
 

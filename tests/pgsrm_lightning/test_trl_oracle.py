@@ -10,6 +10,8 @@ gpt2's do.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from real_child import needs_real_child, write_llama
@@ -17,10 +19,12 @@ from torch.testing import assert_close
 
 from pgsrm_lightning.algorithms.base import KLConfig
 from pgsrm_lightning.algorithms.grpo import GRPOConfig
+from pgsrm_lightning.config import ImportanceSamplingConfig
 from pgsrm_lightning.losses import masked_sum
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Experience
+from pgsrm_lightning.rollout.mismatch import corrected
 from pgsrm_plugin.pretrained import embedded
 
 pytest.importorskip("trl")
@@ -48,7 +52,7 @@ def child(request, tiny_child, tmp_path):
     return str(folder)
 
 
-@pytest.mark.parametrize("old", ["the same policy's", "another's"])
+@pytest.mark.parametrize("old", ["the same policy's", "another's", "drawn by an engine"])
 def test_loss_and_gradient_are_trls(child, old, tmp_path):
     from datasets import Dataset
     from trl import GRPOConfig as TrlConfig
@@ -71,6 +75,10 @@ def test_loss_and_gradient_are_trls(child, old, tmp_path):
     advantages_BT = advantages_B.unsqueeze(-1).expand_as(old_BT)
     seen = (old_BT, reference_BT, zeros_BT, zeros_BT, advantages_BT, zeros_BT)
     then = Experience(tokens_BS, attention_BS, mask_BT, *seen)
+    if old == "drawn by an engine":
+        ratios_BT = torch.linspace(0.2, 4.0, mask_BT.numel()).view_as(mask_BT)
+        then = replace(then, sampler_logprobs_BT=old_BT - ratios_BT.log())
+        then = corrected(then, ImportanceSamplingConfig(cap=2.0), Meter(CPU))
     ours = masked_sum(algorithm.loss(now, then, kl, Meter(CPU)), mask_BT) / mask_BT.sum()
     ours.backward()
 
@@ -106,6 +114,9 @@ def test_loss_and_gradient_are_trls(child, old, tmp_path):
         "num_items_in_batch": mask_BT.sum(),
         **({} if old == "the same policy's" else {"old_per_token_logps": old_BT}),
     }
+    if old == "drawn by an engine":
+        trainer.use_vllm = trainer.vllm_importance_sampling_correction = True
+        inputs["importance_sampling_ratio"] = ratios_BT.clamp(max=2.0)
     theirs = trainer._compute_loss(trainer.model, inputs)
     theirs.backward()
 

@@ -68,14 +68,14 @@ def write_gguf(path: Path, architecture: str = "llama") -> np.ndarray:
     return embeddings
 
 
-def write_llama(folder: Path, child: str) -> str:
-    """A llama whose queries share keys, beside the tokenizer of another child."""
+def write_llama(folder: Path, child: str, **more) -> str:
+    """A llama whose queries share keys, beside the tokenizer of another child; ``more`` of its configuration."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "max_position_embeddings": 64}
-    config = LlamaConfig(vocab_size=8, num_attention_heads=4, num_key_value_heads=2, **shape)
+    config = LlamaConfig(vocab_size=8, num_attention_heads=4, num_key_value_heads=2, **(shape | more))
     LlamaForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(child).save_pretrained(folder)
     return str(folder)

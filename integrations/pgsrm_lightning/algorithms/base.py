@@ -190,7 +190,7 @@ class ClippedAlgorithm(Algorithm[Clipped]):
     def clipped_policy(self, now: Evaluation, then: Experience, meter: Meter) -> Tensor:
         """The surrogate of each token, (B, T); adds it to the meter with the share that has no gradient."""
         tokens = (now.logprobs_BT, then.logprobs_BT, then.advantages_BT, self.config.clip)
-        policy_BT = clipped_policy_loss(*tokens)
+        policy_BT = then.weighted(clipped_policy_loss(*tokens))
         with torch.no_grad():
             meter.add_masked("train/policy_loss", policy_BT, then.mask_BT)
             meter.add_masked("train/clip_fraction", is_clipped(*tokens), then.mask_BT)

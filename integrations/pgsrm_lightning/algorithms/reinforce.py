@@ -63,7 +63,7 @@ class Reinforce(Algorithm[ReinforceConfig]):
         """The loss of each token, (B, T): policy + value_coef * value + kl_coef * k1 - entropy_coef * entropy."""
         c = self.config
         assert now.values_BT is not None
-        policy_BT = reinforce_loss(now.logprobs_BT, then.advantages_BT)
+        policy_BT = then.weighted(reinforce_loss(now.logprobs_BT, then.advantages_BT))
         value_BT = 0.5 * (now.values_BT - then.returns_BT) ** 2
         with torch.no_grad():
             meter.add_masked("train/policy_loss", policy_BT, then.mask_BT)

@@ -6,7 +6,7 @@ Shape suffixes: ``B`` rows, ``S`` tokens of prompt and response, ``T`` response 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class Experience:
         tokens_BS, attention_BS: the model's input; the last T tokens are the response.
         mask_BT: bool, tokens that count; all False in a row that was not scored.
         logprobs_BT, ref_logprobs_BT: at rollout, under the policy and under the frozen reference.
+        sampler_logprobs_BT: under what the tokens were drawn from; None where that is the policy at rollout.
+        weights_BT: what the policy loss of each token counts; None: 1 (:mod:`pgsrm_lightning.rollout.mismatch`).
         entropy_BT: of the policy at rollout.
         values_BT: at rollout; zero without a value head.
         advantages_BT, returns_BT: what the algorithm made of the rewards; zero until then.
@@ -34,6 +36,8 @@ class Experience:
     mask_BT: Tensor
     logprobs_BT: Tensor
     ref_logprobs_BT: Tensor
+    sampler_logprobs_BT: Tensor | None = field(default=None, kw_only=True)
+    weights_BT: Tensor | None = field(default=None, kw_only=True)
     entropy_BT: Tensor
     values_BT: Tensor
     advantages_BT: Tensor
@@ -42,6 +46,10 @@ class Experience:
 
     def __len__(self) -> int:
         return self.tokens_BS.shape[0]
+
+    def weighted(self, loss_BT: Tensor) -> Tensor:
+        """A policy loss of each token, as much as it counts."""
+        return loss_BT if self.weights_BT is None else self.weights_BT * loss_BT
 
     @property
     def width(self) -> int:
@@ -162,4 +170,5 @@ def look_back(
     ref_BT = ref_BT if under_reference else logprobs_BT
     zeros_BT = torch.zeros_like(logprobs_BT)
     inputs = (rollout.tokens_BS, rollout.attention_BS, mask_BT)
-    return Experience(*inputs, logprobs_BT, ref_BT, entropy_BT, values_BT, zeros_BT, zeros_BT)
+    seen_BT = (logprobs_BT, ref_BT, entropy_BT, values_BT, zeros_BT, zeros_BT)
+    return Experience(*inputs, *seen_BT, sampler_logprobs_BT=rollout.sampler_logprobs_BT)

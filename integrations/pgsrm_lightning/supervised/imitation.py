@@ -17,10 +17,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from pgsrm_lightning import checkpoint as ckpt
 from pgsrm_lightning.checks import check_precision, check_strategy
 from pgsrm_lightning.config import LoraConfig, Settings, bounded
+from pgsrm_lightning.engines.engine import keyed_seed
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.module import INTENDED
 from pgsrm_lightning.policy import Policy
-from pgsrm_lightning.rollout.generate import keyed_seed
 from pgsrm_lightning.supervised.packs import Pack
 from pgsrm_plugin.errors import PgsrmError, SpecError
 
