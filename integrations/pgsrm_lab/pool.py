@@ -9,18 +9,22 @@ import queue
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
+from typing import TypeVar
 
 import lightning.pytorch  # noqa: F401 - sets its loggers' levels when first imported, and would undo configure_process
 import torch
 import transformers
 
 from pgsrm_plugin.stopping import Stopped
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,24 +51,50 @@ _messages: Queue[ProgressMessage] | None = None
 _cancelled: Event | None = None
 
 
+class Workers:
+    """Processes that outlive the death of one: what was lost with them is the caller's to submit again."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        # a forked child would inherit torch's threads in an unknown state
+        self._context = multiprocessing.get_context("spawn")
+        self.messages: Queue[ProgressMessage] = self._context.Queue()
+        self._cancelled = self._context.Event()
+        self._pool = self._new()
+
+    def submit(self, work: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Runs ``work`` in one of the processes; the future raises BrokenProcessPool where any was killed."""
+        try:
+            return self._pool.submit(work, *arguments)
+        except BrokenProcessPool:
+            self._pool = self._new()
+            return self._pool.submit(work, *arguments)
+
+    def close(self) -> None:
+        """Cancels the runs and waits for the processes."""
+        self._cancelled.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _new(self) -> ProcessPoolExecutor:
+        arguments = self.messages, self._cancelled
+        return ProcessPoolExecutor(self._count, mp_context=self._context, initializer=_start, initargs=arguments)
+
+
 @contextmanager
-def workers(count: int) -> Iterator[tuple[ProcessPoolExecutor, Queue[ProgressMessage]]]:
-    """A pool and the queue of what its processes :func:`report`; leaving the block cancels their runs.
+def workers(count: int) -> Iterator[Workers]:
+    """Worker processes, which :func:`report`; leaving the block cancels their runs.
 
     An error lets each end its step; where the whole command is to stop, they are ended.
     """
-    context = multiprocessing.get_context("spawn")  # a forked child would inherit torch's threads in an unknown state
-    messages, cancelled = context.Queue(), context.Event()
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(messages, cancelled))
+    pool = Workers(count)
     try:
-        yield pool, messages
+        yield pool
     except (Stopped, KeyboardInterrupt):
         for child in multiprocessing.active_children():
             child.terminate()
         raise
     finally:
-        cancelled.set()
-        pool.shutdown(cancel_futures=True)
+        pool.close()
 
 
 def report(message: ProgressMessage) -> None:

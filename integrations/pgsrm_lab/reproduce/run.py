@@ -7,26 +7,30 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.queues import Queue
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pgsrm_lab.pool import ProgressMessage, configure_process, received, workers
+from pgsrm_lab.pool import Workers, configure_process, received, workers
 from pgsrm_lab.reproduce import worker
 from pgsrm_lab.reproduce.files import is_finished
 from pgsrm_lab.reproduce.study import Job
 from pgsrm_lab.reproduce.worker import Outcome
 from pgsrm_plugin.cli import DEBUG
 
+MOST_KILLED = 2
+"""How often a run may be lost with a process that is killed before it counts as failed."""
+KILLED = "its worker process was killed, twice (out of memory?); run the command again to go on"
+
 
 def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outcome]:
     """Runs every job that is not finished; the outcomes of those that failed.
 
-    A job that fails does not stop the others. Its folder keeps no trace of it, so the next call tries it again.
+    A job that fails does not stop the others, nor does a process that is killed: what was under way in it is tried once
+    more. A failed job's folder keeps no trace of it, so the next call tries it again.
     """
     configure_process()
     todo = [job for job in jobs if not is_finished(job)]
@@ -46,8 +50,8 @@ def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outc
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress, workers(min(processes, len(todo))) as (pool, messages):
-        follow = _Follower(progress, pool, messages)
+    with Progress(*columns, console=console) as progress, workers(min(processes, len(todo))) as pool:
+        follow = _Follower(progress, pool)
         unready = follow("warm starts", list(reversed(missing)), worker.attempt_prepare, steps=1) if missing else []
         broken = {outcome.job.warm_start: outcome for outcome in unready}
         ready = [job for job in todo if job.warm_start not in broken]
@@ -62,25 +66,34 @@ def run_grid(jobs: Sequence[Job], processes: int, console: Console) -> list[Outc
 class _Follower:
     """Submits jobs and shows how they get on until all have ended."""
 
-    def __init__(self, progress: Progress, pool: ProcessPoolExecutor, messages: Queue[ProgressMessage]) -> None:
-        self._progress, self._pool, self._messages = progress, pool, messages
+    def __init__(self, progress: Progress, pool: Workers) -> None:
+        self._progress, self._pool = progress, pool
 
     def __call__(self, what: str, jobs: Sequence[Job], work: Callable[[Job], Outcome], steps: int) -> list[Outcome]:
         """The outcomes that are failures."""
         bar = self._progress.add_task(what, total=len(jobs) * steps, note="")
         futures: dict[Future[Outcome], Job] = {self._pool.submit(work, job): job for job in jobs}
-        pending, failed, at = set(futures), [], Counter[str]()
+        at, killed, failed = Counter[str](), Counter[str](), list[Outcome]()
         started = time.monotonic()
-        while pending:
-            done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-            for message in received(self._messages):
+        while futures:
+            done = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED).done
+            for message in received(self._pool.messages):
                 at[message.run] = message.step
-            for future in done:
-                outcome = _outcome(future, futures[future])
-                at[outcome.job.name] = steps
+            if any(map(_was_killed, done)):
+                done = wait(futures).done  # a process that is killed takes all of the pool with it
+            ended = [(future, futures.pop(future)) for future in done]
+            lost = [job for future, job in ended if _was_killed(future)]
+            killed.update(job.name for job in [job for job in lost if at[job.name]] or lost)
+            for future, job in ended:
+                if job in lost and killed[job.name] < MOST_KILLED:
+                    futures[self._pool.submit(work, job)] = job
+                    at[job.name] = 0
+                    continue
+                outcome = Outcome(job, KILLED) if job in lost else future.result()
+                at[job.name] = steps
                 failed += [outcome] if outcome.error else []
-                self._say(outcome, len(jobs) - len(pending), len(jobs), time.monotonic() - started)
-            note = f"{len(jobs) - len(pending)} of {len(jobs)} done" + (f", {len(failed)} failed" if failed else "")
+                self._say(outcome, len(jobs) - len(futures), len(jobs), time.monotonic() - started)
+            note = f"{len(jobs) - len(futures)} of {len(jobs)} done" + (f", {len(failed)} failed" if failed else "")
             self._progress.update(bar, completed=sum(at.values()), note=note)
         return failed
 
@@ -99,9 +112,5 @@ class _Follower:
             )
 
 
-def _outcome(future: Future[Outcome], job: Job) -> Outcome:
-    """A worker that was killed takes the pool with it; what it had finished stays."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return Outcome(job, "a worker process was killed (out of memory?); run the command again to go on")
+def _was_killed(future: Future[Outcome]) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from pgsrm_lab.demo.display import COLUMNS, NOTE, Stages, numbers_note, print_li
 from pgsrm_lab.demo.lightning import training
 from pgsrm_lab.demo.lightning.reward_runs import LABELS, RewardRun, RewardsPlan, quick
 from pgsrm_lab.demo.lightning.two_rewards import outcome_table, write_page
-from pgsrm_lab.pool import ProgressMessage, configure_process, received, workers
+from pgsrm_lab.pool import ProgressMessage, Workers, configure_process, received, workers
 from pgsrm_lab.tasks import colour_mixing
 from pgsrm_plugin.cli.apps import run_alone
 from pgsrm_plugin.cli.tables import show_table
@@ -63,19 +63,17 @@ def run_demo(plan: RewardsPlan, console: Console) -> list[Run]:
     count = min(plan.jobs, plan.seeds * len(LABELS))
     with (
         Progress(*COLUMNS, TimeRemainingColumn(), NOTE, console=console) as progress,
-        workers(count) as (pool, messages),
+        workers(count) as pool,
     ):
         # The workers load the encoder while this process trains parent and child.
         preparing = [pool.submit(training.load_encoder) for _ in range(count)]
         prepare_child(colour_mixing(), plan, Stages(progress))
         for future in preparing:
             future.result()
-        return _train_all(plan, progress, pool, messages)
+        return _train_all(plan, progress, pool)
 
 
-def _train_all(
-    plan: RewardsPlan, progress: Progress, pool: ProcessPoolExecutor, messages: Queue[ProgressMessage]
-) -> list[Run]:
+def _train_all(plan: RewardsPlan, progress: Progress, pool: Workers) -> list[Run]:
     runs = [RewardRun(label, seed, plan) for seed in range(plan.seeds) for label in LABELS]
     stage = progress.add_task("PPO, all runs", total=len(runs) * plan.steps, note="")
     futures = {pool.submit(training.train, run): run for run in runs}
@@ -83,7 +81,7 @@ def _train_all(
     running = True
     while running:
         running = not _finished(futures)
-        display.show(messages)
+        display.show(pool.messages)
     progress.update(stage, completed=len(runs) * plan.steps, note="done")
     return [read_run(run.folder) for run in sorted(runs, key=lambda run: list(LABELS).index(run.label))]
 
