@@ -202,6 +202,7 @@ def test_an_arm_with_fewer_seeds_is_not_rated_and_takes_none_from_the_others(fol
     }
     (page,) = Semantic().pages(folder, "semantic").values()
     assert "With fewer seeds, and so not rated: `mixed`." in " ".join(page.split())
+    assert "| `mixed`, 2 seeds | " in page
 
 
 def test_pages_say_what_the_table_says(folder):

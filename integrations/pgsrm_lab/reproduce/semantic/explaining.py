@@ -109,7 +109,9 @@ def for_child(protocol: ExplainingProtocol, child: str) -> ExplainingProtocol:
         asked=min(protocol.asked, 32),
         texts=dataclasses.replace(protocol.texts, epochs=1, lr=1e-4),
         answers=dataclasses.replace(protocol.answers, epochs=min(3, protocol.answers.epochs), lr=1e-4),
-        grpo=dataclasses.replace(protocol.grpo, lr_actor=3e-5, kl=KLConfig(coef=0.0, schedule="fixed")),
+        grpo=dataclasses.replace(
+            protocol.grpo, lr_actor=3e-5, kl=KLConfig(coef=0.0, schedule="fixed"), micro_batch_tokens=2048
+        ),
     )
 
 

@@ -108,8 +108,12 @@ def _command(part: Part) -> str:
 
 
 def _table(part: Part, split: str) -> list[list[str]]:
-    columns = [f"{column}_{split}" for column in TABLE]
-    return [[f"`{arm}`", *cells(part.results, part.task, arm, columns)] for arm in part.results.arms(part.task)]
+    columns, rows = [f"{column}_{split}" for column in TABLE], []
+    for arm in part.results.arms(part.task):
+        seeds = len(part.results.of(part.task, arm))
+        fewer = f", {seeds} seed{'' if seeds == 1 else 's'}" if seeds < part.seeds else ""
+        rows.append([f"`{arm}`{fewer}", *cells(part.results, part.task, arm, columns)])
+    return rows
 
 
 def _questions(part: Part, path: Path) -> list[dict[str, Any]]:
