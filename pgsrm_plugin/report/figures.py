@@ -57,7 +57,8 @@ def curve(panel: Panel, groups: Mapping[str, Sequence[Run]], div_id: str) -> Mar
     )
     axis: dict[str, Any] = {"gridcolor": "rgba(138,143,152,0.18)", "zeroline": False, "ticks": "", "automargin": True}
     figure.update_xaxes(**axis, title={"text": "step", "standoff": 4})
-    figure.update_yaxes(**axis, tickformat=".0%" if panel.percent else ".3~g")
+    shown = {"tickformat": ".0%", "rangemode": "nonnegative"} if panel.percent else {"tickformat": ".3~g"}
+    figure.update_yaxes(**axis, **shown)
     return drawn(figure, div_id)
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from pgsrm_plugin import DataError
 from pgsrm_plugin.report import Page, Panel, RunInfo, read_run, write_info, write_report
+from pgsrm_plugin.report.figures import curve
 from pgsrm_plugin.report.samples import _sampled
-from pgsrm_plugin.report.stats import Interval, along, difference, interval, seconds
+from pgsrm_plugin.report.stats import Interval, along, by_label, difference, interval, seconds
 from pgsrm_plugin.report.templates import environment
 
 pytest.importorskip("plotly")
@@ -96,6 +97,12 @@ def test_the_numbers_are_the_means_of_the_runs(runs, tmp_path):
         "5.0 %",
     ]
     assert rows["binary, seed 1"] == ["70.0 %"]
+
+
+def test_a_shares_axis_has_no_negative_part(runs):
+    share, loss = (curve(panel, by_label(runs), "x") for panel in PAGE.panels[:2])
+    assert '"rangemode":"nonnegative"' in share
+    assert "rangemode" not in loss
 
 
 def test_it_says_so_when_the_first_label_does_not_win(runs, tmp_path):
