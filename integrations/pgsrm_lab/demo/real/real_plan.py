@@ -39,7 +39,7 @@ class RealPlan:
     child: str = MODEL
     steps: int | None = None
     minutes: float = 15.0
-    most_steps: int = 24
+    most_steps: int = 30
     prompts_per_step: int = 4
     held_out: int = 20
     seed: int = 0

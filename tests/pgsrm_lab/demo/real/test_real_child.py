@@ -144,7 +144,7 @@ def test_the_steps_are_timed_where_none_are_given(tmp_path, child):
 def test_the_page_says_where_the_machine_was_too_slow(tmp_path, child):
     plan = replace(quick(tmp_path, child), steps=None, minutes=0.0)
     page = write_real_page(run_rewards(plan, Console(file=io.StringIO()))).read_text()
-    assert "too long for 24 steps of each reward in 0 minutes" in page
+    assert "too long for 30 steps of each reward in 0 minutes" in page
     assert "2 steps of 2 prompts with 2 answers each" in page
 
 
