@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +13,22 @@ from pgsrm_lab.tasks import Task
 from pgsrm_lightning.data import PromptBatch
 from pgsrm_lightning.module import RLModule
 from pgsrm_lightning.rollout.scoring import Answers
+from pgsrm_plugin.guards.english.reading import stem
+from pgsrm_plugin.text.words import words
+
+
+def read_stems(prompt: str, reference: str, answer: str, answers: Sequence[str]) -> Reading:
+    """Reads an answer by the stems of its words, as a sentence has the plural; strictly, as it stands.
+
+    >>> read_stems("What category does this word belong to: 'cat'?", "animal", "It belongs to animals.", ["animal"])
+    Reading(strict=False, sentence=True, echo=False)
+    """
+    stemmed = read(_stems(prompt), _stems(reference), _stems(answer), [_stems(one) for one in answers])
+    return replace(stemmed, strict=read(prompt, reference, answer, ()).strict)
+
+
+def _stems(text: str) -> str:
+    return " ".join(map(stem, words(text)))
 
 
 class ReadAnswers(Callback):
@@ -25,7 +43,7 @@ class ReadAnswers(Callback):
         self._validated: dict[str, list[Reading]] = {}
 
     def _read(self, answers: Answers) -> list[Reading]:
-        return [read(str(one.prompt), one.references[0], one.response, self._known) for one in answers.samples]
+        return [read_stems(str(one.prompt), one.references[0], one.response, self._known) for one in answers.samples]
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
         assert isinstance(module, RLModule)
