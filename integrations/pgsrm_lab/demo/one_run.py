@@ -88,12 +88,15 @@ def validation_spec() -> RewardSpec:
     return spec.model_copy(update={"name": "validation", "terms": terms, "weights": weights})
 
 
-def train(run: OneRun, validation: SemanticReward, tell: Tell, watch: Sequence[Callback] = ()) -> StepTimes:
+def train(run: OneRun, validation: SemanticReward, tell: Tell, watch: Sequence[Callback] = ()) -> list[float]:
     """Validation of the start, training, validation all along, rollouts at both ends, run.json last.
 
     Args:
         validation: of :func:`validation_spec`; its encoder serves the run's reward, too.
         watch: further callbacks.
+
+    Returns:
+        The seconds of each step.
     """
     started = time.perf_counter()
     spec_file = find_spec_file(run.spec)
@@ -132,7 +135,7 @@ def train(run: OneRun, validation: SemanticReward, tell: Tell, watch: Sequence[C
         trainer.validate(module, data, verbose=False)
     seconds = {"total": time.perf_counter() - started, **times.seconds}
     write_info(run.folder, _info(run, spec_file.read_text(encoding="utf-8"), module, seconds))
-    return times
+    return times.steps  # and not times: Lightning gives each callback the module's log, and with it the module
 
 
 def _info(run: OneRun, spec: str, module: RLModule, seconds: dict[str, float]) -> RunInfo:

@@ -82,16 +82,18 @@ def _measured_steps(plan: RealPlan, validation: SemanticReward, shown: Stages, s
     """How many steps fit into the plan's time, and the seconds of one; a run of a few steps says so, and is dropped."""
     begun = time.perf_counter()
     run = plan.run(next(iter(REWARDS)), MEASURED_STEPS, MEASURED)
-    times = _train(run, plan, validation, shown, "timing this machine")
+    steps = _train(run, plan, validation, shown, "timing this machine")
     clear_folder(plan.out, (MEASURED,))
     now = time.perf_counter()
-    step_s, beside_s = times.steps[-1], now - begun - sum(times.steps)
+    step_s, beside_s = steps[-1], now - begun - sum(steps)
     return fitting_steps(60 * plan.minutes - (now - started), step_s, beside_s, plan.most_steps), step_s
 
 
 def _train(
     run: one_run.OneRun, plan: RealPlan, validation: SemanticReward, shown: Stages, name: str | None = None
-) -> one_run.StepTimes:
+) -> list[float]:
+    """Seconds of each step."""
+
     def tell(step: int, numbers: Mapping[str, float]) -> None:
         shown.step(
             step,
@@ -101,7 +103,7 @@ def _train(
 
     shown.begin(name or run.label, run.steps)
     shown.note("loading, first answers")
-    times = one_run.train(run, validation, tell, [ReadAnswers(plan.task)])
+    seconds = one_run.train(run, validation, tell, [ReadAnswers(plan.task)])
     shown.end("done")
-    gc.collect()  # Lightning's circles hold the child and its optimizer
-    return times
+    gc.collect()  # the next child needs the room: Lightning's circles hold this one, and its optimizer
+    return seconds

