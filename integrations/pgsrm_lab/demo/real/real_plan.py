@@ -16,7 +16,7 @@ from pgsrm_lightning.config import SamplingConfig
 from pgsrm_plugin.pretrained.embedded import MODEL
 
 REWARDS = {"guarded": "guarded", "binary": "binary", "cosine alone": "pgsrm"}
-"""Each reward's name on the page, and its shipped spec. The first two are compared; the third shows what guards do."""
+"""Each reward's name on the page, and its shipped spec. The first two are compared; the third has no guards."""
 SET = "held_out"
 """The validation set: the name of its file and of its metrics."""
 MEASURED_STEPS = 2
