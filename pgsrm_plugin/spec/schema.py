@@ -255,12 +255,12 @@ class RewardSpec(Section):
 
     @model_validator(mode="after")
     def _answers_stand_in_tags(self) -> Self:
-        for name in self.policy_terms:
-            if self.text.extract:
+        for name, term in self.terms.items():
+            if self.text.extract and term.needs().answer_place:
                 raise problem_at(
                     ("terms", name),
-                    f"{name!r} puts a reference where the policy wrote its answer, and text.extract finds answers "
-                    "that have no place of their own; use text.answer_tag",
+                    f"{name!r} asks where the policy's own answer begins, and text.extract finds answers that have no "
+                    "such place; use text.answer_tag",
                 )
         return self
 

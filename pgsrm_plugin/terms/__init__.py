@@ -12,11 +12,13 @@ from pgsrm_plugin.terms.contrast import Contrast
 from pgsrm_plugin.terms.correctness import Correctness
 from pgsrm_plugin.terms.entailment import Entailment
 from pgsrm_plugin.terms.exact_match import ExactMatch
+from pgsrm_plugin.terms.followup import Followup
 from pgsrm_plugin.terms.format import Format
 from pgsrm_plugin.terms.judge import Judge
 from pgsrm_plugin.terms.length import Length
 from pgsrm_plugin.terms.likelihood import Likelihood
 from pgsrm_plugin.terms.novelty import Novelty
+from pgsrm_plugin.terms.phase_entropy import PhaseEntropy
 from pgsrm_plugin.terms.prompt_copy import PromptCopy
 from pgsrm_plugin.terms.relevance import Relevance
 from pgsrm_plugin.terms.repetition import Repetition
@@ -46,6 +48,8 @@ TERMS: tuple[type[Term], ...] = (
     Consensus,
     Novelty,
     Likelihood,
+    Followup,
+    PhaseEntropy,
 )
 """The kinds that come with the package; other packages add theirs under the entry-point group ``pgsrm.terms``."""
 

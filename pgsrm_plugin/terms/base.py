@@ -34,6 +34,7 @@ class Needs:
         texts: texts of the term's own, embedded with every batch as they are.
         model: a model of its own that is asked about the rows; parts with equal sections share one.
         policy: the weights of the policy that is trained, where it is asked itself.
+        answer_place: where the answer begins among the policy's own tokens.
         decay: how much of a running mean of its weights each step keeps, where that is asked.
     """
 
@@ -47,6 +48,7 @@ class Needs:
     texts: tuple[str, ...] = ()
     model: OwnModelSection | None = None
     policy: Weights | None = None
+    answer_place: bool = False
     decay: float | None = None
 
     @property

@@ -128,7 +128,8 @@ class Likelihood(Term):
 
     def needs(self) -> Needs:
         """References, and the policy."""
-        return Needs(references=True, policy=self.scorer, decay=self.decay if self.scorer == "ema" else None)
+        decay = self.decay if self.scorer == "ema" else None
+        return Needs(references=True, policy=self.scorer, answer_place=True, decay=decay)
 
     def advise(self, reference_tokens: Sequence[int]) -> str | None:
         """Warns of products of many probabilities."""

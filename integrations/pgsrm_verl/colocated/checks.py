@@ -71,8 +71,26 @@ def check_training_spec(spec: RewardSpec, config: Mapping[str, Any], label: str)
         if estimator in _TAKES_ADVANTAGES
         else None,
         divides_again="algorithm.norm_adv_by_std_in_grpo is true" if divides else None,
+        weights=_weights(config),
     )
     check_use(spec, use, label)
+
+
+def check_policy_terms(spec: RewardSpec, config: Mapping[str, Any], label: str) -> None:
+    """Refuses a spec, of validation too, that asks weights which verl does not hold.
+
+    Raises:
+        SpecError: naming verl's key and what to set instead.
+    """
+    check_use(spec.alone(), Use(weights=_weights(config)), label)
+
+
+def _weights(config: Mapping[str, Any]) -> dict[str, str]:
+    """The weights that terms can ask, each with what must be set first; verl keeps no running mean."""
+    actor = config["actor_rollout_ref"].get("actor") or {}
+    held = config["algorithm"].get("use_kl_in_reward") or actor.get("use_kl_loss")
+    set_first = "set actor_rollout_ref.actor.use_kl_loss=true, for which verl holds a reference policy"
+    return {"policy": "", "frozen": "" if held else f"{set_first} (its coefficient may be 0)"}
 
 
 def _responses(config: Mapping[str, Any]) -> int:

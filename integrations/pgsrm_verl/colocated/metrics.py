@@ -7,6 +7,8 @@ import torch
 from pgsrm_plugin.types import RewardOutput
 
 GIB = 2**30
+POLICY_SECONDS = "pgsrm/policy_seconds"
+"""What asking the policy took of a step, where a term asks it."""
 
 
 def reward_metrics(output: RewardOutput) -> dict[str, float]:

@@ -12,12 +12,13 @@ import torch
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.hf import HfEncoderSpec
 from pgsrm_plugin.encoders.vocabulary import vocabulary_here
+from pgsrm_plugin.policy.base import PolicyScorer
 from pgsrm_plugin.reward import RewardPair
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.types import Encoder, RewardOutput
 from pgsrm_verl import compat
 from pgsrm_verl.colocated import memory
-from pgsrm_verl.colocated.checks import check_config, check_training_spec
+from pgsrm_verl.colocated.checks import check_config, check_policy_terms, check_training_spec
 from pgsrm_verl.colocated.counting import CountingEncoder, counting
 from pgsrm_verl.colocated.group import WorkerGroupEncoder
 from pgsrm_verl.colocated.metrics import GIB, reward_metrics
@@ -52,6 +53,7 @@ class ColocatedRewards:
         self.specs = {"train": load_spec(self.settings.spec)}
         check_training_spec(self.specs["train"], config, self.settings.spec)
         self.specs["val"] = load_spec(self.settings.val_spec) if self.settings.val_spec else self.specs["train"]
+        check_policy_terms(self.specs["val"], config, self.settings.val_spec or self.settings.spec)
         known = _check_rows(config, self.reader, self.specs)
         self.reader = replace(self.reader.for_specs(self.specs.values()), known=known)
         self._rollout_share = _rollout_share(config["actor_rollout_ref"]["rollout"])
@@ -82,8 +84,13 @@ class ColocatedRewards:
         """The spec of TransferQueue's partition, ``train`` or ``val``."""
         return self.specs["val" if partition == "val" else "train"]
 
-    def score(self, rollouts: Rollouts, partition: str) -> tuple[RewardOutput, dict[str, float]]:
+    def score(
+        self, rollouts: Rollouts, partition: str, policy: PolicyScorer | None = None
+    ) -> tuple[RewardOutput, dict[str, float]]:
         """Rewards of a whole step, and verl's metrics of them.
+
+        Args:
+            policy: what answers for the actor, where the reward asks it.
 
         Raises:
             ScorerError: the encoder failed; nothing is scored.
@@ -92,7 +99,7 @@ class ColocatedRewards:
         reward = self.pair.of(partition == "val")
         encoder = reward.encoder
         before = encoder.tokens if isinstance(encoder, CountingEncoder) else 0
-        output = reward.score(rollouts.samples, label=rollouts.label)
+        output = reward.score(rollouts.samples, rollouts.label, policy)
         metrics = reward_metrics(output)
         if isinstance(encoder, CountingEncoder) and metrics:
             metrics["pgsrm/encoder_tokens"] = float(encoder.tokens - before)

@@ -14,6 +14,7 @@ from tensordict import NonTensorData, TensorDict
 from pgsrm_plugin.data.completions import Turns, response_text
 from pgsrm_plugin.data.files import plain
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.policy.base import PolicyTokens
 from pgsrm_plugin.types import RewardOutput, RewardSample
 from pgsrm_verl import compat
 from pgsrm_verl.rows import RowReader
@@ -43,30 +44,41 @@ class Rollouts:
         return f"response {row} of the step (group {self.samples[row].group})"
 
 
-def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own") -> Rollouts:
+def fetch(batch: Any, reader: RowReader, tokenizer: Any, turns: Turns = "own", with_tokens: bool = False) -> Rollouts:
     """Reads what the reward needs; verl's own colocated path leaves the references behind.
 
     Where an agent loop put several outputs into a session, the last one is scored for all of them.
 
     Args:
         turns: what is scored of a response in which tools wrote, too; see :mod:`pgsrm_plugin.data.completions`.
+        with_tokens: whether samples carry the policy's own tokens, for a reward that asks it.
 
     Raises:
-        DataError: the rows carry no raw_prompt, or a column is of a wrong type.
+        DataError: the rows carry no raw_prompt, or a column is of a wrong type; or tokens are wanted of a response in
+            which tools wrote, too.
     """
     wanted = list(dict.fromkeys((*_COLUMNS, *reader.switch_columns)))
-    data = _get(batch, ["responses", "response_mask", *wanted])
+    data = _get(batch, ["responses", "response_mask", *(["prompts"] if with_tokens else []), *wanted])
     columns = {name: _column(data, name, len(batch.keys)) for name in wanted}
     if any(prompt is None for prompt in columns["raw_prompt"]):
         raise DataError("the rows have no raw_prompt; pgsrm needs verl's data set to return it")
     ids = list(data["responses"].unbind())
     masks = [mask.tolist() for mask in data["response_mask"].unbind()]
     texts = [response_text(tokenizer, row, own, turns) for row, own in zip(ids, masks, strict=True)]
+    prompts = list(data["prompts"].unbind()) if with_tokens else []
     samples, outputs = [], last_outputs(batch.keys)
     for row, last in enumerate(outputs):
         found = {name: values[row] for name, values in columns.items()}
         sample = reader.sample(found, plain(found["raw_prompt"]), texts[last], f"response {row} of the step")
-        samples.append(replace(sample, group=str(found["uid"])))
+        sample = replace(sample, group=str(found["uid"]))
+        if with_tokens:
+            if not all(masks[last]):
+                raise DataError(
+                    f"response {row} of the step: tools wrote in it, too, and a term that asks the policy puts "
+                    "references among the policy's own words; leave the term out, or the tools"
+                )
+            sample = replace(sample, tokens=PolicyTokens(tuple(prompts[last].tolist()), tuple(ids[last].tolist())))
+        samples.append(sample)
     return Rollouts(samples, [len(row) for row in ids], [row.tolist() for row in ids], masks, outputs)
 
 

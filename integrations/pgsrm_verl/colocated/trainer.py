@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from omegaconf import DictConfig
 from pgsrm_plugin.errors import PgsrmError
 from pgsrm_plugin.types import RewardOutput
 from pgsrm_verl import compat
+from pgsrm_verl.colocated.actor_scorer import ActorScorer, context_of
+from pgsrm_verl.colocated.metrics import POLICY_SECONDS
 from pgsrm_verl.colocated.rewards import ColocatedRewards
 from pgsrm_verl.colocated.rollouts import (
     Rollouts,
@@ -70,6 +73,10 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
             logger.error("pgsrm-plugin cannot give rewards: %s", error)
             raise
 
+    @functools.cached_property
+    def _actor(self) -> ActorScorer:
+        return ActorScorer(self, context_of(self.config.actor_rollout_ref.model))
+
     def _training_pool(self) -> Any:
         actor = next(role for role in self.role_worker_mapping if str(role).startswith("actor"))
         return self.resource_pool_manager.get_resource_pool(actor)
@@ -77,8 +84,9 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
     def _compute_metrics(
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
     ) -> None:
-        if SECONDS in metrics and timing_raw.get("step"):
-            metrics["pgsrm/credit_share"] = metrics[SECONDS] / timing_raw["step"]
+        for seconds, share in ((SECONDS, "pgsrm/credit_share"), (POLICY_SECONDS, "pgsrm/policy_share")):
+            if seconds in metrics and timing_raw.get("step"):
+                metrics[share] = metrics[seconds] / timing_raw["step"]
         super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
 
     def _credit(
@@ -106,9 +114,10 @@ class PgsrmSyncTrainer(compat.PPOTrainerSync):
     def _compute_reward_colocate(self, batch: Any, metrics: dict[str, Any] | None = None) -> Any:
         if not batch.keys:
             return batch
-        partition = batch.partition_id
-        rollouts = fetch(batch, self._rewards.reader, self.tokenizer, self._rewards.settings.turns)
-        output, found = self._rewards.score(rollouts, partition)
+        partition, rewards = batch.partition_id, self._rewards
+        asks = bool(rewards.spec(partition).policy_terms)
+        rollouts = fetch(batch, rewards.reader, self.tokenizer, rewards.settings.turns, with_tokens=asks)
+        output, found = rewards.score(rollouts, partition, self._actor if asks else None)
         credit = self._credit(batch, rollouts, output, found) if partition != "val" else None
         store(batch, rollouts, output, credit)
         if partition == "val":  # rows' numbers are read in validation only, and only training has a loss

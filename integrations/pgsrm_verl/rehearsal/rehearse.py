@@ -28,7 +28,7 @@ from pgsrm_verl.rehearsal import standin_rows as rows
 from pgsrm_verl.rehearsal.config_checks import Findings, check
 from pgsrm_verl.rehearsal.outcome import Outcome, failure, read_outcome
 from pgsrm_verl.rehearsal.recipe import SFT_CONFIG, Recipe, read_recipe
-from pgsrm_verl.rehearsal.reward_card import Demands, card_of
+from pgsrm_verl.rehearsal.reward_card import Demands, asks_policy, card_of
 from pgsrm_verl.rehearsal.scaling import Change, changes, sizes
 from pgsrm_verl.rehearsal.standin import StandIn, find_stand_in
 from pgsrm_verl.settings import Settings
@@ -150,6 +150,11 @@ def _card(
         return None, "the toy encoder knows no meaning"
     if not demands.rows:
         return None, "--audit-rows 0"
+    if asks_policy(settings):
+        why = "the reward asks the policy itself, and attacks are only words"
+        if demands.limits:
+            raise SpecError(f"there is no card to hold to the gates: {why}; leave the gates out")
+        return None, why
     say(f"auditing the reward on {demands.rows} training rows")
     try:
         return card_of(recipe, settings, demands.rows, folder), ""

@@ -63,6 +63,11 @@ class Demands:
         return [failure for limit in self.limits if (failure := limit.failure(card)) is not None]
 
 
+def asks_policy(settings: Settings) -> bool:
+    """Whether the reward has a term that asks the policy: there is no card of it."""
+    return bool(load_spec(settings.spec).policy_terms)
+
+
 def card_of(recipe: Recipe, settings: Settings, rows: int, folder: Path) -> Card:
     """Audits the recipe's reward on a sample of its first training rows.
 
@@ -93,4 +98,4 @@ def _as_read(reader: RowReader, row: Mapping[str, Any], column: str, label: str)
     return found if sample.ground_truth is None else {**found, "ground_truth": sample.ground_truth}
 
 
-__all__ = ["Demands", "card_of"]
+__all__ = ["Demands", "asks_policy", "card_of"]

@@ -44,7 +44,7 @@ def message(text: str) -> str:
             "s.yaml:2: terms.semantc: 'semantc' is no kind of term; did you mean 'semantic'?; to use a name of your "
             "own add `kind:` (one of semantic, contrast, exact_match, correctness, format, length, repetition, "
             "prompt_copy, relevance, bleu, rouge, bertscore, entailment, claims, reward_model, judge, "
-            "consensus, novelty, likelihood)",
+            "consensus, novelty, likelihood, followup, phase_entropy)",
         ),
         (
             "encoder:\n  kind: hsahing\nterms: {semantic: {}}\n",

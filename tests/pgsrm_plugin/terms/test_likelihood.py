@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import doctest
-import itertools
 import math
 
 import pytest
+from letters import SEEN, Letters, row
 
 from pgsrm_plugin import DataError, RewardSample, ScorerError, SemanticReward, SpecError, parse_spec
 from pgsrm_plugin.policy import cut, likelihoods
-from pgsrm_plugin.policy.base import PolicyTokens, TokenStatistics
 from pgsrm_plugin.text import batch, picks, thinking
 
 TAG = "text: {answer_tag: answer}"
-SEEN, UNSEEN = [-0.1, -0.7, -2.3], [-0.5, -1.2, -2.9]
-
-
-class Letters:
-    """A policy whose tokens are letters, and of which every log-probability is written down.
-
-    Args:
-        by_reasoning: log-probabilities of a reference's letters, by what stands between prompt and reference.
-    """
-
-    end, context = 0, 200
-
-    def __init__(self, by_reasoning=None, fallback=SEEN):
-        self.by_reasoning, self.fallback, self.asked = by_reasoning or {}, fallback, []
-
-    def encode(self, text):
-        return [ord(letter) for letter in text]
-
-    def decode(self, tokens):
-        return "".join(chr(token) for token in tokens if token)
-
-    def look(self, weights, asked):
-        self.asked += [(weights, *map(self.decode, one)) for one in asked]
-        return [self._of(one) for one in asked]
-
-    def _of(self, one):
-        given = self.by_reasoning.get(self.decode(one.between), self.fallback)
-        logprobs = tuple(itertools.islice(itertools.cycle(given), len(one.target)))
-        return TokenStatistics(logprobs, (0.0,) * len(one.target))
+UNSEEN = [-0.5, -1.2, -2.9]
 
 
 def reward(settings="", text=TAG, name="likelihood"):
     return SemanticReward(parse_spec(f"{{{text}, terms: {{{name}: {{kind: likelihood{settings}}}}}}}"))
-
-
-def row(response="so <answer>x</answer>", references=("abc",), group=None, prompt="p"):
-    tokens = PolicyTokens(tuple(map(ord, prompt)), (*map(ord, response), 0))
-    return RewardSample(prompt, response, tuple(references), group=group, tokens=tokens)
 
 
 def values(settings, rows, policy=None, **kwargs):

@@ -272,7 +272,12 @@ def specs(tmp_path_factory) -> dict[str, str]:
     broken = {"kind": "hf", "model": write_broken_encoder(folder / "broken"), "self_test": False}
     return {
         "plain": write_spec(folder / "plain.yaml"),
-        "masked": write_spec(folder / "masked.yaml", unscorable="mask"),
+        "masked": write_spec(
+            folder / "masked.yaml",
+            unscorable="mask",
+            terms={"semantic": {"alpha": 2}, "likelihood": {}},
+            weights={"semantic": 1, "likelihood": 0},
+        ),
         "grouped": write_spec(folder / "grouped.yaml", aggregate="group_normalised", unscorable="mask"),
         "broken": write_spec(folder / "broken.yaml", encoder=broken),
         "bertscore": write_spec(folder / "bertscore.yaml", terms={"bertscore": {}}, weights={}),
@@ -483,7 +488,7 @@ def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, t
 
 
 @needs_minilm
-def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
+def test_ppo_with_critic_kl_in_the_reward_and_a_term_that_asks_the_actor(assets, specs, tmp_path):
     run = support.run_verl(
         [
             *colocated(assets, specs["masked"], placement="replicate", offload="true"),
@@ -501,6 +506,9 @@ def test_ppo_with_critic_and_kl_in_the_reward(assets, specs, tmp_path):
     for metrics in run.metrics:
         assert {"critic/vf_loss", "actor/reward_kl_penalty", "pgsrm/semantic/std"} <= metrics.keys()
         assert metrics["pgsrm/encoder_parameters_gib"] == pytest.approx(22_713_216 * 4 / GIB)
+        assert -10 <= metrics["pgsrm/likelihood/mean"] < 0
+        assert 0 < metrics["pgsrm/policy_share"] < 1
+        assert metrics["pgsrm/policy_continuations"] <= 16
 
 
 @pytest.mark.slow
