@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from pgsrm_lightning.algorithms.ppo import PPOConfig
     from pgsrm_lightning.algorithms.reinforce import ReinforceConfig
     from pgsrm_lightning.callbacks import RolloutLog, SaveChild
-    from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, LoraConfig, SamplingConfig
+    from pgsrm_lightning.config import (
+        GroupFilterConfig,
+        GuidanceConfig,
+        LearnedWeightsConfig,
+        LoraConfig,
+        SamplingConfig,
+    )
     from pgsrm_lightning.data import PromptData
     from pgsrm_lightning.module import RLModule
     from pgsrm_lightning.rollout.scoring import Answers
@@ -38,6 +44,7 @@ _HOMES = {
     "Answers": "rollout.scoring",
     "GRPOConfig": "algorithms.grpo",
     "GroupFilterConfig": "config",
+    "GuidanceConfig": "config",
     "ImitationModule": "supervised.imitation",
     "KLConfig": "algorithms.base",
     "LearnedWeightsConfig": "config",
@@ -58,6 +65,7 @@ __all__ = [
     "Answers",
     "GRPOConfig",
     "GroupFilterConfig",
+    "GuidanceConfig",
     "ImitationModule",
     "KLConfig",
     "LearnedWeightsConfig",

@@ -202,6 +202,38 @@ class GroupFilterConfig(Settings):
 
 
 @dataclass(frozen=True)
+class GuidanceConfig(Settings):
+    """Some responses go on from the beginning of a reference, whose length adapts (G2RPO-A, arXiv 2508.13023).
+
+    What was given is no word of the policy's: it is neither scored nor learned, and responses with guidance are
+    compared with one another alone, as are those without.
+
+    Attributes:
+        share: of a prompt's responses; at least two of them.
+        start, max: tokens that are given, at first and at most.
+        column: where rows keep the text, as a dotted path (a worked solution, say); None: the first reference.
+    """
+
+    share: float = bounded(0.17, above=0, at_most=0.75)
+    start: int = bounded(64, at_least=1)
+    max: int = bounded(256, at_least=1)
+    column: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start > self.max:
+            raise SpecError(f"GuidanceConfig.start must be at most max ({self.max}), not {self.start}")
+
+    def guided(self, group_size: int) -> int:
+        """How many of a prompt's responses have guidance.
+
+        >>> [GuidanceConfig().guided(size) for size in (4, 8, 12, 32)]
+        [2, 2, 2, 5]
+        """
+        return max(2, round(self.share * group_size))
+
+
+@dataclass(frozen=True)
 class LearnedWeightsConfig(Settings):
     """Which term a response is rewarded for most, learned by prompt and response (MAESTRO, arXiv 2601.07208).
 

@@ -27,6 +27,7 @@ from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.experience import Budget, look_back, split_rows
 from pgsrm_lightning.rollout.generate import Rollout, encode_prompt, engine_of, generate
+from pgsrm_lightning.rollout.guidance import Guidance
 from pgsrm_lightning.rollout.mismatch import corrected
 from pgsrm_lightning.rollout.own_likelihoods import ChildScorer, check_room, ema_weights, tokens_of
 from pgsrm_lightning.rollout.scoring import (
@@ -130,6 +131,7 @@ class RLModule(LightningModule):
                 f"child's context of {self.policy.context} tokens"
             )
         self.ema = ema_weights(self.policy, specs)
+        self.guidance = None if config.guides is None else Guidance(config.guides, config.group_size)
         self.steering = Steering(config, specs[0], self.policy)
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.checkpoint_on_signal = checkpoint_on_signal
@@ -176,8 +178,11 @@ class RLModule(LightningModule):
         reward.check_references(samples, lambda i: records[i].label, scorer)
         for record in records:
             prompt = encode_prompt(record, self.policy, self.sampling)
+            if self.guidance is not None and split == "train":
+                self.guidance.check(record)
             if reward.spec.policy_terms:
-                check_room(record, len(prompt) + self.sampling.max_new_tokens, scorer)
+                given = self.guidance.config.max if self.guidance is not None and split == "train" else 0
+                check_room(record, len(prompt) + given + self.sampling.max_new_tokens, scorer)
 
     def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
         """Greedy answers to the given rows, scored."""
@@ -236,7 +241,8 @@ class RLModule(LightningModule):
             raise AssertionError(f"the data are of step {batch.step}, but {self.steps_done} steps are done")
         records = [record for record in batch.records for _ in range(config.group_size)]
         times = [clock()]
-        rollout = self._generate(records, self._keyed(0))
+        given = None if self.guidance is None else self.guidance.beginnings(records, self.policy)
+        rollout = self._generate(records, self._keyed(0), given)
         times.append(clock())
         rows = -(-len(records) // config.minibatches)
         answers = self.last_answers = self._score("train", records, rollout, config.group_size, rows)
@@ -255,6 +261,8 @@ class RLModule(LightningModule):
         seen = look_back(self.policy, rollout, scored_B, temperature, chunks, self._go_on, **passes)
         seen = self.algorithm.targets(replace(seen, credit_BT=credit_BT), output, answers.groups, self.kl_coef)
         measure_rewards(answers, meter)
+        if self.guidance is not None:
+            self.guidance.measure(answers.output, meter)
         measure_lengths(rollout, meter)
         if not later:
             measure_policy(seen, meter, reference)
@@ -292,6 +300,8 @@ class RLModule(LightningModule):
 
     def _finish_step(self, meter: Meter) -> None:
         self.steering.commit(self.steps_done)
+        if self.guidance is not None:
+            self.guidance.commit()
         if self.ema is not None:
             self.ema.update()
         kl, means = self.algorithm.config.kl, meter.means()
@@ -352,7 +362,8 @@ class RLModule(LightningModule):
     def _score(self, split: str, records: Sequence[Record], rollout: Rollout, group_size: int, rows: int) -> Answers:
         reward = self.reward(split)
         tokens = tokens_of(rollout) if reward.spec.policy_terms else None
-        return score(reward, records, rollout.texts, group_size, tokens, self._scorer(rows))
+        guided = self.guidance.is_guided(len(records)) if self.guidance is not None and split == "train" else ()
+        return score(reward, records, rollout.texts, group_size, tokens, self._scorer(rows), guided)
 
     def _scorer(self, rows: int | None = None) -> ChildScorer:
         """What answers for the child.
@@ -367,8 +378,10 @@ class RLModule(LightningModule):
         tokens = config.micro_batch_tokens
         return ChildScorer(self.policy, self.sampling.temperature, self.ema, rows, tokens, self._go_on)
 
-    def _generate(self, records: Sequence[Record], seed: int | None) -> Rollout:
-        return generate(self.policy, records, self.sampling, self.device, seed, self._go_on, self.engine)
+    def _generate(
+        self, records: Sequence[Record], seed: int | None, given: Sequence[tuple[int, ...]] | None = None
+    ) -> Rollout:
+        return generate(self.policy, records, self.sampling, self.device, seed, self._go_on, self.engine, given)
 
     def _keyed(self, purpose: int) -> int:
         return keyed_seed(self.seed, self.steps_done, rank(), purpose)

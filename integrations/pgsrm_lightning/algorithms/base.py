@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pgsrm_lightning.advantages import explained_variance
-from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, Settings, bounded
+from pgsrm_lightning.config import GroupFilterConfig, GuidanceConfig, LearnedWeightsConfig, Settings, bounded
 from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import clipped_policy_loss, is_clipped
 from pgsrm_plugin.errors import SpecError
@@ -77,6 +77,11 @@ class AlgorithmConfig(Settings):  # no ABC: jsonargparse takes a class with a ba
     @property
     def group_filter(self) -> GroupFilterConfig | None:
         """Which groups are learned from; None: all."""
+        return None
+
+    @property
+    def guides(self) -> GuidanceConfig | None:
+        """Which responses go on from the beginning of a reference; None: none."""
         return None
 
     @property

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from pgsrm_lightning.advantages import group_advantages, standardised
 from pgsrm_lightning.algorithms.base import ClippedAlgorithm, ClippedConfig, KLConfig
-from pgsrm_lightning.config import GroupFilterConfig, LearnedWeightsConfig, bounded
+from pgsrm_lightning.config import GroupFilterConfig, GuidanceConfig, LearnedWeightsConfig, bounded
 from pgsrm_lightning.distributed import total
 from pgsrm_lightning.losses import kl_k3
+from pgsrm_plugin.errors import SpecError
 
 if TYPE_CHECKING:
     from pgsrm_lightning.meter import Meter
@@ -35,6 +36,7 @@ class GRPOConfig(ClippedConfig):
         noise: a group whose rewards' standard deviation is at most this has advantage exactly 0.
         kl: the KL penalty, added to the loss with the k3 estimator.
         filter: leave out groups whose rewards hardly differ, by RLPR's rule; None: none.
+        guidance: let some responses go on from the beginning of a reference, as G2RPO-A does; None: none.
         weights: learn which term counts most in which response, as MAESTRO does; None: the spec's weights count.
     """
 
@@ -49,6 +51,21 @@ class GRPOConfig(ClippedConfig):
     kl: KLConfig = field(default_factory=lambda: KLConfig(coef=0.04, schedule="fixed"))
     filter: GroupFilterConfig | None = None
     weights: LearnedWeightsConfig | None = None
+    guidance: GuidanceConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.guidance is not None and self.group_size - self.guidance.guided(self.group_size) < 2:
+            raise SpecError(
+                f"GRPOConfig.guidance: of {self.group_size} responses to a prompt "
+                f"{self.guidance.guided(self.group_size)} go on from a reference, and each kind is compared with its "
+                "own, so two of each are needed; raise group_size, or lower share"
+            )
+
+    @property
+    def guides(self) -> GuidanceConfig | None:
+        """See :class:`AlgorithmConfig`."""
+        return self.guidance
 
     @property
     def group_filter(self) -> GroupFilterConfig | None:

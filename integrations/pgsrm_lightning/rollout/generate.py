@@ -114,6 +114,7 @@ def generate(
     seed: int | None,
     go_on: Callable[[], None] = always,
     engine: Engine | None = None,
+    beginnings: Sequence[tuple[int, ...]] | None = None,
 ) -> Rollout:
     """One response to each record; greedy where ``seed`` is None.
 
@@ -122,9 +123,14 @@ def generate(
     Args:
         go_on: called at each token; raises where the work is to end.
         engine: what draws; None: transformers, with the policy itself.
+        beginnings: tokens that each response goes on from, as far as the context has room; they stand among the
+            prompt's, so they are no part of the response.
     """
     encoded = {id(record): encode_prompt(record, policy, sampling) for record in records}
     prompts = [tuple(encoded[id(record)]) for record in records]
+    if beginnings is not None:
+        room = policy.context - sampling.max_new_tokens
+        prompts = [(*prompt, *given[: room - len(prompt)]) for prompt, given in zip(prompts, beginnings, strict=True)]
     drawn = (engine or HfEngine()).draw(policy, prompts, sampling, device, seed, go_on)
     response_BT, logprobs_BT = drawn.tokens_BT, drawn.logprobs_BT
     prompt_BP, attention_BP = left_padded(prompts, policy.pad_id, device)

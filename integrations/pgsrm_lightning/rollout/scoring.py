@@ -35,22 +35,24 @@ class Answers:
     Attributes:
         records: one a response, so ``group_size`` times the same one after the other.
         group_size: responses to one record.
+        guided: which responses go on from guidance: they are a group of their own. Empty: none.
     """
 
     records: Sequence[Record]
     texts: Sequence[str]
     output: RewardOutput
     group_size: int = 1
+    guided: Sequence[bool] = ()
 
     @property
     def groups(self) -> list[int]:
         """The number of each row's group: a group is the responses to one record, whatever its prompt or columns."""
-        return _groups(len(self.texts), self.group_size)
+        return _groups(len(self.texts), self.group_size, self.guided)
 
     @property
     def samples(self) -> list[RewardSample]:
         """What was scored."""
-        return _samples(self.records, self.texts, self.group_size)
+        return _samples(self.records, self.texts, self.groups)
 
 
 def score(
@@ -60,20 +62,22 @@ def score(
     group_size: int = 1,
     tokens: Sequence[PolicyTokens] | None = None,
     policy: PolicyScorer | None = None,
+    guided: Sequence[bool] = (),
 ) -> Answers:
     """Scores one response a record.
 
     Args:
         group_size: how often each record stands there, one after the other.
         tokens, policy: of each row, and what answers for the child, where the reward asks it.
+        guided: see :class:`Answers`.
 
     Raises:
         ScorerError: the encoder or a term failed; it is for the caller to stop, never to go on with zeros.
     """
-    samples = _samples(records, texts, group_size)
+    samples = _samples(records, texts, _groups(len(texts), group_size, guided))
     if tokens is not None:
         samples = [replace(one, tokens=own) for one, own in zip(samples, tokens, strict=True)]
-    return Answers(records, texts, reward.score(samples, policy=policy), group_size)
+    return Answers(records, texts, reward.score(samples, policy=policy), group_size, guided)
 
 
 def measure_rewards(answers: Answers, meter: Meter) -> None:
@@ -144,10 +148,12 @@ def semantic_term(spec: RewardSpec) -> str | None:
     return next((name for name, term in spec.terms.items() if isinstance(term, Semantic)), None)
 
 
-def _samples(records: Sequence[Record], texts: Sequence[str], group_size: int) -> list[RewardSample]:
-    rows = zip(records, texts, _groups(len(texts), group_size), strict=True)
+def _samples(records: Sequence[Record], texts: Sequence[str], groups: Sequence[int]) -> list[RewardSample]:
+    rows = zip(records, texts, groups, strict=True)
     return [replace(record.sample(text), group=group) for record, text, group in rows]
 
 
-def _groups(rows: int, group_size: int) -> list[int]:
-    return [row // group_size for row in range(rows)]
+def _groups(rows: int, group_size: int, guided: Sequence[bool] = ()) -> list[int]:
+    if not guided:
+        return [row // group_size for row in range(rows)]
+    return [2 * (row // group_size) + own for row, own in enumerate(guided)]
