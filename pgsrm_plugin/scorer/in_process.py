@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pgsrm_plugin.crosscheck import Use, check_use
 from pgsrm_plugin.data.faults import Faults
 from pgsrm_plugin.data.rows import Columns, parse_row
 from pgsrm_plugin.errors import DataError
@@ -26,9 +27,14 @@ class SampleJob:
 
 
 class InProcess:
-    """Scores with a reward of this process; :meth:`score` is never called concurrently."""
+    """Scores with a reward of this process; :meth:`score` is never called concurrently.
+
+    Raises:
+        SpecError: the reward asks the policy, and rows are only texts.
+    """
 
     def __init__(self, reward: SemanticReward, columns: Columns) -> None:
+        check_use(reward.spec, Use(), reward.spec.name or "the spec")
         self.reward = reward
         self._columns = columns
         self._judged = judges_truth(reward.spec)

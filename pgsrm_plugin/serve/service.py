@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pgsrm_plugin.crosscheck import problems
+from pgsrm_plugin.crosscheck import Use, check_use, problems
 from pgsrm_plugin.data.rows import Columns
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.endpoint import show_address
@@ -129,6 +129,7 @@ def build(spec: RewardSpec) -> SemanticReward:
     Raises:
         SpecError, ScorerError: as :class:`~pgsrm_plugin.reward.SemanticReward`, or the encoder does not work.
     """
+    check_use(spec, Use(), spec.name or "the spec")  # what no client could mend
     reward = SemanticReward(spec)
     if reward.encoder is not None:
         CachedEncoder(reward.encoder, limit_mb=0).embed(["Is it ready?"])

@@ -205,6 +205,16 @@ def test_only_who_trains_the_policy_can_ask_it():
         reward().score([RewardSample("p", "<answer>x</answer>", ("abc",))], policy=Letters())
 
 
+def test_who_serves_or_scores_texts_refuses_at_once():
+    from pgsrm_plugin import Scorer
+    from pgsrm_plugin.serve.service import build
+
+    spec = reward().spec
+    for make in (Scorer, build):
+        with pytest.raises(SpecError, match=r"^the spec: term 'likelihood' asks the policy itself"):
+            make(spec)
+
+
 def test_a_reference_longer_than_the_context_is_no_reward():
     with pytest.raises(DataError, match=r"209 tokens of a reference after 1 of its prompt and 11 of reasoning.*of 200"):
         reward().score([row(references=("a" * 200,))], policy=Letters())
