@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_lightning.packed.attention import KEY, NAME
-from pgsrm_lightning.packed.head import token_statistics
+from pgsrm_lightning.packed.head import target_logprobs, token_statistics
 from pgsrm_lightning.packed.rows import PackedRows, pack, side_by_side
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.pretrained.dequantised import ORIGIN
@@ -155,7 +155,12 @@ class Policy(nn.Module):
     @torch.no_grad()
     def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:
         """Log-probabilities of the last ``width`` tokens under the frozen reference, (B, T)."""
-        return self.evaluate_reference(tokens_BS, attention_BS, width, temperature).logprobs_BT
+        if not self.packs:
+            return self.evaluate_reference(tokens_BS, attention_BS, width, temperature).logprobs_BT
+        packed = pack(tokens_BS, attention_BS, width)
+        with self._reference(tokens_BS.device) as reference:
+            states_MD, head = self._packed_states(reference, packed), _head(reference)
+            return packed.unpack(target_logprobs(states_MD, head.weight, head.bias, packed.targets_M, temperature))
 
     @torch.no_grad()
     def evaluate_reference(
@@ -224,7 +229,7 @@ class Policy(nn.Module):
         self, lm: Any, packed: PackedRows, temperature: float, value_head: nn.Linear | None
     ) -> Evaluation:
         states_MD = self._packed_states(lm, packed)
-        head = (lm.get_base_model() if hasattr(lm, "get_base_model") else lm).get_output_embeddings()
+        head = _head(lm)
         logprobs_M, entropy_M = token_statistics(states_MD, head.weight, head.bias, packed.targets_M, temperature)
         values_BT = None
         if value_head is not None:
@@ -301,6 +306,11 @@ class Policy(nn.Module):
         else:
             with self.lm.disable_adapter():
                 yield self.lm
+
+
+def _head(lm: Any) -> nn.Linear:
+    head: nn.Linear = (lm.get_base_model() if hasattr(lm, "get_base_model") else lm).get_output_embeddings()
+    return head
 
 
 def _load(child: str, revision: str | None) -> tuple[Any, PreTrainedTokenizerBase]:

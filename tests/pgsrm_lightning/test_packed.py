@@ -10,9 +10,11 @@ from torch.testing import assert_close
 
 from pgsrm_lightning.config import LoraConfig, SamplingConfig
 from pgsrm_lightning.engines import decoding
+from pgsrm_lightning.engines.decoding import draw
+from pgsrm_lightning.engines.prepacked import prepacked
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_lightning.packed import attention
-from pgsrm_lightning.packed.head import token_statistics
+from pgsrm_lightning.packed.head import target_logprobs, token_statistics
 from pgsrm_lightning.packed.rows import pack
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout.generate import generate
@@ -114,16 +116,17 @@ def test_an_architecture_that_cannot_be_packed_is_evaluated_with_padding(tmp_pat
 # --- the head -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 20], ids=["computed anew", "kept"])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_the_heads_gradient_is_that_of_finite_differences(bias, temperature):
+def test_the_heads_gradient_is_that_of_finite_differences(bias, temperature, kept):
     generator = torch.Generator().manual_seed(0)
     shapes = [(5, 3), (7, 3), (7,)]
     tensors = [torch.randn(*s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
     states, weight, biases = tensors if bias else (*tensors[:2], None)
     targets = torch.tensor([0, 6, 2, 2, 5])
     torch.autograd.gradcheck(
-        lambda *given: token_statistics(given[0], given[1], given[2], targets, temperature, piece=14),
+        lambda *given: token_statistics(given[0], given[1], given[2], targets, temperature, piece=14, kept=kept),
         (states, weight, biases),
     )
 
@@ -137,6 +140,7 @@ def test_the_head_says_what_the_logits_say(piece):
     logits = (states @ weight.T).unsqueeze(0)
     assert_close(logprobs, token_logprobs(logits, targets.unsqueeze(0), 0.5)[0])
     assert_close(entropies, entropy(logits, 0.5)[0])
+    assert torch.equal(target_logprobs(states, weight, None, targets, 0.5, piece=piece), logprobs)
 
 
 def test_under_autocast_products_are_bfloat16_and_results_float32():
@@ -167,11 +171,38 @@ def test_under_autocast_products_are_bfloat16_and_results_float32():
 def test_the_tokens_are_those_of_transformers_generate(policy, sampling, seed, monkeypatch):
     ours = generate(policy, records(), sampling, CPU, seed)
     monkeypatch.setattr(decoding, "_by_decoding", decoding._by_transformers)
+    monkeypatch.setattr(torch, "multinomial", lambda p, num_samples: draw(p, torch.rand(len(p))).unsqueeze(-1))
     theirs = generate(policy, records(), sampling, CPU, seed)
     assert torch.equal(ours.tokens_BS * ours.attention_BS, theirs.tokens_BS * theirs.attention_BS)
     assert ours.texts == theirs.texts
     if seed is not None and sampling.max_new_tokens > 1:
         assert not ours.mask_BT.all(), "some row must end early, or leaving is not tested"
+
+
+def test_tokens_are_drawn_as_often_as_they_are_probable_and_never_where_they_are_not():
+    p = torch.tensor([0.0, 0.1, 0.0, 0.6, 0.3, 0.0])
+    uniform = torch.cat(
+        [torch.rand(40_000, generator=torch.Generator().manual_seed(0)), torch.tensor([0.0, 1 - 2**-24])]
+    )
+    found = draw(p.expand(len(uniform), -1), uniform).bincount(minlength=6)
+    assert found[[0, 2, 5]].sum() == 0
+    assert_close(found / len(uniform), p, atol=0.01, rtol=0)  # four standard deviations
+
+
+def test_prepacked_weights_give_the_same_products_and_leave_no_trace(tmp_path, tiny_child):
+    lm = Policy(write_llama(tmp_path / "llama", tiny_child)).lm
+    tokens = torch.tensor([[2, 3, 4], [5, 6, 2]])
+    linear = [each for each in lm.modules() if type(each) is torch.nn.Linear]
+    with torch.no_grad():
+        expected = lm(tokens).logits
+        with prepacked(lm, 2, 24):
+            assert all("forward" in vars(each) for each in linear)
+            assert_close(lm(tokens).logits, expected, atol=1e-5, rtol=1e-5)
+            lm.lm_head.weight.add_(1.0)
+            assert_close(lm(tokens).logits, expected, atol=1e-5, rtol=1e-5)
+    assert not any("forward" in vars(each) for each in linear)
+    with prepacked(lm, 2, 1):
+        assert not any("forward" in vars(each) for each in linear), "one product does not pay for the copy"
 
 
 def test_a_prompt_is_read_once_and_ended_rows_are_computed_no_further(tiny_child, monkeypatch):

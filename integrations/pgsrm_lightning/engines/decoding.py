@@ -21,6 +21,7 @@ from transformers import (
 
 from pgsrm_lightning.config import SamplingConfig
 from pgsrm_lightning.engines.engine import Drawn, left_padded
+from pgsrm_lightning.engines.prepacked import prepacked
 from pgsrm_lightning.policy import Policy
 
 
@@ -40,7 +41,8 @@ class HfEngine:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _casting_once(device):
             torch.manual_seed(0 if seed is None else seed)
             sample = _by_decoding if policy.packs else _by_transformers
-            return Drawn(sample(policy, prompts, sampling, device, seed is not None, go_on))
+            with prepacked(policy.lm, len(prompts), sampling.max_new_tokens):
+                return Drawn(sample(policy, prompts, sampling, device, seed is not None, go_on))
 
 
 def _by_decoding(
@@ -53,8 +55,7 @@ def _by_decoding(
 ) -> Tensor:
     """(B, T) response tokens: each distinct prompt is read once, and rows that have ended are computed no further.
 
-    The random numbers are those that ``torch.multinomial`` would draw for all rows, as transformers' ``generate`` does:
-    so a row's answer does not depend on which others have ended.
+    Random numbers are drawn for all rows at each token, so a row's answer does not depend on which others have ended.
     """
     distinct = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
     owner_B = torch.tensor([distinct[prompt] for prompt in prompts], device=device)
@@ -69,13 +70,13 @@ def _by_decoding(
     alive_A = torch.arange(len(prompts), device=device)
     response_BT = torch.full((len(prompts), sampling.max_new_tokens), policy.pad_id, device=device)
     for t in range(sampling.max_new_tokens):
-        scores_AV = logits_AV.to(torch.float32, copy=True)
+        scores_AV = logits_AV.float()
         if random:
             for limit in limits:
                 scores_AV = limit(None, scores_AV)
-            noise_BV = torch.empty(len(prompts), scores_AV.shape[-1], device=device).exponential_(1)
-            scores_AV = scores_AV.softmax(-1).div_(noise_BV if len(alive_A) == len(prompts) else noise_BV[alive_A])
-        token_A = scores_AV.argmax(-1)
+            token_A = _sample(scores_AV.softmax(-1), alive_A, len(prompts))
+        else:
+            token_A = scores_AV.argmax(-1)
         response_BT[alive_A, t] = token_A
         go_on()
         kept = (~torch.isin(token_A, eos)).nonzero().squeeze(1)
@@ -89,6 +90,31 @@ def _by_decoding(
         position_A = position_A + 1
         logits_AV = policy.next_logits(token_A.unsqueeze(1), attention_AS, position_A.unsqueeze(1), cache).logits[:, -1]
     raise AssertionError("max_new_tokens is at least 1")
+
+
+def _sample(probabilities_AV: Tensor, alive_A: Tensor, rows: int) -> Tensor:
+    """A token (A,) of each row that has not ended."""
+    device = probabilities_AV.device
+    if device.type == "cpu":
+        return draw(probabilities_AV, torch.rand(rows)[alive_A])
+    # A GPU's cumulative sum is not the same, bit for bit, in each run; and noise costs it nothing.
+    noise_BV = torch.empty(rows, probabilities_AV.shape[-1], device=device).exponential_(1)
+    return (probabilities_AV / noise_BV[alive_A]).argmax(-1)
+
+
+def draw(probabilities_AV: Tensor, uniform_A: Tensor) -> Tensor:
+    """Tokens (A,): of each row the first whose cumulative probability exceeds a number in [0, 1).
+
+    One random number a row, where ``torch.multinomial`` takes one a token: on a CPU that costs as much as the model's
+    head.
+
+    >>> draw(torch.tensor([[0.25, 0.0, 0.75]]).expand(4, 3), torch.tensor([0.0, 0.24, 0.25, 0.99]))
+    tensor([0, 0, 2, 2])
+    """
+    sums_AV = probabilities_AV.cumsum(-1)
+    whole_A = sums_AV[:, -1]
+    below_A = torch.minimum(uniform_A * whole_A, whole_A.nextafter(torch.zeros_like(whole_A)))  # rounding
+    return torch.searchsorted(sums_AV, below_A.unsqueeze(-1), right=True).squeeze(-1)
 
 
 def _by_transformers(

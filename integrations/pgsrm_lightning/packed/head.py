@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PIECE = 1 << 22
-"""Logits held at once, in numbers (16 MiB in float32)."""
+PIECE = 1 << 23
+"""Logits held at once, in numbers (32 MiB in float32)."""
+KEPT = 1 << 26
+"""Probabilities that a pass with gradient keeps for its backward pass, at most, in numbers (256 MiB in float32)."""
 
 
 def token_statistics(
@@ -22,21 +24,46 @@ def token_statistics(
     targets_M: Tensor,
     temperature: float,
     piece: int = PIECE,
+    kept: int = KEPT,
 ) -> tuple[Tensor, Tensor]:
     r"""Log-probability of the targets, and entropy, under :math:`\mathrm{softmax}((W h + b) / \tau)`, (M,) float32.
 
     As :func:`~pgsrm_lightning.losses.token_logprobs` and :func:`~pgsrm_lightning.losses.entropy` of the logits, with
-    their gradients; these compute the logits anew. Products are taken in autocast's type where it is on.
+    their gradients; these compute the logits anew where they are more than ``kept``. Products are taken in autocast's
+    type where it is on.
 
     >>> token_statistics(torch.zeros(1, 3), torch.ones(4, 3), None, torch.tensor([2]), 1.0)
     (tensor([-1.3863]), tensor([1.3863]))
     """
-    kind = states_MD.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight_VD.dtype
+    rows, keeps = max(1, piece // len(weight_VD)), torch.is_grad_enabled() and len(states_MD) * len(weight_VD) <= kept
     result: tuple[Tensor, Tensor] = _Statistics.apply(  # type: ignore[no-untyped-call]
-        states_MD, weight_VD, bias_V, targets_M, temperature, max(1, piece // len(weight_VD)), dtype
+        states_MD, weight_VD, bias_V, targets_M, temperature, rows, _dtype(states_MD, weight_VD), keeps
     )
     return result
+
+
+@torch.no_grad()
+def target_logprobs(
+    states_MD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_M: Tensor,
+    temperature: float,
+    piece: int = PIECE,
+) -> Tensor:
+    """The log-probabilities of :func:`token_statistics` alone, without gradient.
+
+    >>> target_logprobs(torch.zeros(1, 3), torch.ones(4, 3), None, torch.tensor([2]), 1.0)
+    tensor([-1.3863])
+    """
+    rows, weight, logprobs = max(1, piece // len(weight_VD)), weight_VD.to(_dtype(states_MD, weight_VD)), []
+    with torch.autocast(states_MD.device.type, enabled=False):
+        for states, targets in zip(torch.split(states_MD, rows), torch.split(targets_M, rows), strict=True):
+            logits = _logits(states, weight, bias_V, temperature)
+            chosen = logits.gather(-1, targets.unsqueeze(-1))
+            top = logits.amax(-1, keepdim=True)
+            logprobs.append((chosen - top - logits.sub_(top).exp_().sum(-1, keepdim=True).log_()).squeeze(-1))
+    return _joined(logprobs, states_MD)
 
 
 class _Statistics(torch.autograd.Function):
@@ -50,18 +77,24 @@ class _Statistics(torch.autograd.Function):
         temperature: float,
         rows: int,
         dtype: torch.dtype,
+        keeps: bool,
     ) -> tuple[Tensor, Tensor]:
-        logprobs, entropies, sums = [], [], []
+        logprobs, entropies, sums, kept = [], [], [], []
         with torch.autocast(states_MD.device.type, enabled=False):
             weight = weight_VD.to(dtype)
             for states, targets in zip(torch.split(states_MD, rows), torch.split(targets_M, rows), strict=True):
                 logits = _logits(states, weight, bias_V, temperature)
-                sums.append(logits.logsumexp(-1))
-                logprobs.append(logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - sums[-1])
-                probabilities = (logits - sums[-1].unsqueeze(-1)).exp_()
-                entropies.append(sums[-1] - torch.linalg.vecdot(probabilities, logits))
+                top = logits.amax(-1, keepdim=True)
+                chosen = logits.sub_(top).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+                probabilities = logits.exp()
+                mass = probabilities.sum(-1)
+                entropies.append(mass.log() - torch.linalg.vecdot(probabilities.div_(mass.unsqueeze(-1)), logits))
+                logprobs.append(chosen - mass.log())
+                sums.append(mass.log_().add_(top.squeeze(-1)))
+                if keeps:
+                    kept.append(probabilities)
         logprobs_M, entropy_M, sums_M = (_joined(each, states_MD) for each in (logprobs, entropies, sums))
-        ctx.save_for_backward(states_MD, weight_VD, bias_V, targets_M, entropy_M, sums_M)
+        ctx.save_for_backward(states_MD, weight_VD, bias_V, targets_M, entropy_M, sums_M, *kept)
         ctx.temperature, ctx.rows, ctx.dtype = temperature, rows, dtype
         return logprobs_M, entropy_M
 
@@ -70,7 +103,7 @@ class _Statistics(torch.autograd.Function):
     def backward(ctx: Any, by_logprob_M: Tensor, by_entropy_M: Tensor) -> tuple[Any, ...]:
         r"""With :math:`p = \mathrm{softmax}(z)`: :math:`\partial \log p_a / \partial z = \delta_a - p` and
         :math:`\partial H / \partial z = -p (\log p + H)`."""
-        states_MD, weight_VD, bias_V, targets_M, entropy_M, sums_M = ctx.saved_tensors
+        states_MD, weight_VD, bias_V, targets_M, entropy_M, sums_M, *kept = ctx.saved_tensors
         weight = weight_VD.to(ctx.dtype)
         wants_states, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         by_states = torch.empty_like(states_MD) if wants_states else None
@@ -79,13 +112,20 @@ class _Statistics(torch.autograd.Function):
         entropic = bool(by_entropy_M.any())
         for start in range(0, len(states_MD), ctx.rows):
             here = slice(start, start + ctx.rows)
-            logits = _logits(states_MD[here], weight, bias_V, ctx.temperature)
-            logits -= sums_M[here].unsqueeze(-1)
-            slope = logits.exp().mul_(-by_logprob_M[here].unsqueeze(-1))
+            if kept:
+                probabilities = kept[start // ctx.rows]
+            else:
+                logits = _logits(states_MD[here], weight, bias_V, ctx.temperature)
+                probabilities = logits.sub_(sums_M[here].unsqueeze(-1)).exp_()
+            slope = probabilities * -by_logprob_M[here].unsqueeze(-1)
             if entropic:
-                slope -= logits.exp() * (logits + entropy_M[here].unsqueeze(-1)) * by_entropy_M[here].unsqueeze(-1)
+                surprise = torch.xlogy(probabilities, probabilities).addcmul_(
+                    probabilities, entropy_M[here].unsqueeze(-1)
+                )
+                slope.addcmul_(surprise, by_entropy_M[here].unsqueeze(-1), value=-1.0)
             slope.scatter_add_(-1, targets_M[here].unsqueeze(-1), by_logprob_M[here].unsqueeze(-1))
-            slope /= ctx.temperature
+            if ctx.temperature != 1.0:
+                slope /= ctx.temperature
             if by_bias is not None:
                 by_bias += slope.sum(0).to(by_bias.dtype)
             slope = slope.to(ctx.dtype)
@@ -96,7 +136,13 @@ class _Statistics(torch.autograd.Function):
                     by_weight.addmm_(slope.mT, states_MD[here].to(slope.dtype))
                 else:
                     by_weight += slope.mT @ states_MD[here].to(slope.dtype)
-        return by_states, by_weight.to(weight_VD.dtype) if wants_weight else None, by_bias, None, None, None, None
+        return by_states, by_weight.to(weight_VD.dtype) if wants_weight else None, by_bias, None, None, None, None, None
+
+
+def _dtype(states: Tensor, weight: Tensor) -> torch.dtype:
+    """Of the products."""
+    kind = states.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 def _logits(states: Tensor, weight: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:

@@ -47,6 +47,8 @@ def bench_train(
     sizes = {"prompts": prompts, "group": group, "new_tokens": new_tokens, "kl": kl, "threads": cores}
     from pgsrm_plugin.report.machine import machine, versions
 
+    if not find_spec("trl"):
+        typer.echo("TRL is not installed: only our step is measured (`pip install trl` adds its own)", err=True)
     result = compare(StepSettings(embedded.resolve(child), chat, **sizes), rounds)  # type: ignore[arg-type]
     if vocabulary:
         with tempfile.TemporaryDirectory() as folder:
