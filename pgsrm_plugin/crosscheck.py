@@ -57,6 +57,10 @@ class Credits(Protocol):
     def kind(self) -> str:
         """What the spec calls it."""
 
+    @property
+    def of_models(self) -> bool:
+        """Whether language models are asked about the policy's own tokens."""
+
 
 class Rules(Protocol):
     """What the rules look at: a :class:`~pgsrm_plugin.spec.RewardSpec`, or what a service says of its own."""
@@ -103,6 +107,7 @@ class Use:
         no_policy: where the policy can be asked, for those that cannot be asked here.
         without_tokens: a response is a text and has one reward, nothing is known of its tokens; the text says how to
             have credit for them.
+        without_models: no further language model is held beside the policy; the text says where one is.
     """
 
     one_by_one: str | None = None
@@ -115,6 +120,7 @@ class Use:
     weights: Mapping[str, str] = field(default_factory=dict)
     no_policy: str = WHERE
     without_tokens: str | None = None
+    without_models: str | None = None
 
 
 def _needs_groups(spec: Rules, use: Use) -> str | None:
@@ -228,6 +234,15 @@ def _knows_tokens(spec: Rules, use: Use) -> str | None:
     return None
 
 
+def _holds_models(spec: Rules, use: Use) -> str | None:
+    if spec.credit is not None and spec.credit.of_models and use.without_models:
+        return (
+            f"credit: {spec.credit.kind} asks language models about the policy's tokens, and here there is none beside "
+            f"the policy; {use.without_models}, or use another credit"
+        )
+    return None
+
+
 RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _needs_groups,
     _term_in_group,
@@ -240,6 +255,7 @@ RULES: tuple[Callable[[Rules, Use], str | None], ...] = (
     _can_stop,
     _asks_the_policy,
     _knows_tokens,
+    _holds_models,
 )
 """What is refused: each gives the sentence to say, or None."""
 

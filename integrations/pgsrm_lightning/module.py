@@ -29,6 +29,7 @@ from pgsrm_lightning.rollout.experience import Budget, look_back, split_rows
 from pgsrm_lightning.rollout.generate import Rollout, encode_prompt, engine_of, generate
 from pgsrm_lightning.rollout.guidance import Guidance
 from pgsrm_lightning.rollout.mismatch import corrected
+from pgsrm_lightning.rollout.model_credit import token_models
 from pgsrm_lightning.rollout.own_likelihoods import ChildScorer, check_room, ema_weights, tokens_of
 from pgsrm_lightning.rollout.scoring import (
     Answers,
@@ -132,6 +133,7 @@ class RLModule(LightningModule):
             )
         self.ema = ema_weights(self.policy, specs)
         self.guidance = None if config.guides is None else Guidance(config.guides, config.group_size)
+        self.token_models = token_models(specs[0], child, revision, self.policy)
         self.steering = Steering(config, specs[0], self.policy)
         self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
         self.checkpoint_on_signal = checkpoint_on_signal
@@ -254,7 +256,7 @@ class RLModule(LightningModule):
         output = self.steering(answers.output, answers.groups, rollout, parts, self.policy, step, seed, meter)
         scored_B, temperature = output.scored_B, self.sampling.temperature
         steered = clock()
-        credit_BT = self._credit(answers, rollout, scored_B, meter)
+        credit_BT = self._credit(answers, rollout, scored_B, parts, meter)
         credit_s = clock() - steered
         later, reference = config.looks_back_in_update, config.has_reference
         passes = {"under_policy": not later, "under_reference": reference}
@@ -292,16 +294,28 @@ class RLModule(LightningModule):
         meter.add("episodes", len(records), float(rank() == 0))  # a sum over the processes
         self._finish_step(meter)
 
-    def _credit(self, answers: Answers, rollout: Rollout, scored_B: torch.Tensor, meter: Meter) -> torch.Tensor | None:
+    def _credit(
+        self,
+        answers: Answers,
+        rollout: Rollout,
+        scored_B: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        meter: Meter,
+    ) -> torch.Tensor | None:
         reward = self.reward("train")
         if reward.spec.credit is None:
             return None
+        if self.token_models is not None:
+            credited: torch.Tensor | None = self.token_models(rollout, answers.output, scored_B, parts, meter)
+            return credited
         return text_credit(reward, answers.samples, rollout, scored_B, self.policy.tokenizer, meter)
 
     def _finish_step(self, meter: Meter) -> None:
         self.steering.commit(self.steps_done)
         if self.guidance is not None:
             self.guidance.commit()
+        if self.token_models is not None:
+            self.token_models.commit(meter)
         if self.ema is not None:
             self.ema.update()
         kl, means = self.algorithm.config.kl, meter.means()

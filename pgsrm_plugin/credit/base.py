@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
@@ -37,6 +37,8 @@ class Credit(Section, ABC):
         "coef": "write `alpha`",
     }
     kind: str
+    of_models: ClassVar[bool] = False
+    """Whether language models are asked about the policy's own tokens, which only a trainer that holds them can do."""
     alpha: float = Field(1.0, ge=0, le=1e4, description="how much the credit counts; 0: it is computed and logged only")
     scale: Literal["share", "density"] = Field(
         "share",
@@ -53,6 +55,45 @@ class Credit(Section, ABC):
         """
         tokens = sum(counted) if self.scale == "density" else 1
         return centred([one * tokens for one in credits], counted)
+
+
+class Learning(NamedTuple):
+    """How the model of a :class:`ModelCredit` learns from rewards, once a step.
+
+    Attributes:
+        beta: what the sum of a response's log-ratios is multiplied by, to be the logit of its success.
+        lr: AdamW learning rate.
+        grad_norm: gradients are scaled down to this norm.
+        success: the least reward that is one; None: rewards are successes as far as they go, from the least to the
+            greatest that the spec can give.
+    """
+
+    beta: float
+    lr: float
+    grad_norm: float
+    success: float | None
+
+
+class ModelCredit(Credit):
+    r"""A credit by two language models: :math:`c_t = \log \pi_\phi(y_t | y_{<t}) - \log \pi_{base}(y_t | y_{<t})`.
+
+    A subclass has ``kind``, :attr:`model` and :attr:`base`: a folder or a hub id each, empty for the policy as it is
+    before training.
+    """
+
+    of_models: ClassVar = True
+    model: str = Field("", description="folder or hub id of the language model; empty: the policy before training")
+    base: str = Field("", description="folder or hub id of what it is held against; empty: the policy before training")
+
+    @property
+    def learning(self) -> Learning | None:
+        """How the model learns; None: it is frozen."""
+        return None
+
+    @property
+    def normalised(self) -> bool:
+        """Whether the log-ratios of a step are divided by the greatest sum of a response's from a token to its end."""
+        return False
 
 
 class TextCredit(Credit):

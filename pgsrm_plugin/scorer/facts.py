@@ -36,6 +36,7 @@ class CreditFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
 
     kind: str
+    of_models: bool = False
 
 
 class RewardFacts(BaseModel):

@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from pgsrm_plugin import aggregates, credit, encoders, guards, shapes, terms
 from pgsrm_plugin.aggregates import Aggregate, Sum, Weighed
-from pgsrm_plugin.credit import Credit, TextCredit
+from pgsrm_plugin.credit import Credit, ModelCredit, TextCredit
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
@@ -214,6 +214,13 @@ class RewardSpec(Section):
                 ("credit",),
                 f"credit: {self.credit.kind} leaves out parts of the text that is scored, and text.extract scores what "
                 "is in a box or a JSON object; score the text around it (answer_tag, say), or leave the credit out",
+            )
+        learning = self.credit.learning if isinstance(self.credit, ModelCredit) else None
+        if learning is not None and learning.success is None and self.reach is None:
+            raise problem_at(
+                ("credit",),
+                f"credit: {self.credit.kind} learns from rewards, which aggregate: {self.aggregate.kind} makes "  # type: ignore[union-attr]
+                "advantages of; say with `success` from which reward on a response is one",
             )
         if isinstance(self.credit, TextCredit) and self.policy_terms:
             asking = next(iter(self.policy_terms))

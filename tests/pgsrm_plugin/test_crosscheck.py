@@ -80,7 +80,14 @@ def test_a_term_that_asks_the_policy_needs_its_weights():
     assert problems(spec, Use(weights=both)) == []
 
 
+def test_a_credit_that_asks_models_needs_them():
+    asking, use = parse_spec(TERMS + "credit: {kind: log_ratio, base: half}"), Use(without_models="set g")
+    (said,) = problems(asking, use)
+    assert "asks language models about the policy's tokens, and here there is none beside the policy; set g" in said
+    assert [name for name in SPECS if problems(SPECS[name], use)] == []
+
+
 def test_every_rule_has_its_case_and_nothing_is_in_the_way_by_default():
-    assert len(CASES) + len(OF_TERMS) + 1 == len(RULES)
+    assert len(CASES) + len(OF_TERMS) + 2 == len(RULES)
     for spec in (*SPECS.values(), COMPARING):
         check_use(spec, Use(), "reward.yaml")

@@ -72,6 +72,7 @@ def check_training_spec(spec: RewardSpec, config: Mapping[str, Any], label: str)
         else None,
         divides_again="algorithm.norm_adv_by_std_in_grpo is true" if divides else None,
         weights=_weights(config),
+        without_models="train with `pgsrm train`",
     )
     check_use(spec, use, label)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pgsrm_plugin import RewardOutput, RewardSample, SpecError, parse_spec
-from pgsrm_plugin.credit import CREDITS, base
+from pgsrm_plugin.credit import CREDITS, TextCredit, base
 from pgsrm_plugin.credit.altered import credit_of
 from pgsrm_plugin.credit.leave_one_out import LeaveOneOut
 from pgsrm_plugin.credit.prefix import Prefix
@@ -25,6 +25,7 @@ terms: {semantic: {quantise: 1.0e-4}, repetition: {ngram: 1}}
 weights: {semantic: 1, repetition: -0.2}
 """
 TEXT = "Cats eat mice. Dogs bark loudly! Rain falls."
+OF_TEXTS = [kind for kind in CREDITS if issubclass(kind, TextCredit)]
 WANTED = ("Cats eat mice, dogs bark.",)
 
 
@@ -184,7 +185,7 @@ def test_a_term_that_asks_the_policy_needs_the_tokens_that_it_wrote() -> None:
 
 
 def test_every_kind_says_how_many_texts_it_scores() -> None:
-    for kind in CREDITS:
+    for kind in OF_TEXTS:
         one = kind()
         for segments in (2, 3, one.max_segments):
             assert len(set(one.kept(segments, 7))) <= one.most_texts <= base.MOST_TEXTS
@@ -193,7 +194,7 @@ def test_every_kind_says_how_many_texts_it_scores() -> None:
 def test_a_spec_without_credit_is_as_it_was() -> None:
     plain = parse_spec(SPEC)
     assert "credit" not in plain.model_dump_json()
-    for kind in map(kind_of, CREDITS):
+    for kind in map(kind_of, OF_TEXTS):
         credited = parse_spec(SPEC + f"credit: {kind}\n")
         assert credited.alone().credit is None
         assert credited.unshaped_fingerprint == plain.unshaped_fingerprint
@@ -202,7 +203,7 @@ def test_a_spec_without_credit_is_as_it_was() -> None:
 
 def test_the_schema_knows_it() -> None:
     credit = json_schema()["properties"]["credit"]
-    assert set(map(kind_of, CREDITS)) <= set(credit["anyOf"][0]["enum"])
+    assert set(map(kind_of, OF_TEXTS)) <= set(credit["anyOf"][0]["enum"])
 
 
 def test_where_a_response_is_a_text_credit_is_refused() -> None:

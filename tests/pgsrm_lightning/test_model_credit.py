@@ -1,0 +1,253 @@
+"""Credit by two language models: by hand, against transformers' own forward, its gradient, and whole runs."""
+
+from __future__ import annotations
+
+import doctest
+import math
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import tensor
+from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
+
+from pgsrm_lightning import GRPOConfig, PPOConfig, PromptData, RLModule, SamplingConfig
+from pgsrm_lightning.meter import Meter
+from pgsrm_lightning.policy import Policy
+from pgsrm_lightning.rollout import model_credit
+from pgsrm_lightning.rollout.generate import Rollout
+from pgsrm_lightning.rollout.model_credit import (
+    LOSS,
+    NORM,
+    centred_rows,
+    greatest_return,
+    success_loss,
+    token_models,
+)
+from pgsrm_lightning.rollout.text_credit import SIZE
+from pgsrm_plugin import RewardOutput, SpecError, parse_spec
+from pgsrm_plugin.crosscheck import Use, problems
+
+SPEC = "encoder: {kind: hashing}\nterms: {semantic: {}, length: {mode: absolute, unit: words, max: 3}}\n"
+ALL = torch.ones(1, 3, dtype=torch.bool)
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def test_doctests():
+    assert doctest.testmod(model_credit).failed == 0
+
+
+def test_the_log_ratio_by_hand():
+    """DPR: log-probabilities -.4 and -2.0 against -1.1 and -1.5, about their mean .1."""
+    ratio = tensor([[-0.4, -2.0]]) - tensor([[-1.1, -1.5]])
+    assert_close(ratio, tensor([[0.7, -0.5]]))
+    assert_close(centred_rows(ratio, torch.ones(1, 2, dtype=torch.bool)), tensor([[0.6, -0.6]]))
+
+
+def test_primes_numbers():
+    """q .7, -.5, 1: sum 1.2, sigma(.06) = .5149950; sums to the end 1.2, .5, 1, of which 1.2 is the greatest."""
+    q = tensor([[0.7, -0.5, 1.0]])
+    assert math.exp(-float(success_loss(q, ALL, torch.ones(1), 0.05))) == pytest.approx(0.5149950, abs=1e-6)
+    assert float(success_loss(q, ALL, torch.ones(1), 0.05)) == pytest.approx(0.6635971, abs=1e-6)
+    assert float(success_loss(q, ALL, torch.zeros(1), 0.05)) == pytest.approx(-math.log(1 - 0.5149950), abs=2e-6)
+    assert_close(q / greatest_return(q, ALL), tensor([[0.5833333, -0.4166667, 0.8333333]]))
+
+
+def test_the_losss_gradient_is_that_of_the_cross_entropy():
+    """beta (sigma(beta sum q) - y) on each token that counts, soft labels too; by finite differences as well."""
+    q = tensor([[0.7, -0.5, 1.0], [2.0, -1.0, 5.0]], dtype=torch.float64, requires_grad=True)
+    mask, success = tensor([[True, True, True], [True, True, False]]), tensor([0.3, 1.0], dtype=torch.float64)
+    success_loss(q, mask, success, 0.5).sum().backward()
+    first, second = (0.5 * (1 / (1 + math.exp(-0.5 * logit)) - y) for logit, y in ((1.2, 0.3), (1.0, 1.0)))
+    assert_close(q.grad, tensor([[first] * 3, [second, second, 0.0]], dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda values: success_loss(values, mask, success, 0.5), [q])
+
+
+# --- the models -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_child(make_child) -> str:
+    return make_child(seed=1)
+
+
+@pytest.fixture
+def policy(tiny_child) -> Policy:
+    return Policy(tiny_child, value_head=False)
+
+
+def rolled() -> Rollout:
+    """Four responses of different lengths behind a prompt of two tokens, of which one is padded."""
+    torch.manual_seed(0)
+    mask = tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]]).bool()
+    tokens = torch.cat([tensor([[3, 4], [3, 4], [0, 5], [3, 4]]), torch.randint(2, 8, (4, 4)) * mask], 1)
+    attention = torch.cat([tensor([[1, 1], [1, 1], [0, 1], [1, 1]]), mask.long()], 1)
+    return Rollout(tokens, attention, mask, mask[:, 0], [""] * 4)
+
+
+def scored(*rewards: float) -> RewardOutput:
+    total_B = tensor(rewards, dtype=torch.float64)
+    return RewardOutput(total_B, {}, {}, torch.ones(len(rewards), dtype=torch.bool), {})
+
+
+def by_transformers(child: str, rollout: Rollout) -> torch.Tensor:
+    """Each response by itself, without padding."""
+    lm, width = AutoModelForCausalLM.from_pretrained(child, dtype=torch.float32).eval(), rollout.mask_BT.shape[1]
+    found = torch.zeros(rollout.mask_BT.shape)
+    for row, (ids, seen) in enumerate(zip(rollout.tokens_BS, rollout.attention_BS, strict=True)):
+        own = ids[seen.bool()]
+        length = int(rollout.mask_BT[row].sum())
+        with torch.no_grad():
+            logs = lm(own.unsqueeze(0)).logits[0].log_softmax(-1)
+        found[row, :length] = logs[-length - 1 : -1].gather(1, own[-length:, None]).squeeze(1)
+    assert width == found.shape[1]
+    return found
+
+
+PARTS = [tensor([0, 1]), tensor([2, 3])]
+EVERY = torch.ones(4, dtype=torch.bool)
+
+
+def test_a_frozen_ratio_is_that_of_transformers(tiny_child, other_child, policy):
+    spec = parse_spec(SPEC + f"credit: {{kind: log_ratio, base: {other_child}, alpha: 3}}\n")
+    models, rollout, meter = token_models(spec, tiny_child, None, policy), rolled(), Meter(torch.device("cpu"))
+    above_BT = models(rollout, scored(0, 0, 0, 0), EVERY, PARTS, meter)
+    ratio_BT = by_transformers(tiny_child, rollout) - by_transformers(other_child, rollout)
+    for row, mask in enumerate(rollout.mask_BT):
+        own = ratio_BT[row, mask]
+        assert_close(above_BT[row, mask], 3 * (own - own.mean()), atol=1e-5, rtol=0)
+        assert above_BT[row, ~mask].tolist() == [0.0] * int((~mask).sum())
+    assert above_BT[0].abs().max() > 0.05
+    assert list(models.parameters()) == [], "what is frozen is in no checkpoint"
+    models.commit(meter)
+    assert LOSS not in meter.means()
+
+
+def test_a_model_that_learns_takes_the_step_of_the_whole_batch(tiny_child, policy):
+    """Whatever the parts; by autograd over all rows at once, and SGD's direction under AdamW's first step."""
+    spec = parse_spec(SPEC + "credit: {kind: implicit_prm, beta: 0.5, lr: 1.0e-2}\n")
+    rollout, output = rolled(), scored(0.0, 2.0, 1.0, 0.5)  # of at most 2, so 0, 1, .5 and .25
+    meter = Meter(torch.device("cpu"))
+    models = token_models(spec, tiny_child, None, policy)
+    first_BT = models(rollout, output, EVERY, PARTS, meter)
+    assert first_BT.abs().max() == 0, "both models are one"
+    before = [parameter.detach().clone() for parameter in models.learner.lm.parameters()]
+    oracle = Policy(tiny_child, value_head=False)
+    logs = oracle.evaluate(rollout.tokens_BS, rollout.attention_BS, 4, 1.0).logprobs_BT
+    logit_B = 0.5 * torch.where(rollout.mask_BT, logs - logs.detach(), 0.0).sum(-1)
+    labels = tensor([0.0, 1.0, 0.5, 0.25])
+    torch.nn.functional.binary_cross_entropy_with_logits(logit_B, labels).backward()
+    models.commit(meter)
+    for parameter, old, expected in zip(models.learner.lm.parameters(), before, oracle.lm.parameters(), strict=True):
+        assert_close(parameter.grad, expected.grad, atol=1e-6, rtol=1e-4)
+        moved = expected.grad.abs() > 1e-5
+        assert torch.equal((old - parameter.detach())[moved].sign(), expected.grad[moved].sign())
+    assert meter.means()[LOSS] == pytest.approx(math.log(2), abs=1e-5)
+    assert meter.means()[NORM] > 0
+
+
+def test_it_learns_which_tokens_succeed(tiny_child, policy):
+    """Responses with success grow likelier than they were, the others less likely; rows not scored teach nothing."""
+    spec = parse_spec(SPEC + "credit: {kind: implicit_prm, beta: 1, lr: 3.0e-3, success: 1.5}\n")
+    models, rollout = token_models(spec, tiny_child, None, policy), rolled()
+    for _ in range(12):
+        meter = Meter(torch.device("cpu"))
+        above_BT = models(rollout, scored(2.0, 0.1, 2.0, 0.3), tensor([True, True, True, False]), PARTS, meter)
+        models.commit(meter)
+    now = models.learner.evaluate(rollout.tokens_BS, rollout.attention_BS, 4, 1.0).logprobs_BT
+    gained_B = torch.where(rollout.mask_BT, now - by_transformers(tiny_child, rollout), 0.0).sum(-1)
+    assert gained_B[0] > 0.1
+    assert gained_B[1] < -0.1
+    assert gained_B[2] > 0.1
+    assert meter.means()[LOSS] < math.log(2)
+    assert_close(above_BT.sum(-1), torch.zeros(4), atol=1e-6, rtol=0)
+    assert above_BT[0].abs().max() > 0.01
+    assert above_BT[3].abs().max() == 0
+
+
+# --- whole runs -------------------------------------------------------------------------------------------------------
+
+
+class Spy(Callback):
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        self.steps.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+
+def run(child, file, trainer, spec: str, config, steps: int = 2, **kwargs):
+    module, spy = RLModule(child, parse_spec(SPEC + spec), config, SamplingConfig(max_new_tokens=5)), Spy()
+    checkpoint = kwargs.pop("ckpt_path", None)
+    callbacks = [spy, *kwargs.pop("callbacks", [])]
+    data = PromptData(file, prompts_per_step=3, steps=steps)
+    trainer(callbacks=callbacks, **kwargs).fit(module, data, ckpt_path=checkpoint)
+    return module, spy.steps
+
+
+CONFIGS = [GRPOConfig(group_size=4, lr_actor=1e-3), PPOConfig(lr_actor=1e-3)]
+PRM = "credit: {kind: implicit_prm, alpha: ALPHA, lr: 1.0e-3, beta: 0.5}\n"
+
+
+def weights(module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items() if torch.is_tensor(value)}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_alpha_0_changes_no_bit(tiny_child, colour_file, quiet_trainer, config):
+    plain, _ = run(tiny_child, colour_file, quiet_trainer, "", config)
+    same, logged = run(tiny_child, colour_file, quiet_trainer, PRM.replace("ALPHA", "0"), config)
+    other, _ = run(tiny_child, colour_file, quiet_trainer, PRM.replace("ALPHA", "5"), config)
+    own = {name: value for name, value in weights(same).items() if name.startswith("policy.")}
+    assert own.keys() == weights(plain).keys()
+    assert all(torch.equal(value, weights(plain)[name]) for name, value in own.items())
+    assert not all(torch.equal(value, weights(plain)[name]) for name, value in weights(other).items() if name in own)
+    assert [step[SIZE] > 0 for step in logged] == [False, True]
+    assert all(step[LOSS] > 0 and step[NORM] > 0 and step["time/credit_share"] > 0 for step in logged)
+
+
+def test_a_resumed_run_has_the_models_state(tiny_child, colour_file, quiet_trainer, tmp_path):
+    spec, config = PRM.replace("ALPHA", "5"), CONFIGS[0]
+    keep = {"callbacks": [ModelCheckpoint(tmp_path / "kept", every_n_train_steps=2)], "enable_checkpointing": True}
+    whole, _ = run(tiny_child, colour_file, quiet_trainer, spec, config, steps=3, **keep)
+    (path,) = (tmp_path / "kept").glob("*.ckpt")
+    again, _ = run(tiny_child, colour_file, quiet_trainer, spec, config, steps=3, ckpt_path=str(path))
+    assert weights(again).keys() == weights(whole).keys()
+    assert any(name.startswith("token_models.learner.") for name in weights(whole))
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(again).items())
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_model_of_another_vocabulary_is_refused(tiny_child, make_child, policy, tmp_path):
+    import json
+    from pathlib import Path
+
+    other = Path(make_child())
+    words = json.loads((other / "tokenizer.json").read_text())
+    words["model"]["vocab"]["crimson"] = words["model"]["vocab"].pop("red")
+    (other / "tokenizer.json").write_text(json.dumps(words))
+    spec = parse_spec(SPEC + f"credit: {{kind: log_ratio, base: {other}}}\n")
+    with pytest.raises(SpecError, match=r"^credit.base: .* has another vocabulary than the child"):
+        token_models(spec, tiny_child, None, policy)
+    spec = parse_spec(SPEC + f"credit: {{kind: log_ratio, base: {tmp_path / 'none'}}}\n")
+    with pytest.raises(SpecError, match=r"^credit.base: child .*: there is no such folder"):
+        token_models(spec, tiny_child, None, policy)
+
+
+def test_specs_and_places_that_cannot():
+    with pytest.raises(SpecError, match=r"credit.base: required key is missing"):
+        parse_spec(SPEC + "credit: log_ratio\n")
+    with pytest.raises(SpecError, match=r"advantages of; say with `success` from which reward on a response is one"):
+        parse_spec(SPEC + "aggregate: group_normalised\ncredit: implicit_prm\n")
+    parse_spec(SPEC + "aggregate: group_normalised\ncredit: {kind: implicit_prm, success: 0.5}\n")
+    (said,) = problems(parse_spec(SPEC + "credit: implicit_prm\n"), Use(without_models="train with x"))
+    assert said.startswith(
+        "credit: implicit_prm asks language models about the policy's tokens, and here there is none"
+    )
+    assert said.endswith("train with x, or use another credit")
+    assert problems(parse_spec(SPEC + "credit: prefix\n"), Use(without_models="train with x")) == []
