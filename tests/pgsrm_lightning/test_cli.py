@@ -55,6 +55,7 @@ def config_file(tmp_path, tiny_child, colour_file, spec_file):
 def test_the_recipes_are_there():
     assert [path.stem for path in RECIPES] == [
         "grpo_guarded_qwen2.5-0.5b_lora",
+        "grpo_likelihood_qwen2.5-0.5b_lora",
         "grpo_pgsrm_gpt2",
         "grpo_pgsrm_qwen2.5-0.5b_lora",
         "grpo_pgsrm_qwen2.5-0.5b_vllm",
