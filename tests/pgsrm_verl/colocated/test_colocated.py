@@ -326,7 +326,7 @@ def groups(assets, specs, tmp_path_factory) -> dict[str, dict]:
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
         finished = run_limited(
             [sys.executable, str(SCRIPT), "job.json"],
-            seconds=240,
+            seconds=540,
             environment={**cpu_environment(), "HF_HUB_OFFLINE": "1"},
             folder=folder,
             log=folder / "output.log",
