@@ -33,6 +33,7 @@ INDEX = ROOT / "recipes" / "README.md"
 RECIPES = sorted((ROOT / "recipes" / "verl").glob("*.yaml"))
 NAMES = (
     "grpo_guarded_qwen2.5-0.5b_1gpu",
+    "grpo_likelihood_qwen2.5-0.5b_1gpu",
     "grpo_pgsrm_qwen2.5-0.5b_1gpu",
     "grpo_pgsrm_qwen2.5-7b_2x8gpu",
     "grpo_pgsrm_qwen2.5-7b_8gpu",
