@@ -339,7 +339,8 @@ def test_the_committed_pages_are_what_the_committed_results_make(study):
     assert study_of(folder) == study
     pages = study.pages(folder, study.name)
     committed = {
-        path.relative_to(folder.parent).as_posix() for path in (folder.with_suffix(".md"), *folder.glob("*.md"))
+        path.relative_to(folder.parent).as_posix()
+        for path in (folder.with_suffix(".md"), *folder.glob("*.md"), *folder.glob("*.svg"))
     }
     assert committed == set(pages)
     for name, text in pages.items():
