@@ -11,7 +11,7 @@ from typer.main import get_command
 from pgsrm_plugin.cli import build_app
 from pgsrm_plugin.cli.integrations import integration_commands
 
-NEEDED = {"demo": "verl lightning plotly ray", "lightning": "lightning", "verl": "verl ray hydra"}
+NEEDED = {"demo": "verl lightning plotly ray", "lightning": "lightning", "real": "gguf", "verl": "verl ray hydra"}
 """Modules of an extra, without which a command of it cannot say anything."""
 OWN_COMMANDS = {"tasks": ("list", "show", "export", "cosines"), "reproduce": ("pgsrm", "guards", "page")}
 
