@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PIECE = 1 << 23
-"""Logits held at once, in numbers (32 MiB in float32)."""
+PIECE = 1 << 22
+"""Logits held at once, in numbers (16 MiB in float32; near 32, where glibc changes its ways, freed pieces pile up)."""
 KEPT = 1 << 26
 """Probabilities that a pass with gradient keeps for its backward pass, at most, in numbers (256 MiB in float32)."""
 
