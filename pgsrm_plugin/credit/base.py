@@ -56,6 +56,16 @@ class Credit(Section, ABC):
         tokens = sum(counted) if self.scale == "density" else 1
         return centred([one * tokens for one in credits], counted)
 
+    def objection(self, extracts: bool, asking: str | None, centring: str | None) -> str | None:
+        """What a spec must not have beside it, as a sentence that begins with the kind; None where it has none of it.
+
+        Args:
+            extracts: whether ``text.extract`` scores what is in a box or a JSON object.
+            asking: the first term that asks the policy about the tokens that it wrote.
+            centring: the aggregation, where it makes advantages of rewards.
+        """
+        return None
+
 
 class Learning(NamedTuple):
     """How the model of a :class:`ModelCredit` learns from rewards, once a step.
@@ -95,6 +105,15 @@ class ModelCredit(Credit):
         """Whether the log-ratios of a step are divided by the greatest sum of a response's from a token to its end."""
         return False
 
+    def objection(self, extracts: bool, asking: str | None, centring: str | None) -> str | None:
+        """Advantages, where the model learns from rewards by degrees."""
+        if self.learning is None or self.learning.success is not None or centring is None:
+            return None
+        return (
+            f"{self.kind} learns from rewards, which aggregate: {centring} makes advantages of; say with `success` "
+            "from which reward on a response is one"
+        )
+
 
 class TextCredit(Credit):
     """A credit that scores a response's text again and again with segments of it left out.
@@ -130,6 +149,20 @@ class TextCredit(Credit):
     def fewer(self) -> str:
         """How to have fewer."""
         return "lower max_segments"
+
+    def objection(self, extracts: bool, asking: str | None, centring: str | None) -> str | None:
+        """What is no prose, and terms that look at more than a text."""
+        if extracts:
+            return (
+                f"{self.kind} leaves out parts of the text that is scored, and text.extract scores what is in a box or "
+                "a JSON object; score the text around it (answer_tag, say), or leave the credit out"
+            )
+        if asking is not None:
+            return (
+                f"{self.kind} scores texts with parts left out, and term {asking!r} asks the policy about the tokens "
+                "that it wrote; leave one of them out"
+            )
+        return None
 
     @abstractmethod
     def kept(self, segments: int, seed: int) -> list[Kept]:

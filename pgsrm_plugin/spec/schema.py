@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from pgsrm_plugin import aggregates, credit, encoders, guards, shapes, terms
 from pgsrm_plugin.aggregates import Aggregate, Sum, Weighed
-from pgsrm_plugin.credit import Credit, ModelCredit, TextCredit
+from pgsrm_plugin.credit import Credit
 from pgsrm_plugin.encoders import EncoderSection
 from pgsrm_plugin.encoders.cache import DiskCacheSpec
 from pgsrm_plugin.errors import did_you_mean
@@ -208,27 +208,12 @@ class RewardSpec(Section):
         return self
 
     @model_validator(mode="after")
-    def _credit_has_prose(self) -> Self:
-        if isinstance(self.credit, TextCredit) and self.text.extract:
-            raise problem_at(
-                ("credit",),
-                f"credit: {self.credit.kind} leaves out parts of the text that is scored, and text.extract scores what "
-                "is in a box or a JSON object; score the text around it (answer_tag, say), or leave the credit out",
-            )
-        learning = self.credit.learning if isinstance(self.credit, ModelCredit) else None
-        if learning is not None and learning.success is None and self.reach is None:
-            raise problem_at(
-                ("credit",),
-                f"credit: {self.credit.kind} learns from rewards, which aggregate: {self.aggregate.kind} makes "  # type: ignore[union-attr]
-                "advantages of; say with `success` from which reward on a response is one",
-            )
-        if isinstance(self.credit, TextCredit) and self.policy_terms:
-            asking = next(iter(self.policy_terms))
-            raise problem_at(
-                ("credit",),
-                f"credit: {self.credit.kind} scores texts with parts left out, and term {asking!r} asks the policy "
-                "about the tokens that it wrote; leave one of them out",
-            )
+    def _credit_has_no_objection(self) -> Self:
+        if self.credit is not None:
+            centring = self.aggregate.kind if self.reach is None else None
+            objection = self.credit.objection(bool(self.text.extract), next(iter(self.policy_terms), None), centring)
+            if objection is not None:
+                raise problem_at(("credit",), objection)
         return self
 
     @model_validator(mode="after")

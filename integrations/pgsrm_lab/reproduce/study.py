@@ -15,8 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from typing_extensions import Self
+
 from pgsrm_lab.reproduce.measure import Measure
 from pgsrm_lab.tiny import Size
+from pgsrm_lightning.algorithms.base import AlgorithmConfig
 from pgsrm_plugin.errors import SpecError, did_you_mean
 
 FORMAT = 1
@@ -88,6 +91,20 @@ class Protocol:
     def start(self) -> list[object]:
         """What a warm start depends on, besides its task and seed."""
         return [self.goal, dataclasses.asdict(self.size)]
+
+    def algorithm(self, update: str) -> AlgorithmConfig:
+        """The settings of an update rule, whose field has its name."""
+        settings: AlgorithmConfig = getattr(self, update)
+        return settings
+
+    def with_lr(self, lr: float | None) -> Self:
+        """With another learning rate of the child under every update rule; None: as it is."""
+        if lr is None:
+            return self
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        rules = {name: value for name, value in own.items() if isinstance(value, AlgorithmConfig)}
+        changed: dict[str, Any] = {name: dataclasses.replace(rule, lr_actor=lr) for name, rule in rules.items()}
+        return dataclasses.replace(self, **changed)
 
 
 class Study(ABC):

@@ -175,7 +175,7 @@ def test_what_a_spec_may_not_say() -> None:
     assert "credit.segments: string should match pattern" in refused("{kind: prefix, segments: token}")
     assert "unknown key; write `alpha`" in refused("{kind: prefix, weight: 2}")
     boxed = SPEC + "text: {extract: boxed}\n"
-    assert "s.yaml:6: credit: credit: prefix leaves out parts of the text that is scored" in refused("prefix", boxed)
+    assert "s.yaml:6: credit: prefix leaves out parts of the text that is scored" in refused("prefix", boxed)
 
 
 def test_a_term_that_asks_the_policy_needs_the_tokens_that_it_wrote() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,20 +31,6 @@ class PaperProtocol(Protocol):
 
     ppo: PPOConfig = TINY_PPO
     reinforce: ReinforceConfig = TINY_REINFORCE
-
-    def algorithm(self, update: str) -> PPOConfig | ReinforceConfig:
-        """The settings of an update rule."""
-        return self.ppo if update == "ppo" else self.reinforce
-
-    def with_lr(self, lr: float | None) -> PaperProtocol:
-        """With another learning rate of the child under both update rules."""
-        if lr is None:
-            return self
-        return dataclasses.replace(
-            self,
-            ppo=dataclasses.replace(self.ppo, lr_actor=lr),
-            reinforce=dataclasses.replace(self.reinforce, lr_actor=lr),
-        )
 
 
 def plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,20 +58,6 @@ class ChatProtocol(Protocol):
         """How a task's prompts are presented and answered."""
         room = load_task(task).new_tokens + self.sentence_tokens
         return SamplingConfig(max_new_tokens=room, temperature=self.temperature, chat=True, eval_batch_size=32)
-
-    def algorithm(self, update: str) -> GRPOConfig | PPOConfig:
-        """The settings of an update rule."""
-        return self.grpo if update == "grpo" else self.ppo
-
-    def with_lr(self, lr: float | None) -> ChatProtocol:
-        """With another learning rate of the child under both update rules."""
-        if lr is None:
-            return self
-        return dataclasses.replace(
-            self,
-            grpo=dataclasses.replace(self.grpo, lr_actor=lr),
-            ppo=dataclasses.replace(self.ppo, lr_actor=lr),
-        )
 
 
 def plan(
