@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast, get_args
 
 import torch
 from typing_extensions import Self
@@ -27,15 +29,26 @@ from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableErr
 from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
 from pgsrm_plugin.guards.base import NONE, Violation
-from pgsrm_plugin.policy.asked_policy import AskedPolicy
-from pgsrm_plugin.policy.base import WHERE, PolicyScorer
+from pgsrm_plugin.policy.asked_policy import AskedPolicy, BoundReader
+from pgsrm_plugin.policy.base import WHERE, PolicyScorer, TextScorer, Weights, Written
 from pgsrm_plugin.shapes.baselines import Baseline
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms import Term
-from pgsrm_plugin.text.batch import PreparedBatch, prepare
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import PreparedBatch, prepare, written
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
-from pgsrm_plugin.types import GUARD, Encoder, OwnModel, RewardOutput, RewardSample, Row, ScoredText, ground_truths
+from pgsrm_plugin.types import (
+    GUARD,
+    Encoder,
+    NamedModel,
+    OwnModel,
+    RewardOutput,
+    RewardSample,
+    Row,
+    ScoredText,
+    ground_truths,
+)
 from pgsrm_plugin.validate import (
     check_known,
     check_samples,
@@ -88,7 +101,7 @@ class SemanticReward:
         self,
         spec: RewardSpec,
         encoder: Encoder | None = None,
-        models: Mapping[OwnModelSection, OwnModel] = MappingProxyType({}),
+        models: Mapping[OwnModelSection, NamedModel] = MappingProxyType({}),
     ) -> None:
         if not isinstance(spec, RewardSpec):
             raise SpecError(f"SemanticReward takes a RewardSpec, not {spec!r}; for a file use SemanticReward.from_file")
@@ -105,6 +118,7 @@ class SemanticReward:
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
         self.models, self._asked = own_models_of(spec, models)
+        self._scorers = scorers_of(spec, self.models)
         self._baselines = read_baselines(spec)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
@@ -134,8 +148,8 @@ class SemanticReward:
         batch, vocabulary = check_samples(samples, self.spec, label), vocabulary_of(self.encoder)
         for sentence in never_on(batch, self.spec):
             _logger.warning(sentence)
-        if self.spec.policy_terms and policy is not None:
-            self._advise(batch, policy)
+        asked = None if policy is None or not self.spec.policy_terms else AskedPolicy(policy)
+        self._advise(batch, self._readers(asked))
         if self._embeds and self.encoder is not None:
             check_known(batch, vocabulary, self.encoder.identity, label)
 
@@ -167,15 +181,15 @@ class SemanticReward:
         samples = list(samples)
         batch = check_samples(samples, self.spec, label)
         asked = None if not self.spec.policy_terms else self._asked_policy(samples, policy, label)
-        if asked is not None:
-            self._advise(batch, asked)
+        readers = self._readers(asked)
+        self._advise(batch, readers)
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
         references = batch.references()
         prompts = batch.prompts() if self._reads_prompts else []
         texts = [*batch.responses(), *references, *prompts, *self._texts]
         embedder = BatchEmbedder(
-            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked, asked
+            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked, readers
         )
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
@@ -198,7 +212,7 @@ class SemanticReward:
         if self.spec.unscorable == "raise" and bool(unscorable_B.any()):
             raise _unscorable_error(unscorable_B, samples, label)
         on_B = {name: counts[batch.index_B] for name, counts in on.items()}
-        measured = _diagnose(batch, embedder, with_reasoning=asked is not None)
+        measured = _diagnose(batch, embedder, with_reasoning=bool(readers))
         diagnostics = {name: value[batch.index_B] for name, value in measured.items()}
         if any(section.asked == PairClassifierSpec.asked for section in self._asked):
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
@@ -225,7 +239,7 @@ class SemanticReward:
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
             **embedder.stats,
-            **({} if asked is None else asked.stats),
+            **_asked_stats(readers),
             "seconds": time.perf_counter() - started,
         }
         if not bool(torch.isfinite(total_B).all()):
@@ -244,14 +258,25 @@ class SemanticReward:
                 raise DataError(f"{label(i)}: the policy's tokens are missing, and term {first!r} needs them")
         return AskedPolicy(policy)
 
-    def _advise(self, batch: PreparedBatch, policy: PolicyScorer) -> None:
+    def _readers(self, policy: AskedPolicy | None) -> dict[Hashable, BoundReader]:
+        """Who is asked about tokens: the policy by its weights, models by their sections."""
+        readers: dict[Hashable, BoundReader] = {}
+        if policy is not None:
+            readers |= {weights: BoundReader(policy, weights) for weights in get_args(Weights)}
+        for section, scorer in self._scorers.items():
+            readers[section] = BoundReader(AskedPolicy(scorer, functools.partial(_read_by, scorer, self.spec.text)))
+        return readers
+
+    def _advise(self, batch: PreparedBatch, readers: Mapping[Hashable, BoundReader]) -> None:
         """Says once what terms have to say about references of such lengths, by the first batch that there is."""
-        if "policy" in self._said:
+        if "policy" in self._said or not readers:
             return
         self._said.add("policy")
-        lengths = [len(policy.encode(reference.uncut)) for row in batch.rows for reference in row.references]
-        for name in self.spec.policy_terms:
-            advice = self.spec.terms[name].advise(lengths)
+        references = [reference.uncut for row in batch.rows for reference in row.references]
+        for name, term in self.spec.terms.items():
+            needs = term.needs()
+            reader = readers.get(needs.policy if needs.scorer is None else needs.scorer)
+            advice = None if reader is None else term.advise([len(reader.encode(text)) for text in references])
             if advice is not None:
                 _logger.warning(f"term {name!r}: {advice}")
 
@@ -606,13 +631,13 @@ def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
 
 
 def own_models_of(
-    spec: RewardSpec, built: Mapping[OwnModelSection, OwnModel] = MappingProxyType({})
-) -> tuple[dict[OwnModelSection, OwnModel], dict[OwnModelSection, AskedOnce]]:
+    spec: RewardSpec, built: Mapping[OwnModelSection, NamedModel] = MappingProxyType({})
+) -> tuple[dict[OwnModelSection, NamedModel], dict[OwnModelSection, AskedOnce]]:
     """The models of terms and guards by their sections on a device, and what asks them by the sections of the parts."""
     parts: list[tuple[str, Term | Guard]] = [(f"terms.{name}", term) for name, term in spec.terms.items()]
     parts += [(f"guards.{name}", guard) for name, guard in spec.guards.items()]
-    device: str = getattr(spec.encoder, "device", "auto")
-    placed: dict[OwnModelSection, OwnModel] = {}
+    device = _device_of(spec)
+    placed: dict[OwnModelSection, NamedModel] = {}
     once: dict[OwnModelSection, AskedOnce] = {}
     asked: dict[OwnModelSection, AskedOnce] = {}
     for path, part in parts:
@@ -623,13 +648,49 @@ def own_models_of(
         try:
             if there not in placed:
                 placed[there] = built.get(there) or there.build()
-                once[there] = AskedOnce(placed[there], spec.cache_mb)
+                once[there] = AskedOnce(cast("OwnModel", placed[there]), spec.cache_mb)
             if isinstance(part, Term):
-                part.check_model(placed[there])
+                part.check_model(cast("OwnModel", placed[there]))
         except SpecError as error:
             raise SpecError(f"{path}.{error}") from error
         asked[section] = once[there]
+    for name, section in ((name, term.needs().scorer) for name, term in spec.terms.items()):
+        if section is None:
+            continue
+        there = section.placed(device)
+        try:
+            placed[there] = placed.get(there) or built.get(there) or there.build()
+        except SpecError as error:
+            raise SpecError(f"terms.{name}.{error}") from error
     return placed, asked
+
+
+def scorers_of(spec: RewardSpec, models: Mapping[OwnModelSection, NamedModel]) -> dict[OwnModelSection, TextScorer]:
+    """The causal language models that terms ask in place of the policy, by the sections of the terms."""
+    sections = [term.needs().scorer for term in spec.terms.values()]
+    device = _device_of(spec)
+    return {one: cast("TextScorer", models[one.placed(device)]) for one in sections if one is not None}
+
+
+def _device_of(spec: RewardSpec) -> str:
+    """Where models go whose sections name no device."""
+    device: str = getattr(spec.encoder, "device", "auto")
+    return device
+
+
+def _read_by(scorer: TextScorer, text: TextSpec, row: Row) -> Written:
+    """A response by a model's tokens; its text is theirs, as a tokenizer may write it in another way."""
+    assert row.written is not None  # rows have it where a model is asked
+    tokens = scorer.tokens(row.asked, row.written.text)
+    return written(tokens, scorer.decode(tokens.response), text)
+
+
+def _asked_stats(readers: Mapping[Hashable, BoundReader]) -> dict[str, float]:
+    stats: dict[str, float] = {}
+    for asked in dict.fromkeys(reader.asked for reader in readers.values()):
+        for name, value in asked.stats.items():
+            stats[name] = stats.get(name, 0.0) + value
+    return stats
 
 
 def _check_gates(spec: RewardSpec) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
-from pgsrm_plugin.policy.base import PolicyScorer, PolicyTokens, Written
+from pgsrm_plugin.policy.base import PolicyTokens, Reader, Written
 
 Prompt: TypeAlias = "str | Sequence[Mapping[str, str]]"
 """Plain text, or chat messages with ``role`` and ``content``."""
@@ -254,15 +254,19 @@ class Reply(NamedTuple):
     text: str = ""
 
 
-class OwnModel(Protocol):
-    """A frozen model that terms and guards ask about the rows: a cross-encoder, a reward model, a language model.
-
-    Safe to ask again after it raised a :class:`~pgsrm_plugin.errors.ScorerError`.
-    """
+class NamedModel(Protocol):
+    """A frozen model that a part of a spec names."""
 
     @property
     def identity(self) -> str:
         """What determines its answers: model, revision or digest, truncation, dtype."""
+
+
+class OwnModel(NamedModel, Protocol):
+    """One that terms and guards ask about the rows: a cross-encoder, a reward model, a language model.
+
+    Safe to ask again after it raised a :class:`~pgsrm_plugin.errors.ScorerError`.
+    """
 
     def judge(self, questions: Sequence[Question]) -> Sequence[Reply]:
         """What it says to each question, in order."""
@@ -297,7 +301,9 @@ class Row:
         ground_truths: the correct answers, any of which is right; empty where the row has none.
         factors: what the spec's guards leave of the likeness to each reference, in [0, 1]; empty: all of it.
         columns: the columns that the spec's switches look at, as texts.
-        written: the response by the policy's own tokens; None where no term asks the policy.
+        written: the response by the policy's own tokens, without any where only models are asked that the spec names;
+            None where no term asks either.
+        asked: the prompt as it was given, for such models.
     """
 
     prompt: str
@@ -309,6 +315,7 @@ class Row:
     factors: tuple[float, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     written: Written | None = None
+    asked: Prompt = field(default="", hash=False)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -349,9 +356,8 @@ class Embedder(Protocol):
     def ask(self, model: Hashable, questions: Sequence[Question]) -> list[Reply]:
         """What a model of the part's own says to each question; by the section that names it."""
 
-    @property
-    def policy(self) -> PolicyScorer:
-        """The policy that is trained, for terms that say that they ask it."""
+    def reader(self, scorer: Hashable) -> Reader:
+        """The policy that is trained, by which of its weights are asked, or a model, by the section that names it."""
 
 
 @runtime_checkable

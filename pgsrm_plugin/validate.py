@@ -40,7 +40,8 @@ def check_samples(
             _check_types(sample)
             columns.append({**_read_columns(sample, spec), **_switch_columns(sample, spec)})
     faults.check()
-    batch = prepare_batch(samples, spec.text, compares_references(spec), columns, bool(spec.policy_terms))
+    told = {"with_tokens": bool(spec.policy_terms), "as_given": bool(spec.scorer_terms)}
+    batch = prepare_batch(samples, spec.text, compares_references(spec), columns, **told)
     baselines = read_baselines(spec)
     rows = zip(batch.rows, batch.first, strict=True)
     problems = [_problem(row, samples[first], spec, baselines) for row, first in rows]

@@ -10,7 +10,7 @@ from typing_extensions import Self
 from pgsrm_plugin.section import Section
 
 if TYPE_CHECKING:
-    from pgsrm_plugin.types import OwnModel
+    from pgsrm_plugin.types import NamedModel
 
 
 class OwnModelSection(Section, ABC):
@@ -33,7 +33,7 @@ class OwnModelSection(Section, ABC):
         return self
 
     @abstractmethod
-    def build(self) -> OwnModel:
+    def build(self) -> NamedModel:
         """The model, ready to be asked.
 
         Raises:

@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pgsrm_plugin.errors import DataError, ScorerError
-from pgsrm_plugin.policy.base import Continuation, PolicyScorer, TokenStatistics, Weights
+from pgsrm_plugin.policy.base import Continuation, PolicyScorer, TokenStatistics, Weights, Written
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Row
+
+OF_POLICY, OF_MODELS = "policy", "scorer"
+"""What the statistics of the policy begin with, and those of models that a spec names."""
 
 
 class AskedPolicy:
-    """Satisfies :class:`~pgsrm_plugin.policy.base.PolicyScorer` by a trainer's, and counts.
+    """Satisfies :class:`~pgsrm_plugin.policy.base.PolicyScorer` by a trainer's, or a model's, and counts.
+
+    Args:
+        read: a row's response by the tokens of a model; None: rows have the policy's own.
 
     Attributes:
-        stats: ``policy/continuations``, ``policy/tokens`` (of targets) and ``policy/seconds``.
+        stats: ``policy/continuations``, ``policy/tokens`` (of targets) and ``policy/seconds``; of a model
+            ``scorer/...``.
     """
 
-    def __init__(self, policy: PolicyScorer) -> None:
-        self._policy = policy
+    def __init__(self, policy: PolicyScorer, read: Callable[[Row], Written] | None = None) -> None:
+        self._policy, self._read = policy, read
         self.end, self.context = policy.end, policy.context
-        self.stats = dict.fromkeys(("policy/continuations", "policy/tokens", "policy/seconds"), 0.0)
+        self._called = OF_POLICY if read is None else OF_MODELS
+        self._who = "policy" if read is None else "scorer model"
+        self.stats = {f"{self._called}/{name}": 0.0 for name in ("continuations", "tokens", "seconds")}
+
+    def written(self, row: Row) -> Written:
+        """See :meth:`pgsrm_plugin.policy.base.Reader.written`."""
+        if self._read is not None:
+            return self._read(row)
+        assert row.written is not None  # the reward refuses rows without tokens
+        return row.written
 
     def encode(self, text: str) -> Sequence[int]:
         """See :meth:`pgsrm_plugin.policy.base.PolicyScorer.encode`."""
@@ -41,23 +62,54 @@ class AskedPolicy:
             if sum(map(len, one)) > self.context:
                 raise DataError(
                     f"{len(one.target)} tokens of a reference after {len(one.prompt)} of its prompt and "
-                    f"{len(one.between)} of reasoning are more than the policy's context of {self.context}; shorten "
-                    "references, or let the policy write less"
+                    f"{len(one.between)} of reasoning are more than the {self._who}'s context of {self.context}; "
+                    "shorten references, or let the policy write less"
                 )
             if not one.prompt or not one.target:
-                raise DataError("there is nothing to ask the policy about: a prompt or a reference has no tokens")
+                raise DataError(f"there is nothing to ask the {self._who} about: a prompt or a reference has no tokens")
         distinct = sorted(set(asked))
         started = time.perf_counter()
         found = self._policy.look(weights, distinct) if distinct else []
-        self.stats["policy/seconds"] += time.perf_counter() - started
-        self.stats["policy/continuations"] += len(distinct)
-        self.stats["policy/tokens"] += sum(len(one.target) for one in distinct)
+        self.stats[f"{self._called}/seconds"] += time.perf_counter() - started
+        self.stats[f"{self._called}/continuations"] += len(distinct)
+        self.stats[f"{self._called}/tokens"] += sum(len(one.target) for one in distinct)
         if len(found) != len(distinct):
-            raise ScorerError(f"the policy answered {len(found)} of {len(distinct)} questions")
+            raise ScorerError(f"the {self._who} answered {len(found)} of {len(distinct)} questions")
         for one, answer in zip(distinct, found, strict=True):
             if {len(answer.logprobs), len(answer.entropies)} != {len(one.target)}:
-                raise ScorerError("the policy answered for another number of tokens than it was asked about")
+                raise ScorerError(f"the {self._who} answered for another number of tokens than it was asked about")
             if not all(math.isfinite(number) for number in (*answer.logprobs, *answer.entropies)):
-                raise ScorerError("the policy's log-probabilities are not finite: its weights are not, or overflow")
+                raise ScorerError(
+                    f"the {self._who}'s log-probabilities are not finite: its weights are not, or overflow"
+                )
         known = dict(zip(distinct, found, strict=True))
         return [known[one] for one in asked]
+
+
+@dataclass(frozen=True)
+class BoundReader:
+    """Satisfies :class:`~pgsrm_plugin.policy.base.Reader`: who is asked, with certain weights."""
+
+    asked: AskedPolicy
+    weights: Weights = "policy"
+
+    @property
+    def end(self) -> int:
+        """See :class:`pgsrm_plugin.policy.base.TokenCodec`."""
+        return self.asked.end
+
+    def encode(self, text: str) -> Sequence[int]:
+        """See :class:`pgsrm_plugin.policy.base.TokenCodec`."""
+        return self.asked.encode(text)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """See :class:`pgsrm_plugin.policy.base.TokenCodec`."""
+        return self.asked.decode(tokens)
+
+    def written(self, row: Row) -> Written:
+        """See :meth:`pgsrm_plugin.policy.base.Reader.written`."""
+        return self.asked.written(row)
+
+    def look(self, asked: Sequence[Continuation]) -> list[TokenStatistics]:
+        """See :meth:`pgsrm_plugin.policy.base.Reader.look`."""
+        return self.asked.look(self.weights, asked)

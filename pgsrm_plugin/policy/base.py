@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from pgsrm_plugin.types import Prompt, Row
 
 Weights: TypeAlias = Literal["policy", "frozen", "ema"]
 """The weights that are asked: the policy's own; those of the trainer's frozen reference; a running mean of its own."""
 
-WHERE = "`pgsrm train`, and verl with trainer.v1.trainer_mode=pgsrm_sync, can ask it"
+WHERE = (
+    "`pgsrm train`, and verl with trainer.v1.trainer_mode=pgsrm_sync, can ask it; a term that has `scorer` can ask a "
+    "model instead: `scorer: {model: ...}`"
+)
 """What messages say where a policy is asked for and none is there."""
 
 
@@ -70,16 +76,12 @@ class TokenStatistics(NamedTuple):
     entropies: tuple[float, ...]
 
 
-class PolicyScorer(Protocol):
-    """What a trainer answers for its policy."""
+class TokenCodec(Protocol):
+    """From texts to tokens and back."""
 
     @property
     def end(self) -> int:
         """The end-of-text token."""
-
-    @property
-    def context(self) -> int:
-        """The most tokens that the policy reads."""
 
     def encode(self, text: str) -> Sequence[int]:
         """The tokens of a text by itself, without special tokens around it."""
@@ -87,5 +89,38 @@ class PolicyScorer(Protocol):
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without special tokens: how the trainer made the response's text."""
 
+
+class PolicyScorer(TokenCodec, Protocol):
+    """What a trainer answers for its policy."""
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the policy reads."""
+
     def look(self, weights: Weights, asked: Sequence[Continuation]) -> Sequence[TokenStatistics]:
         """Statistics of each target's tokens, in float32, at the temperature of the sampling; all in few forwards."""
+
+
+class TextScorer(PolicyScorer, Protocol):
+    """A model that a spec names: it has but one set of weights, and reads texts by its own tokens."""
+
+    @property
+    def identity(self) -> str:
+        """What determines its answers: model, revision or digest, template, temperature."""
+
+    def tokens(self, prompt: Prompt, response: str) -> PolicyTokens:
+        """Prompt and response as it reads them.
+
+        Raises:
+            DataError: it has no chat template for a prompt that is a chat.
+        """
+
+
+class Reader(TokenCodec, Protocol):
+    """Who is asked about the responses of a batch: the policy, with certain weights, or a model that a spec names."""
+
+    def written(self, row: Row) -> Written:
+        """A response by the tokens of who is asked."""
+
+    def look(self, asked: Sequence[Continuation]) -> Sequence[TokenStatistics]:
+        """See :meth:`PolicyScorer.look`."""

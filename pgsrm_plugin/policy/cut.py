@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pgsrm_plugin.policy.base import PolicyScorer, Written
+from pgsrm_plugin.policy.base import TokenCodec, Written
 
 _LAST = 64
 """Tokens of a prompt among which a chat template opens the thinking."""
 
 
-def tokens_until(tokens: Sequence[int], text: str, end: int, policy: PolicyScorer) -> tuple[int, ...]:
+def tokens_until(tokens: Sequence[int], text: str, end: int, policy: TokenCodec) -> tuple[int, ...]:
     """The tokens of a text's beginning: the policy's own, but for one that reaches across its end.
 
     In place of that one stand the tokens of its part before the end, encoded by themselves; where that part is white
@@ -50,7 +50,7 @@ def whole_tokens(tokens: Sequence[int], text: str, end: int, decode: Callable[[S
     return low
 
 
-def is_thinking(own: Written, policy: PolicyScorer) -> bool:
+def is_thinking(own: Written, policy: TokenCodec) -> bool:
     """Whether the response is still thinking at its end, in a block that the prompt opened."""
     for mark in own.thinking:
         opening, closing = (f"<{mark}>", f"</{mark}") if isinstance(mark, str) else mark

@@ -283,6 +283,11 @@ class RewardSpec(Section):
         return {name: weights for name, weights in asked.items() if weights is not None}
 
     @property
+    def scorer_terms(self) -> tuple[str, ...]:
+        """The terms that ask a causal language model which they name, in place of the policy."""
+        return tuple(name for name, term in self.terms.items() if term.needs().scorer is not None)
+
+    @property
     def paid_in_groups(self) -> tuple[str, ...]:
         """Those of them that count."""
         return tuple(name for name in self.grouped_terms if self.weight(name) != 0)

@@ -15,6 +15,7 @@ from pgsrm_plugin.terms.when import When
 
 if TYPE_CHECKING:
     from pgsrm_plugin.asking.models import OwnModelSection
+    from pgsrm_plugin.encoders.causal.scorer_model import ScorerModel
     from pgsrm_plugin.policy.base import Weights
     from pgsrm_plugin.types import Embedder, OwnModel, Row
 
@@ -34,6 +35,7 @@ class Needs:
         texts: texts of the term's own, embedded with every batch as they are.
         model: a model of its own that is asked about the rows; parts with equal sections share one.
         policy: the weights of the policy that is trained, where it is asked itself.
+        scorer: a causal language model that is asked in its place; parts with equal sections share one.
         answer_place: where the answer begins among the policy's own tokens.
         decay: how much of a running mean of its weights each step keeps, where that is asked.
     """
@@ -48,6 +50,7 @@ class Needs:
     texts: tuple[str, ...] = ()
     model: OwnModelSection | None = None
     policy: Weights | None = None
+    scorer: ScorerModel | None = None
     answer_place: bool = False
     decay: float | None = None
 

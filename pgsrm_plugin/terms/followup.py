@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.policy.base import Continuation, PolicyScorer, Weights
+from pgsrm_plugin.encoders.causal.scorer_model import Scorer, named
+from pgsrm_plugin.policy.base import Continuation, Reader
 from pgsrm_plugin.policy.likelihoods import avg_log_prob
 from pgsrm_plugin.terms.base import Needs, Term
 
@@ -49,23 +50,27 @@ class Followup(Term):
     turn: str = Field(
         "\n\n", description="between the response and the reader's words, e.g. '<|im_end|>\\n<|im_start|>user\\n'"
     )
-    scorer: Weights = Field("frozen", description="frozen: the trainer's reference; policy: as it is trained; ema")
+    scorer: Scorer = Field(
+        "frozen",
+        description="frozen: the trainer's reference; policy: as it is trained; ema; or a section that names a causal "
+        "language model",
+    )
     decay: float = Field(0.9, ge=0, lt=1, description="ema: how much of the running mean a step keeps")
     scale: float = Field(1.0, gt=0, description="of the logistic, in nats a token")
 
     def needs(self) -> Needs:
-        """The policy."""
-        return Needs(policy=self.scorer, decay=self.decay if self.scorer == "ema" else None)
+        """The policy or the model that stands for it."""
+        return Needs(decay=self.decay if self.scorer == "ema" else None, **named(self.scorer))
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float]:
         """Values in (0, 1)."""
         from pgsrm_plugin.functional import logistic
 
-        policy = encoder.policy
+        policy = encoder.reader(self.scorer)
         sentences = [tuple(policy.encode(sentence)) for sentence in (*self.positive, *self.negative)]
         before = [self._before(row, policy) for row in rows]
         asked = [Continuation(*said, sentence) for said in before for sentence in sentences]
-        found = iter([avg_log_prob(one.logprobs) for one in policy.look(self.scorer, asked)])
+        found = iter([avg_log_prob(one.logprobs) for one in policy.look(asked)])
         values = []
         for _ in rows:
             positive, negative = ([next(found) for _ in few] for few in (self.positive, self.negative))
@@ -73,9 +78,9 @@ class Followup(Term):
             values.append(logistic(gap, 0.5, self.scale))
         return values
 
-    def _before(self, row: Row, policy: PolicyScorer) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _before(self, row: Row, policy: Reader) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The prompt, and what stands between it and the reader's words."""
-        assert row.written is not None  # the reward refuses rows without tokens
-        prompt, response = row.written.tokens.prompt, row.written.tokens.response
+        tokens = policy.written(row).tokens
+        prompt, response = tokens.prompt, tokens.response
         said = response[:-1] if response[-1:] == (policy.end,) else response
         return prompt, (*said, *policy.encode(self.turn))

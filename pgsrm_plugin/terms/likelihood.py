@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from pgsrm_plugin.encoders.causal.scorer_model import Scorer, named
 from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.policy import likelihoods as of
-from pgsrm_plugin.policy.base import Continuation, PolicyScorer, Weights, Written
+from pgsrm_plugin.policy.base import Continuation, Reader, Written
 from pgsrm_plugin.policy.cut import is_thinking, tokens_until, whole_tokens
 from pgsrm_plugin.terms.base import Needs, Term
 
@@ -55,7 +56,7 @@ class Likelihood(Term):
     others_say: ClassVar = ("verifree", "jepo", "rlpr", "nover", "log_likelihood", "reference_probability")
     also_known_as: ClassVar = {
         "mode": "write `measure`",
-        "model": "write `scorer: policy`, or frozen, or ema",
+        "model": "write `scorer: {model: ...}`",
         "mixup": "write `decay`",
         "threshold": "write `lift: positive`",
     }
@@ -63,8 +64,10 @@ class Likelihood(Term):
     references: Literal["max", "logsumexp", "mean"] = Field(
         "max", description="of several references: the best; that any is written (prob, log_prob); the mean"
     )
-    scorer: Weights = Field(
-        "policy", description="policy: as it is trained; frozen: the trainer's reference; ema: a running mean of it"
+    scorer: Scorer = Field(
+        "policy",
+        description="policy: as it is trained; frozen: the trainer's reference; ema: a running mean of it; or a "
+        "section that names a causal language model, which is asked everywhere",
     )
     decay: float = Field(0.9, ge=0, lt=1, description="ema: how much of the running mean a step keeps")
     lift: bool | Literal["positive"] = Field(
@@ -127,9 +130,9 @@ class Likelihood(Term):
         return self.model_copy(update={"group": None})
 
     def needs(self) -> Needs:
-        """References, and the policy."""
+        """References, and the policy or the model that stands for it."""
         decay = self.decay if self.scorer == "ema" else None
-        return Needs(references=True, policy=self.scorer, answer_place=True, decay=decay)
+        return Needs(references=True, answer_place=True, decay=decay, **named(self.scorer))
 
     def advise(self, reference_tokens: Sequence[int]) -> str | None:
         """Warns of products of many probabilities."""
@@ -143,12 +146,12 @@ class Likelihood(Term):
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float | None]:
         """Values within the bounds; None where no answer begins."""
-        values = self._values(rows, encoder.policy)
+        values = self._values(rows, encoder.reader(self.scorer))
         return [None if value is None else value.value for value in values]
 
     def score_groups(self, groups: Sequence[Sequence[Row]], encoder: Embedder) -> list[list[float | None]]:
         """The same by groups."""
-        found = iter(self._values([row for group in groups for row in group], encoder.policy))
+        found = iter(self._values([row for group in groups for row in group], encoder.reader(self.scorer)))
         scored: list[list[float | None]] = []
         for group in groups:
             own = [next(found) for _ in group]
@@ -160,16 +163,15 @@ class Likelihood(Term):
             scored.append([None if one is None else next(values) for one in own])
         return scored
 
-    def _values(self, rows: Sequence[Row], policy: PolicyScorer) -> list[_Value | None]:
+    def _values(self, rows: Sequence[Row], policy: Reader) -> list[_Value | None]:
         questions = [self._question(row, policy) for row in rows]
         every = [one for question in questions if question is not None for one in question.asked + question.bare]
-        looked = policy.look(self.scorer, every)
+        looked = policy.look(every)
         logprobs = {one: found.logprobs for one, found in zip(every, looked, strict=True)}
         return [None if question is None else self._answered(question, logprobs) for question in questions]
 
-    def _question(self, row: Row, policy: PolicyScorer) -> _Question | None:
-        own = row.written
-        assert own is not None  # the reward refuses rows without tokens
+    def _question(self, row: Row, policy: Reader) -> _Question | None:
+        own = policy.written(row)
         if own.answer is None or own.reasoning is None or is_thinking(own, policy):
             return None
         prompt, response = own.tokens.prompt, own.tokens.response
@@ -189,7 +191,7 @@ class Likelihood(Term):
             value -= self._of_references([logprobs[one] for one in question.bare])
         return _Value(max(0.0, value) if self.lift == "positive" else value, question.reasoning)
 
-    def _target(self, reference: str, own: Written, policy: PolicyScorer) -> tuple[int, ...]:
+    def _target(self, reference: str, own: Written, policy: Reader) -> tuple[int, ...]:
         end = tuple(policy.encode(own.closing)) if own.closing else (policy.end,)
         target = (*policy.encode(reference), *(end if self.closing else ()))
         if self.measure == "log_prob" and len(target) > self.longest:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.policy.base import Continuation, PolicyScorer
+from pgsrm_plugin.policy.base import Continuation, Reader
 from pgsrm_plugin.policy.cut import is_thinking, whole_tokens
 from pgsrm_plugin.terms.base import Needs, Term
 
@@ -47,14 +47,14 @@ class PhaseEntropy(Term):
 
     def score(self, rows: Sequence[Row], encoder: Embedder) -> list[float | None]:
         """Values within the bounds; None where no answer begins."""
-        policy = encoder.policy
+        policy = encoder.reader("policy")
         thought = [self._thinking(row, policy) for row in rows]
         asked = [
-            Continuation(row.written.tokens.prompt, (), row.written.tokens.response)
+            Continuation(policy.written(row).tokens.prompt, (), policy.written(row).tokens.response)
             for row, tokens in zip(rows, thought, strict=True)
-            if row.written is not None and tokens is not None
+            if tokens is not None
         ]
-        found = iter([one.entropies for one in policy.look("policy", asked)])
+        found = iter([one.entropies for one in policy.look(asked)])
         return [None if tokens is None else self._value(next(found), tokens) for tokens in thought]
 
     def _value(self, entropies: Sequence[float], thinking: int) -> float:
@@ -62,10 +62,9 @@ class PhaseEntropy(Term):
         think, answer = (math.fsum(phase) / len(phase) if phase else 0.0 for phase in phases)
         return min(self.cap, max(0.0, think - self.answer_share * answer))
 
-    def _thinking(self, row: Row, policy: PolicyScorer) -> int | None:
+    def _thinking(self, row: Row, policy: Reader) -> int | None:
         """The tokens before the answer; one across its beginning belongs to it."""
-        own = row.written
-        assert own is not None  # the reward refuses rows without tokens
+        own = policy.written(row)
         if own.answer is None or is_thinking(own, policy):
             return None
         return whole_tokens(own.tokens.response, own.text, own.answer, policy.decode)

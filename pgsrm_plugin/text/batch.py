@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,8 @@ from pgsrm_plugin.text.steps import find_answer
 from pgsrm_plugin.text.thinking import strip_thinking, visible_spans
 from pgsrm_plugin.types import RewardSample, Row, ScoredText, ground_truths
 
-_Key = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], PolicyTokens | None]
+_Key = tuple[str, str, tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...], PolicyTokens | None, str]
+_NO_TOKENS = PolicyTokens((), ())
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,19 @@ def prepare_batch(
     with_references: bool,
     columns: Sequence[Mapping[str, str]] | None = None,
     with_tokens: bool = False,
+    as_given: bool = False,
 ) -> PreparedBatch:
     """Cleans every distinct row once; without references where no term looks at them.
 
     Args:
         columns: of each sample, those that switches look at.
         with_tokens: whether rows are told apart by the policy's tokens, too, for terms that ask the policy.
+        as_given: whether they are told apart by the turns of their prompts, too, for terms that ask a model which reads
+            them by tokens of its own.
     """
     switches: Sequence[Mapping[str, str]] = [{}] * len(samples) if columns is None else columns
-    keys = [_key(sample, with_references, own, with_tokens) for sample, own in zip(samples, switches, strict=True)]
+    told = {"with_tokens": with_tokens, "as_given": as_given}
+    keys = [_key(sample, with_references, own, **told) for sample, own in zip(samples, switches, strict=True)]
     first: dict[_Key, int] = {}
     for i, key in enumerate(keys):
         first.setdefault(key, i)
@@ -69,9 +75,10 @@ def prepare_batch(
         replace(
             _row(prompt, response, tuple(references[text] for text in texts), truths, spec),
             columns=dict(own),
-            written=None if tokens is None else written(tokens, response, spec),
+            written=written(tokens or _NO_TOKENS, response, spec) if tokens is not None or as_given else None,
+            asked=samples[place].prompt if as_given else "",
         )
-        for prompt, response, texts, truths, own, tokens in first
+        for (prompt, response, texts, truths, own, tokens, _), place in first.items()
     ]
     return PreparedBatch(torch.tensor([position[key] for key in keys], dtype=torch.int64), list(first.values()), rows)
 
@@ -114,11 +121,14 @@ def written(tokens: PolicyTokens, response: str, spec: TextSpec) -> Written:
     return Written(tokens, response, reasoning, answer, *marks, thinking)
 
 
-def _key(sample: RewardSample, with_references: bool, columns: Mapping[str, str], with_tokens: bool) -> _Key:
+def _key(
+    sample: RewardSample, with_references: bool, columns: Mapping[str, str], *, with_tokens: bool, as_given: bool
+) -> _Key:
     references = tuple(sample.references) if with_references else ()
     truths = ground_truths(sample.ground_truth)
     tokens = sample.tokens if with_tokens else None
-    return prompt_text(sample.prompt), sample.response, references, truths, tuple(columns.items()), tokens
+    given = json.dumps(sample.prompt, default=dict) if as_given else ""
+    return prompt_text(sample.prompt), sample.response, references, truths, tuple(columns.items()), tokens, given
 
 
 def _row(

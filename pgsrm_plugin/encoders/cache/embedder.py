@@ -14,7 +14,7 @@ from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.cache.shards import Embedded
 from pgsrm_plugin.encoders.vocabulary import unknown_share, vocabulary_of
 from pgsrm_plugin.errors import ScorerError
-from pgsrm_plugin.policy.asked_policy import AskedPolicy
+from pgsrm_plugin.policy.asked_policy import BoundReader
 from pgsrm_plugin.text.words import count_words
 from pgsrm_plugin.types import Question, Reply, Unread
 
@@ -33,7 +33,7 @@ class BatchEmbedder:
         states: whether their token states will be asked for: new texts get both in one pass.
         lasting: the texts that will come again with other batches, whose states are kept till then.
         models: of terms and guards, by the sections that name them.
-        policy: that is trained; None where no term asks it.
+        readers: of who is asked about tokens, by the weights of the policy or the sections that name models.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class BatchEmbedder:
         states: bool = False,
         lasting: Collection[str] = (),
         models: Mapping[OwnModelSection, AskedOnce] | None = None,
-        policy: AskedPolicy | None = None,
+        readers: Mapping[Hashable, BoundReader] | None = None,
     ) -> None:
-        self._policy = policy
+        self._readers = dict(readers or {})
         self._cached = cached
         self._lasting = frozenset(lasting)
         self._known: dict[str, Embedded] = {}
@@ -144,11 +144,9 @@ class BatchEmbedder:
             self.stats[f"{model.called}/{name}"] += value
         return [found[question] for question in questions]
 
-    @property
-    def policy(self) -> AskedPolicy:
-        """See :attr:`pgsrm_plugin.types.Embedder.policy`."""
-        assert self._policy is not None
-        return self._policy
+    def reader(self, scorer: Hashable) -> BoundReader:
+        """See :meth:`pgsrm_plugin.types.Embedder.reader`."""
+        return self._readers[scorer]
 
     def pair_truncated(self, one: str, other: str) -> bool:
         """Whether a model was asked about the two texts and read less than the whole of them."""
