@@ -23,6 +23,7 @@ from pgsrm_lab.reproduce.real.pretrained_child import PretrainedChild
 from pgsrm_lab.reproduce.semantic import explaining
 from pgsrm_lab.reproduce.semantic.semantic import OWN, Semantic
 from pgsrm_lab.reproduce.study import Job
+from pgsrm_lab.stages import FLOAT32
 from pgsrm_plugin.cli.apps import new_app
 from pgsrm_plugin.errors import PgsrmError
 
@@ -36,6 +37,13 @@ class UpdateRule(str, Enum):
     grpo = "grpo"
     ppo = "ppo"
     reinforce = "reinforce"
+
+
+class Precision(str, Enum):
+    """What ``--precision`` takes: Lightning's names."""
+
+    float32 = FLOAT32
+    bfloat16 = "bf16-mixed"
 
 
 def build_app() -> typer.Typer:
@@ -152,6 +160,12 @@ def semantic(
         str,
         typer.Option(help="'tiny' (made on the spot), 'smollm2', or the folder or hub id of a causal LM that chats."),
     ] = explaining.TINY,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="Of a child that is not tiny; bf16-mixed where the GPU or CPU computes in it, it is slower elsewhere."
+        ),
+    ] = Precision.float32,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
     given: Annotated[
         Path | None, typer.Option("--from", help="The folder with a public set's files, where there is no network.")
@@ -161,7 +175,7 @@ def semantic(
 ) -> None:
     """Semantic GRPO whole: pre-training, fine-tuning, then GRPO on one of ten rewards. Finished runs stay."""
     base = explaining.QUICK if quick else explaining.ExplainingProtocol()
-    protocol = explaining.for_child(base, chat.SHORT.get(child, child))
+    protocol = explaining.for_child(base, chat.SHORT.get(child, child), precision.value)
     protocol = dataclasses.replace(protocol, steps=steps or protocol.steps, source=str(given or ""))
     _run(Semantic().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
 

@@ -285,8 +285,12 @@ def test_few_questions_are_spread_over_the_set():
 def test_a_real_child_gets_its_own_settings():
     real = for_child(ExplainingProtocol(), REAL)
     assert (real.chat, real.questions, real.grpo.lr_actor, real.new_tokens) == (True, 64, 3e-5, 96)
-    assert (real.precision, real.settings["precision"]) == ("bf16-mixed", "bf16-mixed")
+    half = for_child(ExplainingProtocol(), REAL, "bf16-mixed")
+    assert (real.settings["precision"], half.settings["precision"]) == ("32-true", "bf16-mixed")
+    assert real.start != half.start  # what was trained in one precision is not taken up in the other
     assert "precision" not in ExplainingProtocol().settings  # it is float32, whatever the digest
+    with pytest.raises(SpecError, match="--precision bf16-mixed: the tiny child is 32-true"):
+        for_child(ExplainingProtocol(), "tiny", "bf16-mixed")
     quick = for_child(QUICK, REAL)
     assert (quick.new_tokens, quick.questions, quick.steps) == (QUICK.new_tokens, QUICK.questions, QUICK.steps)
     assert for_child(QUICK, "tiny") is QUICK

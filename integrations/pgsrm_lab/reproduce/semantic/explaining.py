@@ -12,6 +12,7 @@ from pgsrm_lab.stages import FLOAT32, Stage
 from pgsrm_lab.tiny import Size
 from pgsrm_lightning.algorithms.base import KLConfig
 from pgsrm_lightning.algorithms.grpo import GRPOConfig
+from pgsrm_plugin.errors import SpecError
 
 TINY = "tiny"
 REAL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -34,6 +35,8 @@ class ExplainingProtocol(Protocol):
         asked: questions of each split, at most, whose answers are measured.
         source: the folder with the files of a public set; empty: its own address. Their digests are known, so it
             determines nothing.
+        precision: Lightning's name for that of a child that is not tiny. It is no matter of the machine, so that runs
+            of several stand in one table.
     """
 
     size: Size = field(default_factory=lambda: Size(layers=2, width=128))
@@ -54,23 +57,20 @@ class ExplainingProtocol(Protocol):
     longest: int | None = None
     asked: int = 67
     source: str = ""
-
-    @property
-    def precision(self) -> str:
-        """Lightning's name for it. In bfloat16 a real child takes half the time, on a CPU too."""
-        return FLOAT32 if self.child == TINY else "bf16-mixed"
+    precision: str = FLOAT32
 
     @property
     def settings(self) -> dict[str, Any]:
         """All but where a public set's files lie."""
-        own = {name: value for name, value in dataclasses.asdict(self).items() if name != "source"}
-        return own if self.child == TINY else {**own, "precision": self.precision}
+        left = {"source", "precision"} if self.child == TINY else {"source"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in left}
 
     @property
     def start(self) -> list[object]:
         """The child and its two supervised stages."""
         stages = [dataclasses.asdict(stage) for stage in (self.texts, self.answers)]
-        return [self.child, self.chat, self.questions, self.longest, dataclasses.asdict(self.size), *stages]
+        precision = [] if self.child == TINY else [self.precision]
+        return [self.child, self.chat, self.questions, self.longest, dataclasses.asdict(self.size), *stages, *precision]
 
 
 QUICK = ExplainingProtocol(
@@ -93,22 +93,28 @@ OF_SETS: Mapping[str, Mapping[str, Any]] = {
 """What differs on a public set: how long its experts' answers are."""
 
 
-def for_child(protocol: ExplainingProtocol, child: str) -> ExplainingProtocol:
+def for_child(protocol: ExplainingProtocol, child: str, precision: str = FLOAT32) -> ExplainingProtocol:
     """The protocol for a child that is not tiny, a token of which costs a hundred times as much.
 
     Its chat template, small learning rates, fewer passes, steps and measured answers, and no reference model.
+
+    Raises:
+        SpecError: a precision for the tiny child, which is float32.
     """
     if child == TINY:
+        if precision != FLOAT32:
+            raise SpecError(f"--precision {precision}: the tiny child is {FLOAT32}; name another with --child")
         return protocol
     return dataclasses.replace(
         protocol,
         child=child,
         chat=True,
-        steps=min(protocol.steps, 8),
+        precision=precision,
+        steps=min(protocol.steps, 6),
         prompts_per_step=min(protocol.prompts_per_step, 4),
-        asked=min(protocol.asked, 32),
+        asked=min(protocol.asked, 24),
         texts=dataclasses.replace(protocol.texts, epochs=1, lr=1e-4),
-        answers=dataclasses.replace(protocol.answers, epochs=min(3, protocol.answers.epochs), lr=1e-4),
+        answers=dataclasses.replace(protocol.answers, epochs=min(2, protocol.answers.epochs), lr=1e-4),
         grpo=dataclasses.replace(
             protocol.grpo, lr_actor=3e-5, kl=KLConfig(coef=0.0, schedule="fixed"), micro_batch_tokens=2048
         ),

@@ -154,7 +154,7 @@ def _answers(
     device, texts = next(policy.parameters()).device, []
     for first in range(0, len(records), sampling.eval_batch_size):
         some = records[first : first + sampling.eval_batch_size]
-        with torch.autocast("cpu", torch.bfloat16, enabled=protocol.precision != stages.FLOAT32):
+        with torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision != stages.FLOAT32):
             texts += generate(policy, some, sampling, device, seed=None).texts
     samples = [record.sample(text) for record, text in zip(records, texts, strict=True)]
     judged = judge(samples)

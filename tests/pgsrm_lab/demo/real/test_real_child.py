@@ -202,13 +202,15 @@ def test_without_the_package_the_message_says_what_to_install(tmp_path, monkeypa
 @needs_real_child
 def test_the_real_child_learns_where_binary_is_silent(tmp_path):
     with pytest.raises(SystemExit) as ended:
-        main(["--steps", "6", "--out", str(tmp_path)])
+        main(["--steps", "8", "--out", str(tmp_path)])
     assert not ended.value.code
     runs = {spec: read_run(tmp_path / spec) for spec in REWARDS.values()}
     binary, guarded = runs["binary"], runs["guarded"]
     assert binary.metric("val/held_out/strict").values[0] == 0  # it answers in sentences
     assert binary.metric("train/zero_variance_groups").values[0] > 0.5
-    assert sum(guarded.metric("train/zero_variance_groups").values) / 6 < 0.25
-    rewards = guarded.metric("train/reward").values
-    assert sum(rewards[-2:]) > sum(rewards[:2])
+    assert sum(guarded.metric("train/zero_variance_groups").values) / 8 < 0.25
+    likeness = {name: run.metric("val/held_out/reward").values for name, run in runs.items()}
+    gained = {name: values[-1] - values[0] for name, values in likeness.items()}  # the same measure for all three
+    assert gained["guarded"] > 0.02
+    assert abs(gained["binary"]) < gained["guarded"] / 2
     assert "SmolLM2-135M-Instruct, 134.5 million parameters" in (tmp_path / "report.html").read_text()
