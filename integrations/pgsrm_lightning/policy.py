@@ -21,7 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from pgsrm_lightning.config import LoraConfig
 from pgsrm_lightning.losses import entropy, token_logprobs
 from pgsrm_lightning.packed.attention import KEY, NAME
-from pgsrm_lightning.packed.head import target_logprobs, token_statistics
+from pgsrm_lightning.packed.head import soft_values, target_logprobs, token_statistics
 from pgsrm_lightning.packed.rows import PackedRows, pack, side_by_side
 from pgsrm_plugin.errors import SpecError
 from pgsrm_plugin.pretrained.dequantised import ORIGIN
@@ -151,6 +151,23 @@ class Policy(nn.Module):
             states_BTD = out.hidden_states[-1][:, -width:]
         last_B = (attention_BS[:, -width:].sum(-1) - 1).clamp(min=0)
         return states_BTD[torch.arange(len(last_B), device=last_B.device), last_B]
+
+    @torch.no_grad()
+    def soft_values(
+        self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        r"""The logits of the last ``width`` tokens, and the soft maxima of all there were, (B, T) float32 each.
+
+        The soft maximum is :math:`\tau \log \sum \exp (z / \tau)`. Past a response's end packed rows have 0.
+        """
+        if self.packs:
+            packed = pack(tokens_BS, attention_BS, width)
+            states_MD, head = self._packed_states(self.lm, packed), _head(self.lm)
+            chosen_M, soft_M = soft_values(states_MD, head.weight, head.bias, packed.targets_M, temperature)
+            return packed.unpack(chosen_M), packed.unpack(soft_M)
+        logits_BTV = self._forward(self.lm, tokens_BS, attention_BS, width, states=False).logits[:, -width:].float()
+        chosen_BT = logits_BTV.gather(-1, tokens_BS[:, -width:].unsqueeze(-1)).squeeze(-1)
+        return chosen_BT, temperature * (logits_BTV / temperature).logsumexp(-1)
 
     @torch.no_grad()
     def reference_logprobs(self, tokens_BS: Tensor, attention_BS: Tensor, width: int, temperature: float) -> Tensor:

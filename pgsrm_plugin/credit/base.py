@@ -39,6 +39,8 @@ class Credit(Section, ABC):
     kind: str
     of_models: ClassVar[bool] = False
     """Whether language models are asked about the policy's own tokens, which only a trainer that holds them can do."""
+    no_reward: ClassVar[str] = ""
+    """Why it would be no reward by itself, as the end of a sentence; for those who write it among the terms."""
     alpha: float = Field(1.0, ge=0, le=1e4, description="how much the credit counts; 0: it is computed and logged only")
     scale: Literal["share", "density"] = Field(
         "share",
@@ -85,14 +87,30 @@ class Learning(NamedTuple):
 
 
 class ModelCredit(Credit):
+    """A credit by what a language model says of the policy's own tokens."""
+
+    of_models: ClassVar = True
+    model: str = Field("", description="folder or hub id of the language model; empty: the policy before training")
+
+
+class SoftValueCredit(ModelCredit):
+    r"""A credit by a model's logits, read as soft values: :math:`c_t = Q(s_t, y_t) - V(s_{t+1})`.
+
+    With logits :math:`z`, :math:`Q = z` and :math:`V = \tau \log \sum_v \exp (z_v / \tau)`. A response's last token has
+    no next state: it is not counted.
+    """
+
+    temperature: float = Field(1.0, gt=0, le=100, description="tau: of the soft maximum over the vocabulary")
+
+
+class RatioCredit(ModelCredit):
     r"""A credit by two language models: :math:`c_t = \log \pi_\phi(y_t | y_{<t}) - \log \pi_{base}(y_t | y_{<t})`.
 
     A subclass has ``kind``, :attr:`model` and :attr:`base`: a folder or a hub id each, empty for the policy as it is
     before training.
     """
 
-    of_models: ClassVar = True
-    model: str = Field("", description="folder or hub id of the language model; empty: the policy before training")
+    no_reward: ClassVar = "log-ratios add up to how likely a response is, so it would pay for short ones"
     base: str = Field("", description="folder or hub id of what it is held against; empty: the policy before training")
 
     @property

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.credit.base import Learning, ModelCredit
+from pgsrm_plugin.credit.base import Learning, RatioCredit
 
 
-class ImplicitPrm(ModelCredit):
+class ImplicitPrm(RatioCredit):
     r"""The log-ratio of a model that learns which responses succeed to what it was before (PRIME, arXiv 2502.01456).
 
     :math:`q_t = \log \pi_\phi(y_t | y_{<t}) - \log \pi_{base}(y_t | y_{<t})`, divided by the step's

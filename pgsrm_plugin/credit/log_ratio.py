@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pgsrm_plugin.credit.base import ModelCredit
+from pgsrm_plugin.credit.base import RatioCredit
 
 
-class LogRatio(ModelCredit):
+class LogRatio(RatioCredit):
     r"""The log-ratio of two frozen language models at each token (Dense-Path REINFORCE, arXiv 2510.02493).
 
     :math:`c_t = \log \pi_{SFT}(y_t | y_{<t}) - \log \pi_{base}(y_t | y_{<t})`: fine-tuning seen as inverse Q-learning,

@@ -322,6 +322,15 @@ class RewardSpec(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
+def _no_reward(name: str) -> str:
+    """Why a kind of credit is no term, as the end of a sentence; empty for what is none."""
+    plain = name.lower().replace("-", "_")
+    for kind, section in credit.KINDS.items():
+        if plain in (kind, *getattr(section, "others_say", ())) and section.no_reward:
+            return f" but of credit (write `credit: {kind}` beside the terms): {section.no_reward}"
+    return ""
+
+
 def _named(sections: Any, field: str, part: str, kinds: Kinds[Any]) -> Any:
     """The sections of named parts, each with its kind, which is its name unless it is given."""
     if not isinstance(sections, dict):
@@ -336,7 +345,7 @@ def _named(sections: Any, field: str, part: str, kinds: Kinds[Any]) -> Any:
             if name not in kinds:
                 raise problem_at(
                     (field, str(name)),
-                    f"{name!r} is no kind of {part}{kinds.instead_of(str(name))}; "
+                    f"{name!r} is no kind of {part}{_no_reward(str(name)) or kinds.instead_of(str(name))}; "
                     f"to use a name of your own add `kind:` (one of {', '.join(kinds)}){kinds.why_broken(str(name))}",
                 )
             body = {"kind": name, **body}

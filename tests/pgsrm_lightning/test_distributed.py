@@ -13,7 +13,7 @@ import torch
 SCRIPT = Path(__file__).parents[1] / "support" / "ddp_ranks.py"
 
 
-@pytest.fixture(scope="module", params=["ppo", "grpo"])
+@pytest.fixture(scope="module", params=["ppo", "grpo", "grpo-prm"])
 def outcome(request, tiny_child, colour_rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
     files = []
@@ -37,11 +37,28 @@ def test_processes_see_different_prompts_and_end_with_the_same_weights(outcome, 
     everything = [prompt for rank in ranks for step in rank["prompts"] for prompt in step]
     assert len(set(everything)) == 9, "together they see each of the 9 prompts once"
     weights = [torch.load(outcome / f"weights_{rank}.pt", weights_only=True) for rank in range(2)]
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    tensors = {name: value for name, value in weights[0].items() if torch.is_tensor(value)}
+    assert all(torch.equal(value, weights[1][name]) for name, value in tensors.items())
     from transformers import AutoModelForCausalLM
 
     start = AutoModelForCausalLM.from_pretrained(tiny_child).state_dict()["transformer.wte.weight"]
     assert not torch.equal(weights[0]["policy.lm.transformer.wte.weight"], start)
+
+
+def test_a_model_of_credit_learns_from_the_rows_of_all_processes(outcome, tiny_child, request):
+    names = [name for name in torch.load(outcome / "weights_0.pt", weights_only=True) if "token_models" in name]
+    if "grpo-prm" not in request.node.name:
+        assert names == []
+        return
+    from transformers import AutoModelForCausalLM
+
+    weights = [torch.load(outcome / f"weights_{rank}.pt", weights_only=True) for rank in range(2)]
+    start = AutoModelForCausalLM.from_pretrained(tiny_child).state_dict()
+    learned = {name.removeprefix("token_models.learner.lm."): value for name, value in weights[0].items()}
+    assert not torch.equal(learned["transformer.wte.weight"], start["transformer.wte.weight"])
+    metrics = seen(outcome)[0]["metrics"]
+    assert all(step["train/prm_grad_norm"] > 0 for step in metrics)
+    assert [step["train/credit_size"] > 0 for step in metrics] == [False, True, True]
 
 
 def test_metrics_are_those_of_all_processes(outcome):

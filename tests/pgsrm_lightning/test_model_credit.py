@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from torch import tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
@@ -21,6 +22,7 @@ from pgsrm_lightning.rollout.model_credit import (
     LOSS,
     NORM,
     centred_rows,
+    endogenous_rewards,
     greatest_return,
     success_loss,
     token_models,
@@ -54,6 +56,35 @@ def test_primes_numbers():
     assert float(success_loss(q, ALL, torch.ones(1), 0.05)) == pytest.approx(0.6635971, abs=1e-6)
     assert float(success_loss(q, ALL, torch.zeros(1), 0.05)) == pytest.approx(-math.log(1 - 0.5149950), abs=2e-6)
     assert_close(q / greatest_return(q, ALL), tensor([[0.5833333, -0.4166667, 0.8333333]]))
+
+
+def test_endorms_numbers():
+    """Logits [2, 0, -1] and then [1, 1, 0]: 2 - log(2e + 1) = .1380052; by log pi + V(s1) - V(s2) as well."""
+    first, second = tensor([2.0, 0.0, -1.0]), tensor([1.0, 1.0, 0.0])
+    chosen = torch.stack([first[0], second[1]]).unsqueeze(0)
+    soft = torch.stack([first.logsumexp(0), second.logsumexp(0)]).unsqueeze(0)
+    both = torch.ones(1, 2, dtype=torch.bool)
+    rewards, counted = endogenous_rewards(chosen, soft, both)
+    assert_close(rewards, tensor([[0.1380052, 0.0]]), atol=1e-6, rtol=0)
+    other = first.log_softmax(0)[0] + soft[0, 0] - soft[0, 1]
+    assert_close(rewards[0, 0], other)
+    assert counted.tolist() == [[True, False]]
+    whole, counted = endogenous_rewards(chosen, soft, both, ending=0.0)
+    assert_close(whole.sum(), first.log_softmax(0)[0] + second.log_softmax(0)[1] + soft[0, 0])
+    assert counted.all()
+
+
+def test_a_constant_in_all_logits_is_nothing_but_in_a_last_tokens_reward():
+    torch.manual_seed(0)
+    logits, mask = torch.randn(2, 4, 5, dtype=torch.float64), tensor([[True] * 4, [True, True, False, False]])
+    found = [
+        endogenous_rewards((logits + c)[..., 2], (logits + c).logsumexp(-1), mask, ending)[0]
+        for ending in (None, 0.0)
+        for c in (0.0, 7.0)
+    ]
+    assert_close(found[0], found[1])
+    assert_close((found[3] - found[2]), 7.0 * tensor([[0, 0, 0, 1], [0, 1, 0, 0]], dtype=torch.float64))
+    assert found[0][1].tolist() == [found[0][1, 0].item(), 0.0, 0.0, 0.0]
 
 
 def test_the_losss_gradient_is_that_of_the_cross_entropy():
@@ -126,6 +157,62 @@ def test_a_frozen_ratio_is_that_of_transformers(tiny_child, other_child, policy)
     assert LOSS not in meter.means()
 
 
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("tau", [1.0, 0.5])
+def test_soft_values_are_those_of_transformers(tiny_child, policy, packs, tau, monkeypatch):
+    spec = parse_spec(SPEC + f"credit: {{kind: endogenous, temperature: {tau}, alpha: 3}}\n")
+    models, rollout, meter = token_models(spec, tiny_child, None, policy), rolled(), Meter(torch.device("cpu"))
+    (model,) = models._frozen
+    assert model.packs
+    if not packs:
+        monkeypatch.setattr(model, "packs", False)
+        model.lm.set_attn_implementation("sdpa")
+    above_BT = models(rollout, scored(0, 0, 0, 0), tensor([True, True, True, False]), PARTS, meter)
+    lm = AutoModelForCausalLM.from_pretrained(tiny_child, dtype=torch.float64)
+    for row in range(3):
+        own, length = rollout.tokens_BS[row][rollout.attention_BS[row].bool()], int(rollout.mask_BT[row].sum())
+        with torch.no_grad():
+            logits = lm(own.unsqueeze(0)).logits[0][-length - 1 : -1]
+        values = logits.gather(1, own[-length:, None])[:-1, 0] - tau * (logits / tau).logsumexp(-1)[1:]
+        assert_close(above_BT[row, : length - 1].double(), 3 * (values - values.mean()), atol=2e-5, rtol=0)
+        assert above_BT[row, length - 1 :].abs().sum() == 0, "the last token has none"
+    assert above_BT[3].abs().sum() == 0
+    assert above_BT[0].abs().max() > 0.05
+    assert list(models.parameters()) == []
+    assert models.state_dict() == {}
+
+
+def test_credit_moves_the_gradient_by_each_tokens_share(tiny_child, policy):
+    """GRPO's gradient with credit less that without: minus credit times the gradient of log pi, over the tokens."""
+    from dataclasses import replace
+
+    from pgsrm_lightning.losses import masked_sum
+    from pgsrm_lightning.rollout.experience import look_back
+
+    spec = parse_spec(SPEC + "credit: {kind: endogenous, scale: density}\n")
+    rollout, config = rolled(), GRPOConfig(group_size=4, lr_actor=1e-3)
+    above_BT = token_models(spec, tiny_child, None, policy)(
+        rollout, scored(0, 0, 0, 0), EVERY, PARTS, Meter(torch.device("cpu"))
+    )
+    seen = look_back(policy, rollout, EVERY, 1.0, [PARTS])
+    algorithm, output = config.build(), scored(0.0, 2.0, 1.0, 0.5)
+
+    def gradient(credit_BT):
+        policy.zero_grad(set_to_none=True)
+        learned = algorithm.targets(replace(seen, credit_BT=credit_BT), output, [0] * 4, 0.0)
+        now = policy.evaluate(rollout.tokens_BS, rollout.attention_BS, 4, 1.0)
+        masked_sum(algorithm.loss(now, learned, 0.0, Meter(torch.device("cpu"))), learned.mask_BT).backward()
+        return [parameter.grad.clone() for parameter in policy.lm.parameters() if parameter.grad is not None]
+
+    moved = [one - other for one, other in zip(gradient(above_BT), gradient(None), strict=True)]
+    policy.zero_grad(set_to_none=True)
+    now = policy.evaluate(rollout.tokens_BS, rollout.attention_BS, 4, 1.0)
+    (-(above_BT * now.logprobs_BT)[rollout.mask_BT].sum()).backward()
+    for difference, parameter in zip(moved, policy.lm.parameters(), strict=True):
+        assert_close(difference, parameter.grad, atol=2e-5, rtol=1e-4)
+    assert max(float(one.abs().max()) for one in moved) > 0.01
+
+
 def test_a_model_that_learns_takes_the_step_of_the_whole_batch(tiny_child, policy):
     """Whatever the parts; by autograd over all rows at once, and SGD's direction under AdamW's first step."""
     spec = parse_spec(SPEC + "credit: {kind: implicit_prm, beta: 0.5, lr: 1.0e-2}\n")
@@ -192,6 +279,46 @@ CONFIGS = [GRPOConfig(group_size=4, lr_actor=1e-3), PPOConfig(lr_actor=1e-3)]
 PRM = "credit: {kind: implicit_prm, alpha: ALPHA, lr: 1.0e-3, beta: 0.5}\n"
 
 
+ENDOGENOUS = "credit: {kind: endogenous, alpha: ALPHA}\n"
+
+
+def fp16() -> MixedPrecision:
+    """Lightning's own 16-mixed, on a CPU, where its Trainer takes it as a plugin only."""
+    return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=2.0**16))
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_the_model_learns_in_float32_whatever_the_precision(tiny_child, colour_file, quiet_trainer, precision):
+    """alpha 0, so that the policy's rows are those of a run without credit; the model learns the same from them."""
+    spec = PRM.replace("ALPHA", "0")
+    plugin = {"plugins": fp16()} if precision == "16-mixed" else {"precision": precision}
+    module, logged = run(tiny_child, colour_file, quiet_trainer, spec, CONFIGS[0], steps=3, **plugin)
+    learner = module.token_models.learner.lm
+    assert {parameter.dtype for parameter in learner.parameters()} == {torch.float32}
+    assert all(math.isfinite(step[LOSS]) and step[NORM] > 0 for step in logged)
+    start = AutoModelForCausalLM.from_pretrained(tiny_child, dtype=torch.float32)
+    moved = [float((a - b).detach().abs().max()) for a, b in zip(learner.parameters(), start.parameters(), strict=True)]
+    assert max(moved) > 1e-3
+    assert logged[0][LOSS] == pytest.approx(math.log(2), abs=1e-6), "both models are one in float32"
+    module.token_models._credit = module.token_models._credit.model_copy(update={"alpha": 5.0})
+    given = (rolled(), scored(0, 0, 0, 0), EVERY, PARTS, Meter(torch.device("cpu")))
+    exact = module.token_models(*given)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            assert torch.equal(exact, module.token_models(*given))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_endogenous_credit_trains_and_alpha_0_changes_no_bit(tiny_child, colour_file, quiet_trainer, config):
+    plain, _ = run(tiny_child, colour_file, quiet_trainer, "", config)
+    same, logged = run(tiny_child, colour_file, quiet_trainer, ENDOGENOUS.replace("ALPHA", "0"), config)
+    other, _ = run(tiny_child, colour_file, quiet_trainer, ENDOGENOUS.replace("ALPHA", "5"), config)
+    assert weights(same).keys() == weights(plain).keys()
+    assert all(torch.equal(value, weights(plain)[name]) for name, value in weights(same).items())
+    assert not all(torch.equal(value, weights(plain)[name]) for name, value in weights(other).items())
+    assert all(step[SIZE] > 0 and step["time/credit_share"] > 0 for step in logged)
+
+
 def weights(module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items() if torch.is_tensor(value)}
 
@@ -239,7 +366,19 @@ def test_a_model_of_another_vocabulary_is_refused(tiny_child, make_child, policy
         token_models(spec, tiny_child, None, policy)
 
 
+@pytest.mark.parametrize("name", ["endogenous", "EndoRM", "log_ratio", "prime"])
+def test_as_a_plain_reward_it_is_refused_with_the_reason(name):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(f"terms: {{{name}: {{}}}}")
+    kind = {"EndoRM": "endogenous", "prime": "implicit_prm"}.get(name, name)
+    said = f"{name!r} is no kind of term but of credit (write `credit: {kind}` beside the terms): "
+    assert said in str(caught.value)
+    assert "so it would pay for short" in str(caught.value)
+
+
 def test_specs_and_places_that_cannot():
+    (said,) = problems(parse_spec(SPEC + "credit: endogenous\n"), Use(without_models="train with x"))
+    assert said.startswith("credit: endogenous asks language models about the policy's tokens, and here there is none")
     with pytest.raises(SpecError, match=r"credit.base: required key is missing"):
         parse_spec(SPEC + "credit: log_ratio\n")
     with pytest.raises(SpecError, match=r"advantages of; say with `success` from which reward on a response is one"):

@@ -13,7 +13,10 @@ from lightning.pytorch.strategies import DDPStrategy
 from pgsrm_lightning import GRPOConfig, KLConfig, PPOConfig, PromptData, RLModule, RolloutLog, SamplingConfig
 from pgsrm_plugin import parse_spec
 
-SPEC = parse_spec("encoder: {kind: hashing}\nterms: {semantic: {}}\nunscorable: mask")
+TEXT = "encoder: {kind: hashing}\nterms: {semantic: {}}\nunscorable: mask\n"
+SPEC = parse_spec(TEXT)
+LEARNING = parse_spec(TEXT + "credit: {kind: implicit_prm, alpha: 5, beta: 0.5, lr: 1.0e-3}")
+"""Of the algorithm ``grpo-prm``."""
 SHARED = {"group_size": 2, "epochs": 2, "minibatches": 4, "micro_batch_size": 1, "lr_actor": 1e-3}
 
 
@@ -35,7 +38,8 @@ class Witness(Callback):
 def main(algorithm: str, child: str, train: str, val: str, folder: str) -> None:
     torch.set_num_threads(1)
     config = PPOConfig(kl=KLConfig(0.05), **SHARED) if algorithm == "ppo" else GRPOConfig(**SHARED)
-    module = RLModule(child, SPEC, config, SamplingConfig(max_new_tokens=2, eval_batch_size=2), seed=1)
+    spec = LEARNING if algorithm.endswith("-prm") else SPEC
+    module = RLModule(child, spec, config, SamplingConfig(max_new_tokens=2, eval_batch_size=2), seed=1)
     # 3 prompts on two processes: two on one, one on the other, whose 2 rows do not even fill 4 minibatches.
     data = PromptData(train, {"held_out": val}, prompts_per_step=3, steps=3)
     trainer = Trainer(

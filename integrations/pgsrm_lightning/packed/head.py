@@ -66,6 +66,30 @@ def target_logprobs(
     return _joined(logprobs, states_MD)
 
 
+@torch.no_grad()
+def soft_values(
+    states_MD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_M: Tensor,
+    temperature: float,
+    piece: int = PIECE,
+) -> tuple[Tensor, Tensor]:
+    r"""The logit of each target, and :math:`\tau \log \sum_v \exp (z_v / \tau)`, (M,) float32, without gradient.
+
+    >>> soft_values(torch.zeros(1, 3), torch.ones(4, 3), None, torch.tensor([2]), 1.0)
+    (tensor([0.]), tensor([1.3863]))
+    """
+    rows, weight = max(1, piece // len(weight_VD)), weight_VD.to(_dtype(states_MD, weight_VD))
+    chosen, soft = list[Tensor](), list[Tensor]()
+    with torch.autocast(states_MD.device.type, enabled=False):
+        for states, targets in zip(torch.split(states_MD, rows), torch.split(targets_M, rows), strict=True):
+            logits = _logits(states, weight, bias_V, temperature)
+            chosen.append(temperature * logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1))
+            soft.append(temperature * logits.logsumexp(-1))
+    return _joined(chosen, states_MD), _joined(soft, states_MD)
+
+
 class _Statistics(torch.autograd.Function):
     @staticmethod
     def forward(

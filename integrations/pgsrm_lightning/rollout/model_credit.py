@@ -1,4 +1,7 @@
-"""Credit for the tokens of a step's rollouts, by two language models, of which one may learn (DPR, PRIME).
+"""Credit for the tokens of a step's rollouts by language models: two, of which one may learn (DPR, PRIME), or one whose
+logits are soft values (EndoRM).
+
+They compute in float32, whatever the trainer's precision: what a model learns is less than bfloat16's rounding.
 
 Shape suffixes: ``B`` rows, ``T`` response tokens.
 """
@@ -18,7 +21,7 @@ from pgsrm_lightning.rollout.generate import Rollout
 from pgsrm_lightning.rollout.text_credit import SIZE
 from pgsrm_lightning.update import take_step
 from pgsrm_plugin import RewardOutput, RewardSpec
-from pgsrm_plugin.credit import ModelCredit
+from pgsrm_plugin.credit import Credit, RatioCredit, SoftValueCredit
 from pgsrm_plugin.errors import SpecError
 
 LOSS, NORM = "train/prm_loss", "train/prm_grad_norm"
@@ -33,6 +36,26 @@ def centred_rows(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """
     mean_B1 = torch.where(mask_BT, values_BT, 0.0).sum(-1, keepdim=True) / mask_BT.sum(-1, keepdim=True).clamp(min=1)
     return torch.where(mask_BT, values_BT - mean_B1, 0.0)
+
+
+def endogenous_rewards(
+    chosen_BT: Tensor, soft_BT: Tensor, mask_BT: Tensor, ending: float | None = None
+) -> tuple[Tensor, Tensor]:
+    r""":math:`Q(s_t, y_t) - V(s_{t+1})`, (B, T), and which tokens have it: all that count but each row's last.
+
+    Args:
+        chosen_BT, soft_BT: :math:`Q(s_t, y_t)` and :math:`V(s_t)`.
+        mask_BT: tokens that count; side by side in each row.
+        ending: V of the state after a row's last token, which then has a reward, too (the paper's is 0).
+
+    >>> chosen, soft = torch.tensor([[2.0, 1.0]]), torch.tensor([[2.1698, 1.8620]])
+    >>> endogenous_rewards(chosen, soft, torch.ones(1, 2, dtype=torch.bool))
+    (tensor([[0.1380, 0.0000]]), tensor([[ True, False]]))
+    """
+    after_BT = torch.nn.functional.pad(mask_BT[:, 1:], (0, 1)) & mask_BT
+    next_BT = torch.where(after_BT, torch.nn.functional.pad(soft_BT[:, 1:], (0, 1)), 0.0 if ending is None else ending)
+    counted_BT = after_BT if ending is None else mask_BT
+    return torch.where(counted_BT, chosen_BT - next_BT, 0.0), counted_BT
 
 
 def greatest_return(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -76,7 +99,7 @@ class TokenModels(nn.Module):
         SpecError: a model cannot be loaded, or does not read the policy's tokens.
     """
 
-    def __init__(self, spec: RewardSpec, credit: ModelCredit, child: str, revision: str | None, policy: Policy) -> None:
+    def __init__(self, spec: RewardSpec, credit: RatioCredit, child: str, revision: str | None, policy: Policy) -> None:
         super().__init__()
         self._spec, self._credit = spec, credit
         model = _loaded("model", credit.model, child, revision, policy, learns=credit.learning is not None)
@@ -108,11 +131,7 @@ class TokenModels(nn.Module):
             self._seen = _Seen(rollout, mask_BT, base_BT, success_B, parts)
         if self._credit.normalised:
             ratio_BT = ratio_BT / largest(greatest_return(ratio_BT, mask_BT)).clamp(min=1e-8)
-        if self._credit.scale == "density":
-            ratio_BT = ratio_BT * mask_BT.sum(-1, keepdim=True)
-        above_BT = centred_rows(ratio_BT, mask_BT)
-        meter.add_masked(SIZE, above_BT.abs(), mask_BT)
-        return self._credit.alpha * above_BT if self._credit.alpha else None
+        return _above_mean(self._credit, ratio_BT, mask_BT, meter)
 
     def commit(self, meter: Meter) -> None:
         """The model learns from the step that is done, if it learns."""
@@ -128,7 +147,7 @@ class TokenModels(nn.Module):
         if not bool(rows):  # on every process alike
             return
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(tokens_BS.device.type, enabled=False):
             for part in seen.parts:
                 now = self.learner.evaluate(tokens_BS[part], attention_BS[part], mask_BT.shape[1], 1.0)
                 ratio_bT = now.logprobs_BT - seen.base_BT[part]
@@ -151,10 +170,54 @@ class TokenModels(nn.Module):
             self._optimizer.load_state_dict(state)
 
 
-def token_models(spec: RewardSpec, child: str, revision: str | None, policy: Policy) -> TokenModels | None:
+class SoftValues(nn.Module):
+    """The frozen model of a credit by soft values; it goes into no checkpoint.
+
+    Args:
+        child, revision: the policy's, taken where the credit names no model.
+
+    Raises:
+        SpecError: as :class:`TokenModels`.
+    """
+
+    def __init__(self, credit: SoftValueCredit, child: str, revision: str | None, policy: Policy) -> None:
+        super().__init__()
+        self._credit = credit
+        self._frozen = [_loaded("model", credit.model, child, revision, policy)]  # a list, as in TokenModels
+
+    @torch.no_grad()
+    def forward(
+        self, rollout: Rollout, output: RewardOutput, scored_B: Tensor, parts: Sequence[Tensor], meter: Meter
+    ) -> Tensor | None:
+        """See :meth:`TokenModels.forward`."""
+        device = rollout.tokens_BS.device
+        mask_BT, model = rollout.mask_BT & scored_B.to(device).unsqueeze(-1), self._frozen[0].to(device)
+        chosen_BT, soft_BT = (torch.zeros(mask_BT.shape, device=device) for _ in range(2))
+        with torch.autocast(device.type, enabled=False):
+            for part in parts:
+                inputs = rollout.tokens_BS[part], rollout.attention_BS[part], mask_BT.shape[1]
+                chosen_BT[part], soft_BT[part] = model.soft_values(*inputs, self._credit.temperature)
+        return _above_mean(self._credit, *endogenous_rewards(chosen_BT, soft_BT, mask_BT), meter)
+
+    def commit(self, meter: Meter) -> None:
+        """Nothing is learned."""
+
+
+def token_models(spec: RewardSpec, child: str, revision: str | None, policy: Policy) -> TokenModels | SoftValues | None:
     """The models that a spec's credit asks, if it asks any."""
     credit = spec.credit
-    return TokenModels(spec, credit, child, revision, policy) if isinstance(credit, ModelCredit) else None
+    if isinstance(credit, RatioCredit):
+        return TokenModels(spec, credit, child, revision, policy)
+    return SoftValues(credit, child, revision, policy) if isinstance(credit, SoftValueCredit) else None
+
+
+def _above_mean(credit: Credit, values_BT: Tensor, counted_BT: Tensor, meter: Meter) -> Tensor | None:
+    """What each token's advantage is above its response's, (B, T); None where alpha is 0."""
+    if credit.scale == "density":
+        values_BT = values_BT * counted_BT.sum(-1, keepdim=True)
+    above_BT = centred_rows(values_BT, counted_BT)
+    meter.add_masked(SIZE, above_BT.abs(), counted_BT)
+    return credit.alpha * above_BT if credit.alpha else None
 
 
 def _successes(spec: RewardSpec, output: RewardOutput, least: float | None) -> Tensor:
@@ -172,9 +235,10 @@ def _logprobs(model: Policy, rollout: Rollout, parts: Sequence[Tensor]) -> Tenso
     model.to(rollout.tokens_BS.device)
     width = rollout.mask_BT.shape[1]
     logprobs_BT = torch.zeros(rollout.mask_BT.shape, device=rollout.mask_BT.device)
-    for part in parts:
-        found = model.evaluate(rollout.tokens_BS[part], rollout.attention_BS[part], width, 1.0)
-        logprobs_BT[part] = found.logprobs_BT
+    with torch.autocast(rollout.tokens_BS.device.type, enabled=False):
+        for part in parts:
+            found = model.evaluate(rollout.tokens_BS[part], rollout.attention_BS[part], width, 1.0)
+            logprobs_BT[part] = found.logprobs_BT
     return logprobs_BT
 
 
