@@ -184,7 +184,7 @@ class RLModule(LightningModule):
                 self.guidance.check(record)
             if reward.spec.policy_terms:
                 given = self.guidance.config.max if self.guidance is not None and split == "train" else 0
-                check_room(record, len(prompt) + given + self.sampling.max_new_tokens, scorer)
+                check_room(record, len(prompt) + given + self.sampling.max_new_tokens, scorer, reward.spec)
 
     def answer(self, records: Sequence[Record], split: str = "val") -> Answers:
         """Greedy answers to the given rows, scored."""

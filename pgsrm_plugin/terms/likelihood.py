@@ -14,7 +14,10 @@ from pgsrm_plugin.errors import DataError
 from pgsrm_plugin.policy import likelihoods as of
 from pgsrm_plugin.policy.base import Continuation, Reader, Written
 from pgsrm_plugin.policy.cut import is_thinking, tokens_until, whole_tokens
+from pgsrm_plugin.section import TagName
 from pgsrm_plugin.terms.base import Needs, Term
+from pgsrm_plugin.text import TextSpec
+from pgsrm_plugin.text.batch import written
 
 if TYPE_CHECKING:
     from pgsrm_plugin.types import Embedder, Row
@@ -61,6 +64,12 @@ class Likelihood(Term):
         "threshold": "write `lift: positive`",
     }
     measure: Literal["avg_log_prob", "log_prob", "prob", "avg_prob", "rank"] = "avg_log_prob"
+    against: Literal["references", "ground_truth"] = Field(
+        "references", description="what is put in the answer's place: the references, or the correct answers"
+    )
+    tag: TagName | None = Field(
+        None, description="the tag of the answer that it is put in place of; default: text.answer_tag"
+    )
     references: Literal["max", "logsumexp", "mean"] = Field(
         "max", description="of several references: the best; that any is written (prob, log_prob); the mean"
     )
@@ -130,9 +139,16 @@ class Likelihood(Term):
         return self.model_copy(update={"group": None})
 
     def needs(self) -> Needs:
-        """References, and the policy or the model that stands for it."""
+        """References or correct answers, and the policy or the model that stands for it."""
         decay = self.decay if self.scorer == "ema" else None
-        return Needs(references=True, answer_place=True, decay=decay, **named(self.scorer))
+        truths = self.against == "ground_truth"
+        return Needs(
+            references=not truths,
+            ground_truth=truths,
+            answer_place=self.tag is None,
+            decay=decay,
+            **named(self.scorer),
+        )
 
     def advise(self, reference_tokens: Sequence[int]) -> str | None:
         """Warns of products of many probabilities."""
@@ -172,10 +188,14 @@ class Likelihood(Term):
 
     def _question(self, row: Row, policy: Reader) -> _Question | None:
         own = policy.written(row)
+        if self.tag is not None:
+            thinking = {"thinking_tags": own.thinking} if own.thinking else {"strip_thinking": False}
+            own = written(own.tokens, own.text, TextSpec.model_validate({"answer_tag": self.tag, **thinking}))
         if own.answer is None or own.reasoning is None or is_thinking(own, policy):
             return None
         prompt, response = own.tokens.prompt, own.tokens.response
-        targets = [self._target(reference.uncut, own, policy) for reference in row.references]
+        known = row.ground_truths if self.against == "ground_truth" else [one.uncut for one in row.references]
+        targets = [self._target(one, own, policy) for one in known]
         before = tokens_until(response, own.text, own.answer, policy)
         opening = own.opening if self.without_reasoning is None else self.without_reasoning
         bare = tuple(policy.encode(opening) if opening else ())

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from pgsrm_lab.reproduce.composition.composition import PROTOCOL, Composition
+from pgsrm_lab.reproduce.credit.credit import CreditStudy, protocols
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.guards.protocol import QUICK, GuardsProtocol
 from pgsrm_lab.reproduce.paper.grid import PaperProtocol, plan
@@ -53,6 +54,7 @@ def build_app() -> typer.Typer:
     app.command()(guards)
     app.command()(composition)
     app.command()(semantic)
+    app.command()(credit)
     app.command()(page)
     return app
 
@@ -178,6 +180,32 @@ def semantic(
     protocol = explaining.for_child(base, chat.SHORT.get(child, child), precision.value)
     protocol = dataclasses.replace(protocol, steps=steps or protocol.steps, source=str(given or ""))
     _run(Semantic().plan(_listed(tasks), _listed(arms), seeds, protocol, out), jobs)
+
+
+def credit(
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="passages, explanations; repeated or comma-separated (default: both).")
+    ] = None,
+    arms: Annotated[list[str] | None, typer.Option(help="Rewards, likewise (default: all of the tasks').")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each reward; a seed varies warm start and sampling.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, one thread each.")] = min(os.cpu_count() or 1, 8),
+    steps: Annotated[int | None, typer.Option(min=2, help="GRPO steps of each run (default: 20; 24).")] = None,
+    child: Annotated[
+        str,
+        typer.Option(help="Of the explanations: 'tiny', 'smollm2', or the folder or hub id of a causal LM that chats."),
+    ] = explaining.TINY,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller child and a few steps: does it run?")] = False,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for runs, tables and the report.")] = RUNS
+    / CreditStudy.name,
+) -> None:
+    """Each token credit on long explanations with a wrong sentence, and likelihood as a reward. Finished runs stay.
+
+    Where two defaults are given, the second is the explanations'.
+    """
+    settings = protocols(chat.SHORT.get(child, child), quick)
+    if steps is not None:
+        settings = {task: dataclasses.replace(protocol, steps=steps) for task, protocol in settings.items()}
+    _run(CreditStudy().plan(_listed(tasks), _listed(arms), seeds, settings, out), jobs)
 
 
 def page(

@@ -20,7 +20,8 @@ def collect(jobs: Sequence[Job]) -> list[Row]:
         DataError: nothing is finished.
     """
     out, study = jobs[0].out, jobs[0].study
-    like = {protocol.digest: replace(jobs[0], protocol=protocol) for protocol in study.together(jobs[0].protocol)}
+    protocols = [protocol for job in jobs for protocol in study.together(job.protocol)]
+    like = {protocol.digest: replace(jobs[0], protocol=protocol) for protocol in protocols}
     runs = [run for run in read_runs(out, like) if _is_current(run, like[run["protocol"]])]
     if not runs:
         raise DataError(f"{out}: no run is finished")

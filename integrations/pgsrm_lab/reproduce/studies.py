@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgsrm_lab.reproduce.composition.composition import Composition
+from pgsrm_lab.reproduce.credit.credit import CreditStudy
 from pgsrm_lab.reproduce.files import RESULTS
 from pgsrm_lab.reproduce.guards.guards import Guards
 from pgsrm_lab.reproduce.paper.pgsrm import Pgsrm
@@ -14,7 +15,7 @@ from pgsrm_lab.reproduce.study import Study
 from pgsrm_plugin.data.files import read_rows
 from pgsrm_plugin.errors import DataError, did_you_mean
 
-STUDIES: tuple[Study, ...] = (Pgsrm(), Guards(), Composition(), Semantic(), PretrainedChild())
+STUDIES: tuple[Study, ...] = (Pgsrm(), Guards(), Composition(), Semantic(), CreditStudy(), PretrainedChild())
 
 
 def study_of(results: Path) -> Study:

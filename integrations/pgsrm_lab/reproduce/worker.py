@@ -83,7 +83,7 @@ class Recorder(Callback):
         numbers = trainer.callback_metrics
         for name, value in numbers.items():
             if name.startswith("train/"):
-                self._add(name, module.steps_done, float(value))
+                self.add(name, module.steps_done, float(value))
         for part in _PARTS:
             self.seconds[part] = self.seconds.get(part, 0.0) + float(numbers[f"time/{part}_s"])
         report(ProgressMessage(self._job.name, module.steps_done))
@@ -92,11 +92,12 @@ class Recorder(Callback):
         assert isinstance(module, RLModule)
         for name, value in trainer.callback_metrics.items():
             if name.startswith("val/"):
-                self._add(name, module.steps_done, float(value))
+                self.add(name, module.steps_done, float(value))
         for name, number in self._measure(module).items():
-            self._add(name, module.steps_done, number)
+            self.add(name, module.steps_done, number)
 
-    def _add(self, name: str, step: int, value: float) -> None:
+    def add(self, name: str, step: int, value: float) -> None:
+        """Puts a number onto its curve; the first one of a step stays."""
         steps, values = self._curves.setdefault(name, ([], []))
         if not steps or steps[-1] < step:
             steps.append(step)

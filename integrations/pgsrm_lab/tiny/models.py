@@ -107,13 +107,13 @@ def generate(
     return [(text, "stop" if end else "length") for text, end in zip(texts, ended, strict=True)]
 
 
-def sampled_accuracy(
+def chances(
     model: GPT2LMHeadModel,
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],
     answers: Sequence[str],
-) -> float:
-    """The probability, averaged over prompts, that sampling at temperature 1 gives exactly the answer and then EOS."""
+) -> list[float]:
+    """For each pair, the probability that sampling at temperature 1 gives exactly the answer and then EOS."""
     ids_BT, mask_BT, labels_BT = encode_pairs(tokenizer, prompts, answers)
     model.eval()
     with torch.inference_mode():
@@ -121,7 +121,19 @@ def sampled_accuracy(
     targets_BT = labels_BT[:, 1:]
     kept_BT = targets_BT != -100
     logprobs_BT = logits_BTV.log_softmax(-1).gather(-1, targets_BT.clamp(min=0)[..., None])[..., 0]
-    return float((logprobs_BT * kept_BT).sum(dim=1).exp().mean())
+    found: list[float] = (logprobs_BT * kept_BT).sum(dim=1).exp().tolist()
+    return found
+
+
+def sampled_accuracy(
+    model: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+) -> float:
+    """The mean of :func:`chances`."""
+    found = chances(model, tokenizer, prompts, answers)
+    return sum(found) / len(found)
 
 
 def train_supervised(

@@ -19,6 +19,7 @@ from pgsrm_plugin import RewardSpec
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import DataError, SpecError
 from pgsrm_plugin.policy.base import Continuation, PolicyTokens, TokenStatistics, Weights
+from pgsrm_plugin.types import ground_truths
 
 
 class EmaWeights(nn.Module):
@@ -70,8 +71,8 @@ def ema_weights(policy: Policy, specs: Sequence[RewardSpec]) -> EmaWeights | Non
     return EmaWeights(policy, next(iter(decays.values()))) if decays else None
 
 
-def check_room(record: Record, before: int, scorer: ChildScorer) -> None:
-    """Refuses a row whose references do not fit into the child's context after its prompt and the longest response.
+def check_room(record: Record, before: int, scorer: ChildScorer, spec: RewardSpec) -> None:
+    """Refuses a row whose texts that the child is asked about do not fit after its prompt and the longest response.
 
     Args:
         before: tokens of these two.
@@ -79,11 +80,15 @@ def check_room(record: Record, before: int, scorer: ChildScorer) -> None:
     Raises:
         DataError: naming the row.
     """
-    for reference in record.references:
-        tokens = len(scorer.encode(reference))
+    needs = [spec.terms[name].needs() for name in spec.policy_terms]
+    asked = [("reference", text) for text in record.references if any(need.references for need in needs)]
+    truths = ground_truths(record.ground_truth)
+    asked += [("ground_truth", text) for text in truths if any(need.ground_truth for need in needs)]
+    for field, text in asked:
+        tokens = len(scorer.encode(text))
         if before + tokens >= scorer.context:
             raise DataError(
-                f"{record.label}: field 'reference': {reference[:40]!r} has {tokens} tokens, and prompt and response "
+                f"{record.label}: field {field!r}: {text[:40]!r} has {tokens} tokens, and prompt and response "
                 f"up to {before}, which together do not fit the child's context of {scorer.context}; shorten it, or "
                 "lower model.sampling.max_new_tokens"
             )

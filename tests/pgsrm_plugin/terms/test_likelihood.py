@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from dataclasses import replace
 
 import pytest
 from letters import SEEN, Letters, row
@@ -258,3 +259,25 @@ def test_products_of_many_probabilities_are_warned_of_once(caplog):
     caplog.clear()
     reward(", measure: avg_prob").score(long, policy=Letters())
     assert "tokens on average" not in caplog.text
+
+
+# --- correct answers in a tag of their own ----------------------------------------------------------------------------
+
+
+def test_correct_answers_take_the_place_of_the_references():
+    """Those of the row that are likeliest after the reasoning; the expert's text is not asked about."""
+    policy = Letters({"so <answer>": SEEN})
+    given = replace(row(), references=(), ground_truth=row().references)
+    assert values(", against: ground_truth, measure: log_prob", [given], policy) == values(
+        ", measure: log_prob", [row()], policy
+    )
+
+
+def test_the_tag_is_the_terms_own_where_it_has_one():
+    """The explanation is what likeness would look at, and reasoning to the likelihood of the letter behind it."""
+    text, said = "text: {answer_tag: explanation}", "<explanation>so</explanation><answer>x</answer>"
+    policy = Letters({"<explanation>so</explanation><answer>": SEEN}, fallback=[-5.0])
+    settings = ", tag: answer, measure: log_prob"
+    assert values(settings, [row(said)], policy, text=text) == pytest.approx([sum(SEEN)])
+    unclosed = row(said.removesuffix("</answer>"))
+    assert reward(settings, text).score([unclosed], policy=policy).diagnostics["unscorable"].tolist() == [1.0]

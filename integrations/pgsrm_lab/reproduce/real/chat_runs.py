@@ -86,7 +86,7 @@ class AnswerRecorder(Recorder):
         assert seen is not None
         readings = [_read(record, text, self._answers) for record, text in zip(seen.records, seen.texts, strict=True)]
         for name, share in shares(readings).items():
-            self._add(f"train/{name}", module.steps_done, share)
+            self.add(f"train/{name}", module.steps_done, share)
         for reading, earned in zip(readings, seen.output.rewards.tolist(), strict=True):
             paid = self.paid["right" if reading.sentence else "echo" if reading.echo else "other"]
             paid[0] += 1

@@ -74,7 +74,7 @@ class Semantic(Study):
 
     def rows(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
         """The means of each run."""
-        return [_row(run) for run in runs]
+        return [stage_row(run) for run in runs]
 
     def pages(self, results: Path, name: str) -> dict[str, str]:
         """One page."""
@@ -85,7 +85,8 @@ class Semantic(Study):
         return claim_figures.write_report(Results.read(self, out), out)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def stage_row(run: Run) -> dict[str, Any]:
+    """A finished run's row of results.parquet."""
     kept = ("task", "arm", "update", "seed", "episodes", "digest", "spec", "child_parameters")
     return {
         **{name: run[name] for name in kept},

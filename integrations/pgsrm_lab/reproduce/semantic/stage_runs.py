@@ -84,9 +84,14 @@ def _options(protocol: ExplainingProtocol) -> dict[str, Any]:
     return {"chat": protocol.chat, "validated": False, "precision": protocol.precision}
 
 
-def train(job: Job) -> dict[str, Any]:
-    """A whole run."""
-    protocol, folder, arm, started = protocol_of(job), job.warm_start, ARMS[job.arm], time.perf_counter()
+def train(job: Job, records: type[Recorder] = Recorder) -> dict[str, Any]:
+    """A whole run, with an arm of the job's study.
+
+    Args:
+        records: what keeps the numbers of the training.
+    """
+    protocol, folder, started = protocol_of(job), job.warm_start, time.perf_counter()
+    arm = job.study.arms[job.arm]
     spec = spec_of(arm)
     reward = SemanticReward(spec, _encoder() if spec.encoder is not None else None)
     sampling = SamplingConfig(
@@ -103,12 +108,15 @@ def train(job: Job) -> dict[str, Any]:
         policy = _go_on(job, folder)
     else:
         module = RLModule(child, reward, protocol.grpo, sampling, job.seed)
-        recorder = Recorder(job, lambda _: {})
+        recorder = records(job, lambda _: {})
         data = PromptData(str(folder / stages.TRAIN), None, protocol.prompts_per_step, protocol.steps)
         trainer_of(job, recorder, precision=protocol.precision).fit(module, data)
         policy, curves, episodes = module.policy, recorder.curves, module.episodes
     report(ProgressMessage(job.name, protocol.steps))
-    answers = {split: _answers(policy, folder / name, sampling, reward, protocol) for split, name in FILES.items()}
+    judge_of_pay = SemanticReward(spec_of(ARMS["semantic"]), _encoder()) if spec.policy_terms else reward
+    answers = {
+        split: _answers(policy, folder / file, sampling, judge_of_pay, protocol) for split, file in FILES.items()
+    }
     return {
         "spec": arm.body,
         "episodes": episodes,

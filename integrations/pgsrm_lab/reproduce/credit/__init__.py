@@ -1,0 +1,1 @@
+"""What token credit and the policy's own likelihood add to a semantic reward."""
