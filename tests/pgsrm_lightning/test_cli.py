@@ -54,6 +54,7 @@ def config_file(tmp_path, tiny_child, colour_file, spec_file):
 
 def test_the_recipes_are_there():
     assert [path.stem for path in RECIPES] == [
+        "grpo_guarded-credit_qwen2.5-0.5b_lora",
         "grpo_guarded_qwen2.5-0.5b_lora",
         "grpo_likelihood_qwen2.5-0.5b_lora",
         "grpo_pgsrm_gpt2",

@@ -21,7 +21,7 @@ def outcome(request, tiny_child, colour_rows, tmp_path_factory):
         files.append(folder / f"{name}.jsonl")
         files[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = [sys.executable, str(SCRIPT), request.param, tiny_child, *map(str, files), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 

@@ -282,8 +282,8 @@ def test_a_misspelt_spec_name_lists_the_shipped_ones(pgsrm: Any) -> None:
     assert (result.status, result.err) == (
         2,
         "pgsrm: pgsmr: there is no such spec file; did you mean 'pgsrm'? "
-        "(shipped specs: binary, guarded, likelihood, pgsrm-affine, pgsrm-exact, pgsrm-qwen3, pgsrm, recall-guarded, "
-        "semantic-gsm8k, semantic)\n",
+        "(shipped specs: binary, guarded-credit, guarded, likelihood, pgsrm-affine, pgsrm-exact, pgsrm-qwen3, pgsrm, "
+        "recall-guarded, semantic-gsm8k, semantic)\n",
     )
 
 
