@@ -106,7 +106,7 @@ def found(child, asked, samples, tmp_path_factory) -> dict:
         (folder / "job.json").write_text(json.dumps(job | {"asked": asked, "samples": rows, "specs": SPECS}))
         ended = run_limited(
             [sys.executable, str(SCRIPT), "job.json"],
-            seconds=240,
+            seconds=580,
             environment={**cpu_environment(), "HF_HUB_OFFLINE": "1"},
             folder=folder,
             log=folder / "output.log",
@@ -116,6 +116,7 @@ def found(child, asked, samples, tmp_path_factory) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_verls_workers_say_what_lightning_says(found, policy, asked, dynamic):
     expected = policy.look("policy", asked)
@@ -128,6 +129,7 @@ def test_verls_workers_say_what_lightning_says(found, policy, asked, dynamic):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("name", SPECS)
 def test_rewards_are_those_of_lightning(found, policy, samples, name):
     spec = parse_spec(SPECS[name].replace("scorer: frozen", "scorer: policy"))

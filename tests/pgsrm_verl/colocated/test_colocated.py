@@ -451,6 +451,7 @@ def colocated(assets, spec: str, steps: int = 2, **pgsrm) -> list[str]:
     return [*support.small_overrides(assets, steps), *mode, *(f"+pgsrm.{key}={value}" for key, value in pgsrm.items())]
 
 
+@pytest.mark.timeout(700)
 @needs_minilm
 def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, tmp_path):
     run = support.run_verl(
@@ -462,7 +463,7 @@ def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, t
         ],
         tmp_path,
         workers=2,
-        seconds=290,
+        seconds=580,
     )
     assert run.status == 0, run.tail()
     assert [metrics["step"] for metrics in run.metrics] == [1.0, 2.0]
@@ -487,6 +488,7 @@ def test_grpo_with_a_sharded_encoder_trains_validates_and_saves(assets, specs, t
     )
 
 
+@pytest.mark.timeout(700)
 @needs_minilm
 def test_ppo_with_critic_kl_in_the_reward_and_a_term_that_asks_the_actor(assets, specs, tmp_path):
     run = support.run_verl(
@@ -499,7 +501,7 @@ def test_ppo_with_critic_kl_in_the_reward_and_a_term_that_asks_the_actor(assets,
         ],
         tmp_path,
         workers=2,
-        seconds=290,
+        seconds=580,
     )
     assert run.status == 0, run.tail()
     assert len(run.metrics) == 2
