@@ -309,5 +309,7 @@ def test_the_command_with_the_real_child_goes_on_and_ends_in_a_page(tmp_path, ca
     run_command(tmp_path, "smollm2", *arguments)
     run_command(tmp_path, "smollm2", *arguments)
     assert "1 runs, 1 of them finished before" in capsys.readouterr().out
-    main(["page", str(tmp_path / "runs"), "--out", str(tmp_path / "page.md")])
+    with pytest.raises(SystemExit) as ended:
+        main(["page", str(tmp_path / "runs"), "--out", str(tmp_path / "page.md")])
+    assert not ended.value.code
     assert "HuggingFaceTB/SmolLM2-135M-Instruct" in (tmp_path / "page.md").read_text(encoding="utf-8")
