@@ -95,9 +95,7 @@ def _credit(results: Results) -> dict[str, Any] | None:
         "passages": len(passages()),
         "arms": [PASSAGE_ARMS[arm] for arm in arms],
         "start": {name: interval([float(one[f"{name}_start"]) for one in results.rows]) for name in CLASSES},
-        "said": {
-            word: [arm for arm, verdict in said.items() if verdict == word] for word in sorted(set(said.values()))
-        },
+        "said": {word: [arm for arm, verdict in said.items() if verdict == word] for word in get_args(Verdict)},
         "table": [[f"`{arm}`", *cells(results, task, arm, SHOWN)] for arm in arms],
         "against": [_against(results, arm) for arm in arms if arm != PLAIN],
         "scales": [pair for arm in arms if (pair := _scale(results, task, arm))],
