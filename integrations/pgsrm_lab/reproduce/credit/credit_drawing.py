@@ -19,8 +19,8 @@ from pgsrm_plugin.report.stats import Band, interval
 from pgsrm_plugin.report.templates import drawn
 
 TITLE = "Credit and likelihood, put to the test"
-ACROSS = 4
-"""Panels side by side."""
+CREDITS_ACROSS, MEASURES_ACROSS = 3, 4
+"""Panels side by side; those of a row share their axis."""
 _INK, _GRID = "#8a8f98", "rgba(138,143,152,0.18)"
 
 
@@ -43,9 +43,9 @@ def write_report(results: Results, out: Path) -> Path:
 def of_credits(results: Results) -> Any:
     """A panel a credit: its share of faultless explanations over the steps, and plain's."""
     arms = [arm for arm in results.arms() if arm != PLAIN]
-    grid = _panels(arms, 200)
+    grid = _panels(arms, 210, CREDITS_ACROSS)
     for number, arm in enumerate(arms):
-        place = {"row": number // ACROSS + 1, "col": number % ACROSS + 1, "showlegend": False}
+        place = {"row": number // CREDITS_ACROSS + 1, "col": number % CREDITS_ACROSS + 1, "showlegend": False}
         if PLAIN in results.arms():
             draw(grid, PLAIN, _INK, _band(results, PLAIN), **place)
         draw(grid, arm, COLOURS[0], _band(results, arm), **place)
@@ -57,7 +57,7 @@ def of_rewards(part: Part) -> Any:
     """A panel a measure and split, a point an arm with its interval over seeds."""
     wanted = [f"{column}_{split}" for split in SPLITS for column in ("accuracy", "cosine")]
     arms = list(reversed(part.results.arms()))
-    grid = _panels([MEASURES[column].title for column in wanted], 80 + 26 * len(arms), shared_yaxes=True)
+    grid = _panels([MEASURES[column].title for column in wanted], 80 + 26 * len(arms), MEASURES_ACROSS, left=150)
     for number, column in enumerate(wanted):
         found = [interval(part.results.values(part.task, arm, column)) for arm in arms]
         error = {"array": [one.high - one.mean for one in found], "arrayminus": [one.mean - one.low for one in found]}
@@ -76,16 +76,22 @@ def _band(results: Results, arm: str) -> Band:
     return Band(np.array(curves[0][0]), mean, low, high)
 
 
-def _panels(titles: list[str], height: int, **options: Any) -> Any:
+def _panels(titles: list[str], height: int, across: int, left: int = 50) -> Any:
+    """Panels of a height, so many side by side, with room on the left for names."""
     from plotly.subplots import make_subplots
 
-    rows = -(-len(titles) // ACROSS)
-    space = {"vertical_spacing": 60 / (height * rows), "horizontal_spacing": 0.05}
-    shape = {"rows": rows, "cols": min(ACROSS, len(titles)), "subplot_titles": titles}
-    grid = make_subplots(**shape, **space, **{"shared_yaxes": True, **options})
+    rows = -(-len(titles) // across)
+    grid = make_subplots(
+        rows=rows,
+        cols=min(across, len(titles)),
+        subplot_titles=titles,
+        shared_yaxes=True,
+        vertical_spacing=60 / (height * rows),
+        horizontal_spacing=0.04,
+    )
     grid.update_layout(
         height=height * rows + 70,
-        margin={"l": 110 if options else 50, "r": 10, "t": 40, "b": 36},
+        margin={"l": left, "r": 10, "t": 40, "b": 36},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "inherit", "size": 11, "color": _INK},

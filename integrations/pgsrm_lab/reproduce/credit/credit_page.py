@@ -98,6 +98,7 @@ def _credit(results: Results) -> dict[str, Any] | None:
         "said": {word: [arm for arm, verdict in said.items() if verdict == word] for word in get_args(Verdict)},
         "table": [[f"`{arm}`", *cells(results, task, arm, SHOWN)] for arm in arms],
         "against": [_against(results, arm) for arm in arms if arm != PLAIN],
+        "reached": sum(bool(one["reached"]) for one in results.rows),
         "scales": [pair for arm in arms if (pair := _scale(results, task, arm))],
         "costs": [_cost(results, task, arm) for arm in arms],
     }
