@@ -26,6 +26,8 @@ from pgsrm_plugin import SpecError
 from pgsrm_plugin.cli import main as pgsrm
 from pgsrm_plugin.credit.segments import segment
 from pgsrm_plugin.data.files import read_rows, write_rows
+from pgsrm_plugin.spec.parse import parse_spec
+from pgsrm_plugin.spec.shipped import find_spec_file
 
 # --- passages and rewards ---------------------------------------------------------------------------------------------
 
@@ -61,6 +63,8 @@ def test_all_credits_have_the_same_reward_and_their_models_lie_in_the_warm_start
     assert len({credit.model_dump_json() for credit in credits.values()}) == len(credits)
     assert (credits["log_ratio"].model, credits["log_ratio"].base) == ("/warm/told", "/warm/child")
     assert (credits["implicit_prm"].model, credits["implicit_prm"].base) == ("", "")
+    shipped = parse_spec(find_spec_file("guarded-credit").read_text(encoding="utf-8")).credit
+    assert credits["leave_one_out-recipe"] == shipped, "what is measured is what is shipped"
     for kind in ("leave_one_out", "prefix", "owen"):
         assert (credits[kind].scale, credits[f"{kind}-density"].scale) == ("share", "density")
 

@@ -38,6 +38,12 @@ PASSAGE_ARMS = {
     for arm in (
         Arm(PLAIN, "plain", f"name: {PLAIN}\n{_REWARD}", "the semantic reward without credit"),
         *_both("leave_one_out", "the reward, less that without the sentence"),
+        _arm(
+            "leave_one_out-recipe",
+            "recipe",
+            "as the shipped spec `guarded-credit` has it: `scale: density`, alpha 0.3",
+            "kind: leave_one_out, scale: density, alpha: 0.3",
+        ),
         *_both("prefix", "the reward up to the sentence, less that before it"),
         *_both("owen", "the sentence's Shapley value"),
         _arm(
@@ -53,9 +59,15 @@ PASSAGE_ARMS = {
             f"kind: log_ratio, model: {TOLD}, base: {CHILD}, alpha: 0.1",
         ),
         _arm(
+            "endogenous",
+            "models",
+            "the child's own logits before training, less their soft maximum at the next token; alpha 0.1",
+            "kind: endogenous, alpha: 0.1",
+        ),
+        _arm(
             "implicit_prm",
             "models",
-            "the same of a model that learns from rewards while the child is trained",
+            "a log-ratio of a model that learns from rewards while the child is trained",
             "kind: implicit_prm, alpha: 5, lr: 1.0e-3, success: 0.85",
         ),
     )
@@ -67,5 +79,5 @@ def passage_spec(arm: Arm, folder: str) -> RewardSpec:
     spec = parse_spec(arm.body)
     if not isinstance(spec.credit, ModelCredit):
         return spec
-    named = {key: f"{folder}/{name}" for key in ("model", "base") if (name := getattr(spec.credit, key))}
+    named = {key: f"{folder}/{name}" for key in ("model", "base") if (name := getattr(spec.credit, key, ""))}
     return spec.model_copy(update={"credit": spec.credit.model_copy(update=named)})
