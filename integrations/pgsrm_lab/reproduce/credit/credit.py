@@ -79,7 +79,7 @@ class CreditStudy(Study):
         return _passages_digest() if task == PASSAGES else Semantic().task_digest(task)
 
     def start(self, job: Job, folder: Path) -> None:
-        """A child that errs in one sentence at most; the semantic study's two supervised stages."""
+        """A child each of whose sentences is wrong now and then; the semantic study's two supervised stages."""
         (passage_runs.passage_start if job.task == PASSAGES else stage_runs.start)(job, folder)
 
     def train(self, job: Job) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from pgsrm_lab.reproduce.credit.credit_page import facts, parts_of, passage_results
 from pgsrm_lab.reproduce.credit.faults import shares_over
 from pgsrm_lab.reproduce.credit.passage_arms import PLAIN
+from pgsrm_lab.reproduce.semantic.claim_figures import laid_out
 from pgsrm_lab.reproduce.semantic.judging import MEASURES, SPLITS
 from pgsrm_lab.reproduce.semantic.verdicts import Part
 from pgsrm_lab.reproduce.summary import Results
@@ -21,7 +22,7 @@ from pgsrm_plugin.report.templates import drawn
 TITLE = "Credit and likelihood, put to the test"
 CREDITS_ACROSS, MEASURES_ACROSS = 3, 4
 """Panels side by side; those of a row share their axis."""
-_INK, _GRID = "#8a8f98", "rgba(138,143,152,0.18)"
+_INK = "#8a8f98"
 
 
 def write_report(results: Results, out: Path) -> Path:
@@ -89,15 +90,5 @@ def _panels(titles: list[str], height: int, across: int, left: int = 50) -> Any:
         vertical_spacing=60 / (height * rows),
         horizontal_spacing=0.04,
     )
-    grid.update_layout(
-        height=height * rows + 70,
-        margin={"l": left, "r": 10, "t": 40, "b": 36},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "inherit", "size": 11, "color": _INK},
-        showlegend=False,
-    )
-    grid.update_annotations(font={"size": 12})
-    grid.update_xaxes(gridcolor=_GRID, zeroline=False)
-    grid.update_yaxes(gridcolor=_GRID, zeroline=False)
-    return grid
+    grid.update_layout(height=height * rows + 70)
+    return laid_out(grid, left, top=40)

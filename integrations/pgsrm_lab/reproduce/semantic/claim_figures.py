@@ -48,7 +48,7 @@ def _of_claims(found: Sequence[Part]) -> list[tuple[str, Any]]:
             arms = [one.arm for one in reversed(rating)]
             _dots(grid, arms, [one.rating for one in reversed(rating)], _colour(split), _place(number, 2))
         about = "the arms' ratings (Bradley-Terry on the Elo scale) with 95 % intervals"
-        figures.append((f"Claim: {BEST}. {about}", _laid_out(grid)))
+        figures.append((f"Claim: {BEST}. {about}", laid_out(grid)))
     for pair in PAIRS:
         compared = [(part, split) for part in found for split in SPLITS if _gaps(part, split, pair)]
         if compared:
@@ -71,7 +71,7 @@ def _of_pair(pair: Pair, compared: Sequence[tuple[Part, str]]) -> Any:
                 x=[pair.other, pair.arm], y=values, mode="lines+markers", line=line, **_place(number, ACROSS)
             )
     grid.update_xaxes(range=[-0.3, 1.3])
-    return _laid_out(grid)
+    return laid_out(grid)
 
 
 def _verdict(part: Part, split: str, pair: Pair) -> str:
@@ -108,7 +108,7 @@ def _means(part: Part) -> Any:
     for number, (column, split) in enumerate(wanted):
         spreads = [interval(part.results.values(part.task, arm, f"{column}_{split}")) for arm in arms]
         _dots(grid, arms, spreads, _colour(split), _place(number, ACROSS))
-    return _laid_out(grid)
+    return laid_out(grid)
 
 
 def _paid(part: Part, rows: Iterable[Any]) -> Any:
@@ -124,7 +124,7 @@ def _paid(part: Part, rows: Iterable[Any]) -> Any:
         means = [sum(values) / len(values) for values in by_step.values()]
         line = {"color": COLOURS[0], "width": 2}
         grid.add_scatter(x=list(by_step), y=means, mode="lines", line=line, **_place(number, ACROSS + 1))
-    return _laid_out(grid)
+    return laid_out(grid)
 
 
 def _panels(titles: Sequence[str], height: int, across: int, **options: Any) -> Any:
@@ -156,9 +156,10 @@ def _dots(grid: Any, labels: Sequence[str], spreads: Sequence[Interval], colour:
     grid.add_scatter(x=at, y=list(labels), mode="markers", marker=marker, error_x=error, **place)
 
 
-def _laid_out(grid: Any) -> Any:
+def laid_out(grid: Any, left: int = 90, top: int = 50) -> Any:
+    """A figure in the colours of the pages, with room on the left for names and above for titles, in pixels."""
     grid.update_layout(
-        margin={"l": 90, "r": 10, "t": 50, "b": 36},
+        margin={"l": left, "r": 10, "t": top, "b": 36},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "inherit", "size": 11, "color": _INK},
