@@ -167,6 +167,7 @@ def test_the_command_lists_its_options_and_refuses_what_it_does_not_know(tmp_pat
         "guards",
         "semantic",
         "composition",
+        "credit",
         "page",
     }
 
