@@ -20,7 +20,7 @@ from pgsrm_plugin.encoders.cache.embedder import BatchEmbedder
 from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError
 from pgsrm_plugin.guards.base import Guard
-from pgsrm_plugin.reward import own_models_of
+from pgsrm_plugin.own_models import OwnModels
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms.base import Term
 from pgsrm_plugin.text import TextSpec
@@ -63,7 +63,7 @@ def calibrate(
     texts = sorted({text for pair in (*found.unrelated, *found.related) for text in pair})
     states = any(need.token_states for need in needs)
     cached = CachedEncoder(encoder, limit_mb=0) if encoder is not None and embeds else None
-    embedder = BatchEmbedder(cached, texts, states, models=own_models_of(spec)[1])
+    embedder = BatchEmbedder(cached, texts, states, models=OwnModels.of(spec).asked)
     for text in texts:
         if not embedder.has_representation(text):
             raise DataError(f"the reference {text[:60]!r} has no representation under encoder {found.encoder}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import time
@@ -10,13 +9,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast, get_args
 
 import torch
 from typing_extensions import Self
 
 from pgsrm_plugin.aggregates import ScoredRows, Sum
-from pgsrm_plugin.asking.asked_once import AskedOnce
 from pgsrm_plugin.asking.models import OwnModelSection
 from pgsrm_plugin.credit.altered import CreditOutput, credit_of
 from pgsrm_plugin.credit.base import TextCredit
@@ -26,23 +23,21 @@ from pgsrm_plugin.encoders.cache.memory import CachedEncoder
 from pgsrm_plugin.encoders.classifier import PairClassifierSpec
 from pgsrm_plugin.encoders.vocabulary import advice, vocabulary_of
 from pgsrm_plugin.errors import DataError, ScorerError, SpecError, UnscorableError
-from pgsrm_plugin.guards import Guard
 from pgsrm_plugin.guards.apply import guarded, logged, look, words_of
 from pgsrm_plugin.guards.base import NONE, Violation
+from pgsrm_plugin.own_models import OwnModels, asked_stats
 from pgsrm_plugin.policy.asked_policy import AskedPolicy, BoundReader
-from pgsrm_plugin.policy.base import WHERE, PolicyScorer, TextScorer, Weights, Written
+from pgsrm_plugin.policy.base import WHERE, PolicyScorer
 from pgsrm_plugin.shapes.baselines import Baseline
 from pgsrm_plugin.spec import RewardSpec, load_spec
 from pgsrm_plugin.terms import Term
-from pgsrm_plugin.text import TextSpec
-from pgsrm_plugin.text.batch import PreparedBatch, prepare, written
+from pgsrm_plugin.text.batch import PreparedBatch, prepare
 from pgsrm_plugin.text.clean import normalise_space
 from pgsrm_plugin.text.hints import hints
 from pgsrm_plugin.types import (
     GUARD,
     Encoder,
     NamedModel,
-    OwnModel,
     RewardOutput,
     RewardSample,
     Row,
@@ -117,13 +112,17 @@ class SemanticReward:
         self._reads_prompts = any(need.prompts for _, need in needs)
         self._embeds = any(need.encoder for _, need in needs)
         self._needs_states = any(need.token_states for _, need in needs)
-        self.models, self._asked = own_models_of(spec, models)
-        self._scorers = scorers_of(spec, self.models)
+        self._own = OwnModels.of(spec, models)
         self._baselines = read_baselines(spec)
         self._switches = [name for name, term in spec.terms.items() if term.when is not None]
         self._said: set[str] = set()
         self._phi: SemanticReward | None = None
         self._texts = {text: name for name, need in needs for text in need.texts}
+
+    @property
+    def models(self) -> Mapping[OwnModelSection, NamedModel]:
+        """Those that parts of the spec ask, by their sections as they are placed."""
+        return self._own.placed
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -149,7 +148,7 @@ class SemanticReward:
         for sentence in never_on(batch, self.spec):
             _logger.warning(sentence)
         asked = None if policy is None or not self.spec.policy_terms else AskedPolicy(policy)
-        self._advise(batch, self._readers(asked))
+        self._advise(batch, self._own.readers(asked, self.spec.text))
         if self._embeds and self.encoder is not None:
             check_known(batch, vocabulary, self.encoder.identity, label)
 
@@ -181,7 +180,7 @@ class SemanticReward:
         samples = list(samples)
         batch = check_samples(samples, self.spec, label)
         asked = None if not self.spec.policy_terms else self._asked_policy(samples, policy, label)
-        readers = self._readers(asked)
+        readers = self._own.readers(asked, self.spec.text)
         self._advise(batch, readers)
         if len(samples) >= _MANY:
             self._say_hints(batch.rows)
@@ -189,7 +188,7 @@ class SemanticReward:
         prompts = batch.prompts() if self._reads_prompts else []
         texts = [*batch.responses(), *references, *prompts, *self._texts]
         embedder = BatchEmbedder(
-            self._cached if self._embeds else None, texts, self._needs_states, references, self._asked, readers
+            self._cached if self._embeds else None, texts, self._needs_states, references, self._own.asked, readers
         )
         self._check_references(batch, embedder, label)
         self._say_unknown(batch, embedder)
@@ -214,7 +213,7 @@ class SemanticReward:
         on_B = {name: counts[batch.index_B] for name, counts in on.items()}
         measured = _diagnose(batch, embedder, with_reasoning=bool(readers))
         diagnostics = {name: value[batch.index_B] for name, value in measured.items()}
-        if any(section.asked == PairClassifierSpec.asked for section in self._asked):
+        if any(section.asked == PairClassifierSpec.asked for section in self._own.asked):
             diagnostics["pair_truncated"] = _pair_truncated(batch.rows, embedder)[batch.index_B]
         diagnostics["unscorable"] = unscorable_B.double()
         diagnostics |= {f"{DECLINED}{name}": declined_B.double() for name, declined_B in declined.items()}
@@ -239,7 +238,7 @@ class SemanticReward:
             "rows": float(len(samples)),
             "distinct_rows": float(len(batch.rows)),
             **embedder.stats,
-            **_asked_stats(readers),
+            **asked_stats(readers),
             "seconds": time.perf_counter() - started,
         }
         if not bool(torch.isfinite(total_B).all()):
@@ -257,15 +256,6 @@ class SemanticReward:
             if sample.tokens is None:
                 raise DataError(f"{label(i)}: the policy's tokens are missing, and term {first!r} needs them")
         return AskedPolicy(policy)
-
-    def _readers(self, policy: AskedPolicy | None) -> dict[Hashable, BoundReader]:
-        """Who is asked about tokens: the policy by its weights, models by their sections."""
-        readers: dict[Hashable, BoundReader] = {}
-        if policy is not None:
-            readers |= {weights: BoundReader(policy, weights) for weights in get_args(Weights)}
-        for section, scorer in self._scorers.items():
-            readers[section] = BoundReader(AskedPolicy(scorer, functools.partial(_read_by, scorer, self.spec.text)))
-        return readers
 
     def _advise(self, batch: PreparedBatch, readers: Mapping[Hashable, BoundReader]) -> None:
         """Says once what terms have to say about references of such lengths, by the first batch that there is."""
@@ -312,7 +302,8 @@ class SemanticReward:
                 spec.model_copy(update={"unscorable": "floor", "disk_cache": None}), self.encoder, self.models
             )
             self._phi._cached, self._phi._said = self._cached, self._said
-            self._phi._asked = {section: self._asked[section] for section in self._phi._asked}
+            own = self._phi._own.asked
+            own.update({section: self._own.asked[section] for section in own})
         return self._phi
 
     def _held_against(self, batch: PreparedBatch) -> list[Baseline | None]:
@@ -628,69 +619,6 @@ def _check_encoder(spec: RewardSpec, encoder: Encoder | None) -> None:
                 term.check_encoder(encoder.identity)
         except SpecError as error:
             raise SpecError(f"terms.{name}.{error}") from None
-
-
-def own_models_of(
-    spec: RewardSpec, built: Mapping[OwnModelSection, NamedModel] = MappingProxyType({})
-) -> tuple[dict[OwnModelSection, NamedModel], dict[OwnModelSection, AskedOnce]]:
-    """The models of terms and guards by their sections on a device, and what asks them by the sections of the parts."""
-    parts: list[tuple[str, Term | Guard]] = [(f"terms.{name}", term) for name, term in spec.terms.items()]
-    parts += [(f"guards.{name}", guard) for name, guard in spec.guards.items()]
-    device = _device_of(spec)
-    placed: dict[OwnModelSection, NamedModel] = {}
-    once: dict[OwnModelSection, AskedOnce] = {}
-    asked: dict[OwnModelSection, AskedOnce] = {}
-    for path, part in parts:
-        section = part.needs().model
-        if section is None:
-            continue
-        there = section.placed(device)
-        try:
-            if there not in placed:
-                placed[there] = built.get(there) or there.build()
-                once[there] = AskedOnce(cast("OwnModel", placed[there]), spec.cache_mb)
-            if isinstance(part, Term):
-                part.check_model(cast("OwnModel", placed[there]))
-        except SpecError as error:
-            raise SpecError(f"{path}.{error}") from error
-        asked[section] = once[there]
-    for name, section in ((name, term.needs().scorer) for name, term in spec.terms.items()):
-        if section is None:
-            continue
-        there = section.placed(device)
-        try:
-            placed[there] = placed.get(there) or built.get(there) or there.build()
-        except SpecError as error:
-            raise SpecError(f"terms.{name}.{error}") from error
-    return placed, asked
-
-
-def scorers_of(spec: RewardSpec, models: Mapping[OwnModelSection, NamedModel]) -> dict[OwnModelSection, TextScorer]:
-    """The causal language models that terms ask in place of the policy, by the sections of the terms."""
-    sections = [term.needs().scorer for term in spec.terms.values()]
-    device = _device_of(spec)
-    return {one: cast("TextScorer", models[one.placed(device)]) for one in sections if one is not None}
-
-
-def _device_of(spec: RewardSpec) -> str:
-    """Where models go whose sections name no device."""
-    device: str = getattr(spec.encoder, "device", "auto")
-    return device
-
-
-def _read_by(scorer: TextScorer, text: TextSpec, row: Row) -> Written:
-    """A response by a model's tokens; its text is theirs, as a tokenizer may write it in another way."""
-    assert row.written is not None  # rows have it where a model is asked
-    tokens = scorer.tokens(row.asked, row.written.text)
-    return written(tokens, scorer.decode(tokens.response), text)
-
-
-def _asked_stats(readers: Mapping[Hashable, BoundReader]) -> dict[str, float]:
-    stats: dict[str, float] = {}
-    for asked in dict.fromkeys(reader.asked for reader in readers.values()):
-        for name, value in asked.stats.items():
-            stats[name] = stats.get(name, 0.0) + value
-    return stats
 
 
 def _check_gates(spec: RewardSpec) -> None:

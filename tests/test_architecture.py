@@ -30,7 +30,7 @@ LAYERS = (
     {"encoders", "terms", "pretrained"},
     {"guards", "aggregates", "shapes", "credit"},
     {"spec"},
-    {"validate", "crosscheck"},
+    {"validate", "crosscheck", "own_models"},
     {"reward"},
     {"scorer"},
     {"parents", "report"},
