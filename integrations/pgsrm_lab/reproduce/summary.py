@@ -48,8 +48,9 @@ class Results:
 
     @property
     def seeds(self) -> int:
-        """The most seeds that an arm has on a task."""
-        return max((len(self.of(r["task"], r["arm"], r["update"])) for r in self.rows), default=0)
+        """The most seeds that an arm has on a task; runs of several children may have the same."""
+        found = (self.of(row["task"], row["arm"], row["update"]) for row in self.rows)
+        return max((len({row["seed"] for row in rows}) for rows in found), default=0)
 
     def arms(self, task: str | None = None, update: str = "") -> list[str]:
         """Those with a run (on the task, if one is given), in the order of the study."""

@@ -1,4 +1,4 @@
-"""What all protocols share: settings by the update rule's name, and another learning rate."""
+"""What all protocols share: settings by the update rule's name, and another learning rate; what tables count."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pgsrm_lab.reproduce.guards.protocol import GuardsProtocol
 from pgsrm_lab.reproduce.paper.grid import PaperProtocol
 from pgsrm_lab.reproduce.real.chat_protocol import ChatProtocol
 from pgsrm_lab.reproduce.semantic.explaining import ExplainingProtocol
+from pgsrm_lab.reproduce.semantic.semantic import Semantic
 from pgsrm_lab.reproduce.study import Protocol
+from pgsrm_lab.reproduce.summary import Results
 
 RULES = [
     (PaperProtocol(), ("ppo", "reinforce")),
@@ -44,3 +46,11 @@ def test_another_learning_rate_is_every_rules_and_nothing_elses(protocol: Protoc
 @of_every_study
 def test_no_learning_rate_leaves_it_as_it_is(protocol: Protocol, rules: tuple[str, ...]) -> None:
     assert protocol.with_lr(None) is protocol
+
+
+def test_runs_of_two_children_with_the_same_seeds_are_no_more_seeds() -> None:
+    row = {"task": "explanations", "arm": "semantic", "update": "grpo"}
+    rows = [{**row, "seed": seed, "origin": origin} for origin in (None, "a real child") for seed in (1, 2, 3)]
+    assert Results(Semantic(), rows).seeds == 3
+    assert Results(Semantic(), [*rows, {**row, "seed": 7, "origin": None}]).seeds == 4
+    assert Results(Semantic(), []).seeds == 0
