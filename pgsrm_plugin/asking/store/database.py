@@ -45,6 +45,16 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def roll_back(path: Path) -> None:
+    """Undoes what a killed writer left half done in a rollback journal, which a connection that only reads cannot.
+
+    A journal that a living writer holds stays as it is. Where nothing can be written, reading says so.
+    """
+    if Path(f"{path}-journal").exists():
+        with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(connect(path, "rw")) as connection:
+            connection.execute("PRAGMA user_version").fetchone()
+
+
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All of the block's changes, durably, or none."""

@@ -19,6 +19,7 @@ from pgsrm_plugin.asking.store.database import (
     connect,
     decode,
     insert,
+    roll_back,
     store_errors,
     transaction,
 )
@@ -98,6 +99,8 @@ class ParentStore:
         if self.writable and not self._path.exists():
             self.notes.append(json_lines.convert(self.folder))
         with store_errors(self._path):
+            if not self.writable:
+                roll_back(self._path)
             self._connection = connect(self._path, "rw" if self.writable else "ro")
             check_format(self._connection, self._path)
             if self.writable:

@@ -276,6 +276,27 @@ def test_a_kill_in_the_middle_of_a_transaction_leaves_all_of_it_or_none(tmp_path
     assert repair(tmp_path).kept == 4
 
 
+def test_a_kill_with_a_rollback_journal_keeps_no_reader_out(tmp_path):
+    """As between one journal and another: what was half done is in the file, and what was before in the journal."""
+    before = filled(tmp_path, 3)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            connection = sqlite3.connect(database(tmp_path), isolation_level=None)
+            connection.execute("PRAGMA cache_size = 1")
+            connection.execute("BEGIN IMMEDIATE")
+            for _ in range(50):  # more than the cache holds, so that pages are written before the commit
+                connection.execute("UPDATE answers SET record = zeroblob(20000)")
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert Path(f"{database(tmp_path)}-journal").stat().st_size
+    with opened(tmp_path, create=False, writable=False) as store:
+        assert list(store) == before
+    with opened(tmp_path, create=False) as store:
+        assert list(store) == before
+
+
 def test_a_log_that_was_torn_anywhere_loses_only_its_end(tmp_path):
     answers = [answer(f"prompt {i}") for i in range(3)]
     with opened(tmp_path / "whole") as store:
