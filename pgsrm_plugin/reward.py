@@ -263,10 +263,12 @@ class SemanticReward:
             return
         self._said.add("policy")
         references = [reference.uncut for row in batch.rows for reference in row.references]
+        truths = [truth for row in batch.rows for truth in row.ground_truths]
         for name, term in self.spec.terms.items():
             needs = term.needs()
+            texts = truths if needs.ground_truth else references
             reader = readers.get(needs.policy if needs.scorer is None else needs.scorer)
-            advice = None if reader is None else term.advise([len(reader.encode(text)) for text in references])
+            advice = None if reader is None else term.advise([len(reader.encode(text)) for text in texts])
             if advice is not None:
                 _logger.warning(f"term {name!r}: {advice}")
 

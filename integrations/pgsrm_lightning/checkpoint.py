@@ -82,6 +82,11 @@ def fingerprint(policy: Policy, algorithm: str, lora: LoraConfig | None) -> dict
     }
 
 
+def beside(module: nn.Module) -> str:
+    """What a module's checkpoints hold beside the policy: running means, and what learns or is counted."""
+    return ", ".join(sorted({name.partition(".")[0] for name in module.state_dict()} - {"policy"})) or "nothing"
+
+
 def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> Mapping[str, Any]:
     """The run's own state in a checkpoint.
 
@@ -97,8 +102,8 @@ def read_state(checkpoint: Mapping[str, Any], ours: Mapping[str, str | int]) -> 
     if differing:
         raise SpecError(
             f"the checkpoint is of another model: it has {_described(theirs, differing)}; "
-            f"this run has {_described(ours, differing)}. Give the child and algorithm that it was trained with, "
-            "or leave the checkpoint out"
+            f"this run has {_described(ours, differing)}. Give the child, algorithm and reward that it was trained "
+            "with, or leave the checkpoint out"
         )
     return state
 

@@ -135,7 +135,7 @@ class RLModule(LightningModule):
         self.guidance = None if config.guides is None else Guidance(config.guides, config.group_size)
         self.token_models = token_models(specs[0], child, revision, self.policy)
         self.steering = Steering(config, specs[0], self.policy)
-        self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora)
+        self.fingerprint = ckpt.fingerprint(self.policy, config.name, lora) | {"beside the policy": ckpt.beside(self)}
         self.checkpoint_on_signal = checkpoint_on_signal
         self.left_checkpoint: str | None = None
         self._before_step: ckpt.LastStep | None = None
@@ -285,12 +285,16 @@ class RLModule(LightningModule):
         times.append(clock())
         for name, start, end in zip(("rollout", "reward", "update"), times, times[1:], strict=False):
             meter.add(f"time/{name}_s", end - start - (credit_s if name == "update" else 0.0))
+        if self.token_models is not None:
+            self.token_models.learn(meter, self._go_past_return)
+            credit_s += clock() - times[-1]
+        whole_s = clock() - times[0]
         if "policy/seconds" in output.stats:
             meter.add("time/policy_s", output.stats["policy/seconds"])
-            meter.add("time/policy_share", output.stats["policy/seconds"] / (times[-1] - times[0]))
+            meter.add("time/policy_share", output.stats["policy/seconds"] / whole_s)
         if self.reward("train").spec.credit is not None:
             meter.add("time/credit_s", credit_s)
-            meter.add("time/credit_share", credit_s / (times[-1] - times[0]))
+            meter.add("time/credit_share", credit_s / whole_s)
         meter.add("episodes", len(records), float(rank() == 0))  # a sum over the processes
         self._finish_step(meter)
 
@@ -310,12 +314,15 @@ class RLModule(LightningModule):
             return credited
         return text_credit(reward, answers.samples, rollout, scored_B, self.policy.tokenizer, meter)
 
+    def _go_past_return(self) -> None:
+        """From here until the step is done a signal leaves no checkpoint: nothing gives back all that changes."""
+        self._before_step = None
+
     def _finish_step(self, meter: Meter) -> None:
+        self._go_past_return()
         self.steering.commit(self.steps_done)
         if self.guidance is not None:
             self.guidance.commit()
-        if self.token_models is not None:
-            self.token_models.commit(meter)
         if self.ema is not None:
             self.ema.update()
         kl, means = self.algorithm.config.kl, meter.means()

@@ -96,19 +96,20 @@ def credit_of(
 
 
 def _planned(credit: TextCredit, response: str, spec: TextSpec) -> _Plan:
-    traced = scored_part(response, spec)
+    traced, beyond = scored_part(response, spec)
     spans = segment(traced.text, credit.segments, credit.max_segments)
     if len(spans) < 2:
         return _Plan([], 0, {})
     places = [traced.pieces(*span) for span in spans]
     seed = int.from_bytes(hashlib.sha256(traced.text.encode()).digest()[:8], "big")
     kept = dict.fromkeys(credit.kept(len(spans), seed))
-    return _Plan(places, seed, {one: _without(response, places, one) for one in kept})
+    return _Plan(places, seed, {one: _without(response, places, one, beyond) for one in kept})
 
 
-def _without(response: str, places: Sequence[Sequence[Span]], kept: Kept) -> str:
-    """The response without the segments that are not kept; what is not scored stays as it is."""
-    gone = sorted(piece for number, pieces in enumerate(places) if number not in kept for piece in pieces)
+def _without(response: str, places: Sequence[Sequence[Span]], kept: Kept, beyond: Sequence[Span]) -> str:
+    """The response without the segments that are not kept, nor what is too long; what else is not scored stays."""
+    gone = [piece for number, pieces in enumerate(places) if number not in kept for piece in pieces]
+    gone = sorted([*gone, *beyond])
     texts, place = [], 0
     for start, end in gone:
         texts.append(response[place : max(place, start)])

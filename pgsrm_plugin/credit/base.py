@@ -63,7 +63,7 @@ class Credit(Section, ABC):
 
         Args:
             extracts: whether ``text.extract`` scores what is in a box or a JSON object.
-            asking: the first term that asks the policy about the tokens that it wrote.
+            asking: the first term that asks about the policy's tokens, or puts a text in the answer's place.
             centring: the aggregation, where it makes advantages of rewards.
         """
         return None
@@ -177,8 +177,8 @@ class TextCredit(Credit):
             )
         if asking is not None:
             return (
-                f"{self.kind} scores texts with parts left out, and term {asking!r} asks the policy about the tokens "
-                "that it wrote; leave one of them out"
+                f"{self.kind} scores the answer with parts left out, and term {asking!r} asks about the tokens that "
+                "the policy wrote, or puts the reference in the answer's place; leave one of them out"
             )
         return None
 

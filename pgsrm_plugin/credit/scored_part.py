@@ -44,8 +44,10 @@ class Traced:
         return found
 
 
-def scored_part(raw: str, spec: TextSpec) -> Traced:
+def scored_part(raw: str, spec: TextSpec) -> tuple[Traced, list[Span]]:
     """What :func:`pgsrm_plugin.text.batch.prepare` scores of a response, but for letter case; empty where nothing is.
+
+    Beside it the places of what ``max_chars`` cuts away, which would be scored if the text before it were shorter.
 
     Args:
         spec: one without ``extract``: what is in a box or a JSON object is no prose to share a reward out among.
@@ -56,8 +58,9 @@ def scored_part(raw: str, spec: TextSpec) -> Traced:
     if spec.answer_tag is not None:
         found = tag_span(traced.text, spec.answer_tag, spec.unclosed)
         traced = traced.take((0, 0) if found is None else (found.start, found.end))
-    traced = _stripped(traced)
-    return _stripped(traced.take((0, spec.max_chars)))
+    whole = _stripped(traced)
+    scored = _stripped(whole.take((0, spec.max_chars)))
+    return scored, whole.pieces(len(scored.text), len(whole.text))
 
 
 def _stripped(traced: Traced) -> Traced:

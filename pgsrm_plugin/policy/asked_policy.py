@@ -61,9 +61,9 @@ class AskedPolicy:
         for one in asked:
             if sum(map(len, one)) > self.context:
                 raise DataError(
-                    f"{len(one.target)} tokens of a reference after {len(one.prompt)} of its prompt and "
-                    f"{len(one.between)} of reasoning are more than the {self._who}'s context of {self.context}; "
-                    "shorten references, or let the policy write less"
+                    f"the {self._who} is asked about {len(one.target)} tokens (of a reference, or of what a term asks "
+                    f"about) after {len(one.prompt)} of a prompt and {len(one.between)} of a response, and its context "
+                    f"is of {self.context}; shorten the first, or let the policy write less"
                 )
             if not one.prompt or not one.target:
                 raise DataError(f"there is nothing to ask the {self._who} about: a prompt or a reference has no tokens")

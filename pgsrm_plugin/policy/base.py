@@ -26,10 +26,12 @@ class PolicyTokens:
     Attributes:
         prompt: what it read, without padding.
         response: what it wrote, with the end-of-text token where it wrote one.
+        guidance: how many of the prompt's last tokens are the beginning of a reference, from which the policy went on.
     """
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
+    guidance: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Written:
         answer: where the answer begins, after its opening mark; None likewise.
         opening, closing: the marks around an answer; both empty where it runs from the thinking to the end of text.
         thinking: the marks of thinking, tags' names or pairs, as the spec has them.
+        unclosed: whether a tag that is never closed holds the answer, as the spec has it.
     """
 
     tokens: PolicyTokens
@@ -53,6 +56,7 @@ class Written:
     opening: str = ""
     closing: str = ""
     thinking: tuple[str | tuple[str, str], ...] = ()
+    unclosed: bool = False
 
 
 class Continuation(NamedTuple):

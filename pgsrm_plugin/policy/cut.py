@@ -50,10 +50,26 @@ def whole_tokens(tokens: Sequence[int], text: str, end: int, decode: Callable[[S
     return low
 
 
+def beginning(tokens: Sequence[int], most: int, decode: Callable[[Sequence[int]], str]) -> tuple[int, ...]:
+    """The first tokens, at most so many, and fewer where the last ones are a part of a character.
+
+    >>> pieces = [b"caf", b"\\xc3", b"\\xa9", b"!"]
+    >>> decode = lambda tokens: b"".join(pieces[token] for token in tokens).decode(errors="replace")
+    >>> beginning(range(4), 2, decode), beginning(range(4), 3, decode)
+    ((0,), (0, 1, 2))
+    """
+    text, cut = decode(tokens), max(0, min(most, len(tokens)))
+    while cut and not text.startswith(decode(tokens[:cut])):
+        cut -= 1
+    return tuple(tokens[:cut])
+
+
 def is_thinking(own: Written, policy: TokenCodec) -> bool:
     """Whether the response is still thinking at its end, in a block that the prompt opened."""
+    end = len(own.tokens.prompt) - own.tokens.guidance
+    asked, given = own.tokens.prompt[:end], own.tokens.prompt[end:]
     for mark in own.thinking:
         opening, closing = (f"<{mark}>", f"</{mark}") if isinstance(mark, str) else mark
-        if policy.decode(own.tokens.prompt[-_LAST:]).rstrip().endswith(opening):
-            return closing.casefold() not in own.text.casefold()
+        if policy.decode(asked[-_LAST:]).rstrip().endswith(opening):
+            return closing.casefold() not in (policy.decode(given) + own.text).casefold()
     return False

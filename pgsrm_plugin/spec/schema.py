@@ -211,7 +211,7 @@ class RewardSpec(Section):
     def _credit_has_no_objection(self) -> Self:
         if self.credit is not None:
             centring = self.aggregate.kind if self.reach is None else None
-            objection = self.credit.objection(bool(self.text.extract), next(iter(self.policy_terms), None), centring)
+            objection = self.credit.objection(bool(self.text.extract), next(iter(self._answer_asking), None), centring)
             if objection is not None:
                 raise problem_at(("credit",), objection)
         return self
@@ -256,6 +256,20 @@ class RewardSpec(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _references_are_asked_about_as_they_are(self) -> Self:
+        changed = "lowercase: true" if self.text.lowercase else f"unicode: {self.text.unicode}"
+        for name, term in self.terms.items():
+            needs = term.needs()
+            reads = (needs.policy is not None or needs.scorer is not None) and (needs.references or needs.ground_truth)
+            if reads and (self.text.lowercase or self.text.unicode == "NFKC"):
+                raise problem_at(
+                    ("terms", name),
+                    f"{name!r} asks how probable references are as they are written, and text.{changed} makes other "
+                    "texts of them; leave that out",
+                )
+        return self
+
     def weight(self, name: str) -> float:
         """The weight of a term: 1 where the spec gives no weights at all, and 0 of what is logged only."""
         return self.weights.get(name, 0.0 if self.terms[name].is_diagnostic else 1.0)
@@ -281,6 +295,12 @@ class RewardSpec(Section):
         """The terms that ask the policy that is trained, with which of its weights."""
         asked = {name: term.needs().policy for name, term in self.terms.items()}
         return {name: weights for name, weights in asked.items() if weights is not None}
+
+    @property
+    def _answer_asking(self) -> list[str]:
+        """The terms that ask about the policy's own tokens, or about what may stand in the scored answer's place."""
+        replaced = [name for name in self.scorer_terms if self.terms[name].needs().answer_place]
+        return [*self.policy_terms, *replaced]
 
     @property
     def scorer_terms(self) -> tuple[str, ...]:

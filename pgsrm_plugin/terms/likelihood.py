@@ -190,7 +190,8 @@ class Likelihood(Term):
         own = policy.written(row)
         if self.tag is not None:
             thinking = {"thinking_tags": own.thinking} if own.thinking else {"strip_thinking": False}
-            own = written(own.tokens, own.text, TextSpec.model_validate({"answer_tag": self.tag, **thinking}))
+            tagged = TextSpec.model_validate({"answer_tag": self.tag, "unclosed": own.unclosed, **thinking})
+            own = written(own.tokens, own.text, tagged)
         if own.answer is None or own.reasoning is None or is_thinking(own, policy):
             return None
         prompt, response = own.tokens.prompt, own.tokens.response

@@ -118,7 +118,7 @@ def written(tokens: PolicyTokens, response: str, spec: TextSpec) -> Written:
     elif spans and spans[-1][1] == len(response):
         reasoning, _ = spans[-1]
         answer = len(response) - len(response[reasoning:].lstrip())
-    return Written(tokens, response, reasoning, answer, *marks, thinking)
+    return Written(tokens, response, reasoning, answer, *marks, thinking, spec.unclosed)
 
 
 def _key(

@@ -87,6 +87,32 @@ def test_guidance_keeps_to_the_context(policy) -> None:
     assert int(rollout.attention_BS[0, :-width].sum()) == 2
 
 
+def test_guidance_keeps_to_the_engines_context(policy, monkeypatch) -> None:
+    monkeypatch.setattr(SamplingConfig, "context", 12)
+    given = tuple(policy.tokenizer("red and blue and green")["input_ids"])
+    rollout = generate(policy, [record()], SamplingConfig(max_new_tokens=8), CPU, 0, beginnings=[given])
+    assert rollout.guidance_B == (3,), "of 12, 8 are for the response and one is the prompt"
+
+
+def test_no_character_is_given_in_part(policy, monkeypatch) -> None:
+    """The second half of what is written is bytes of one character each."""
+    text = "red 塞纳"
+    tokens = list(text.encode())
+
+    class Bytes:
+        def __call__(self, text, **settings):
+            return {"input_ids": tokens}
+
+        def decode(self, ids):
+            return bytes(ids).decode(errors="replace")
+
+    monkeypatch.setattr(policy, "tokenizer", Bytes())
+    for start in range(1, 10):
+        (given, *_) = Guidance(GuidanceConfig(start=start, max=20), 4).beginnings([record()] * 4, policy)
+        assert text.startswith(bytes(given).decode())
+        assert start - len(given) in range(3)
+
+
 def test_each_kind_is_compared_with_its_own() -> None:
     """The guided earn more, and the others are not punished for it."""
     guidance, rewards = Guidance(TWO, 4), [0.9, 0.7, 0.2, 0.0]

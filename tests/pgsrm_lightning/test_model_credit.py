@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import math
+import signal
+import time
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch.testing import assert_close
 from transformers import AutoModelForCausalLM
 
 from pgsrm_lightning import GRPOConfig, PPOConfig, PromptData, RLModule, SamplingConfig
+from pgsrm_lightning.config import GuidanceConfig
 from pgsrm_lightning.meter import Meter
 from pgsrm_lightning.policy import Policy
 from pgsrm_lightning.rollout import model_credit
@@ -30,6 +33,7 @@ from pgsrm_lightning.rollout.model_credit import (
 from pgsrm_lightning.rollout.text_credit import SIZE
 from pgsrm_plugin import RewardOutput, SpecError, parse_spec
 from pgsrm_plugin.crosscheck import Use, problems
+from pgsrm_plugin.stopping import Stopped
 
 SPEC = "encoder: {kind: hashing}\nterms: {semantic: {}, length: {mode: absolute, unit: words, max: 3}}\n"
 ALL = torch.ones(1, 3, dtype=torch.bool)
@@ -153,7 +157,7 @@ def test_a_frozen_ratio_is_that_of_transformers(tiny_child, other_child, policy)
         assert above_BT[row, ~mask].tolist() == [0.0] * int((~mask).sum())
     assert above_BT[0].abs().max() > 0.05
     assert list(models.parameters()) == [], "what is frozen is in no checkpoint"
-    models.commit(meter)
+    models.learn(meter)
     assert LOSS not in meter.means()
 
 
@@ -227,7 +231,7 @@ def test_a_model_that_learns_takes_the_step_of_the_whole_batch(tiny_child, polic
     logit_B = 0.5 * torch.where(rollout.mask_BT, logs - logs.detach(), 0.0).sum(-1)
     labels = tensor([0.0, 1.0, 0.5, 0.25])
     torch.nn.functional.binary_cross_entropy_with_logits(logit_B, labels).backward()
-    models.commit(meter)
+    models.learn(meter)
     for parameter, old, expected in zip(models.learner.lm.parameters(), before, oracle.lm.parameters(), strict=True):
         assert_close(parameter.grad, expected.grad, atol=1e-6, rtol=1e-4)
         moved = expected.grad.abs() > 1e-5
@@ -243,7 +247,7 @@ def test_it_learns_which_tokens_succeed(tiny_child, policy):
     for _ in range(12):
         meter = Meter(torch.device("cpu"))
         above_BT = models(rollout, scored(2.0, 0.1, 2.0, 0.3), tensor([True, True, True, False]), PARTS, meter)
-        models.commit(meter)
+        models.learn(meter)
     now = models.learner.evaluate(rollout.tokens_BS, rollout.attention_BS, 4, 1.0).logprobs_BT
     gained_B = torch.where(rollout.mask_BT, now - by_transformers(tiny_child, rollout), 0.0).sum(-1)
     assert gained_B[0] > 0.1
@@ -268,6 +272,8 @@ class Spy(Callback):
 
 def run(child, file, trainer, spec: str, config, steps: int = 2, **kwargs):
     module, spy = RLModule(child, parse_spec(SPEC + spec), config, SamplingConfig(max_new_tokens=5)), Spy()
+    module.checkpoint_on_signal = True
+    kwargs.pop("made", lambda module: None)(module)
     checkpoint = kwargs.pop("ckpt_path", None)
     callbacks = [spy, *kwargs.pop("callbacks", [])]
     data = PromptData(file, prompts_per_step=3, steps=steps)
@@ -345,6 +351,84 @@ def test_a_resumed_run_has_the_models_state(tiny_child, colour_file, quiet_train
     assert weights(again).keys() == weights(whole).keys()
     assert any(name.startswith("token_models.learner.") for name in weights(whole))
     assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(again).items())
+
+
+@pytest.mark.parametrize("place", ["success_loss", "take_step"])
+def test_a_signal_while_the_model_learns_leaves_the_step_before_or_nothing(
+    tiny_child, colour_file, quiet_trainer, tmp_path, monkeypatch, place
+):
+    """Before the model changes all of the step can be taken back, its guidance among it; then nothing is left."""
+    spec = PRM.replace("ALPHA", "5")
+    config = GRPOConfig(group_size=4, lr_actor=1e-3, epochs=2, guidance=GuidanceConfig(start=1, max=2))
+    keep = {"enable_checkpointing": True, "default_root_dir": tmp_path}
+    whole, _ = run(tiny_child, colour_file, quiet_trainer, spec, config, steps=3)
+    original, calls = getattr(model_credit, place), []
+
+    def stopped(*given, **named):
+        calls.append(given)
+        if len(calls) == 2:
+            raise Stopped(signal.SIGINT)
+        return original(*given, **named)
+
+    monkeypatch.setattr(model_credit, place, stopped)
+    seen: list[RLModule] = []
+    with pytest.raises(Stopped):
+        run(tiny_child, colour_file, quiet_trainer, spec, config, steps=3, made=seen.append, **keep)
+    monkeypatch.undo()
+    if place == "take_step":
+        assert seen[0].left_checkpoint is None
+        return
+    path = seen[0].left_checkpoint
+    again, _ = run(tiny_child, colour_file, quiet_trainer, spec, config, steps=3, ckpt_path=path)
+    assert again.guidance.length == whole.guidance.length
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(again).items())
+
+
+def test_an_optimizers_state_is_taken_up_where_the_model_is_by_then(tiny_child, policy):
+    """Lightning reads checkpoints before it moves a module; here the other precision is the other device."""
+    spec = parse_spec(SPEC + "credit: {kind: implicit_prm, lr: 1.0e-3}\n")
+
+    models, again = (token_models(spec, tiny_child, None, policy) for _ in range(2))
+    models(rolled(), scored(0.0, 2.0, 1.0, 0.5), EVERY, PARTS, Meter(torch.device("cpu")))
+    models.learn(Meter(torch.device("cpu")))
+    again.load_state_dict(models.state_dict())
+    again.to(torch.float64)
+    optimizer = again.learning.optimizer()
+    for parameter in again.learner.lm.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    kept = again.state_dict()["learning._extra_state"]["state"]
+    assert {int(one["step"]) for one in kept.values()} == {2}
+    assert {one["exp_avg"].dtype for one in kept.values()} == {torch.float64}
+    assert max(float(one["exp_avg"].abs().max()) for one in kept.values()) > 0
+
+
+def test_what_changes_nothing_is_in_no_checkpoint(tiny_child, policy):
+    for credit in (f"{{kind: log_ratio, base: {tiny_child}}}", "{kind: endogenous}"):
+        models = token_models(parse_spec(f"{SPEC}credit: {credit}"), tiny_child, None, policy)
+        assert not models.state_dict()
+
+
+def test_a_checkpoint_of_another_credit_is_refused_in_words(tiny_child, colour_file, quiet_trainer, tmp_path):
+    keep = {"callbacks": [ModelCheckpoint(tmp_path, every_n_train_steps=2)], "enable_checkpointing": True}
+    run(tiny_child, colour_file, quiet_trainer, PRM.replace("ALPHA", "5"), CONFIGS[0], **keep)
+    (path,) = tmp_path.glob("*.ckpt")
+    said = r"it has beside the policy .*token_models; this run has beside the policy "
+    with pytest.raises(SpecError, match=said):
+        run(tiny_child, colour_file, quiet_trainer, "", CONFIGS[0], ckpt_path=str(path))
+
+
+def test_the_time_of_learning_is_the_credits(tiny_child, colour_file, quiet_trainer, monkeypatch):
+    learn = model_credit.TokenModels.learn
+
+    def slow(self, *given) -> None:
+        time.sleep(0.3)
+        learn(self, *given)
+
+    monkeypatch.setattr(model_credit.TokenModels, "learn", slow)
+    _, steps = run(tiny_child, colour_file, quiet_trainer, PRM.replace("ALPHA", "5"), CONFIGS[0], steps=1)
+    assert steps[0]["time/credit_s"] > 0.3
+    assert 0 < steps[0]["time/credit_share"] < 1
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pgsrm_lightning.engines.vllm_engine import VllmEngine
 from pgsrm_lightning.policy import Policy
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.policy.cut import beginning
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Rollout:
         texts: the responses, decoded without special tokens.
         sampler_logprobs_BT: of the tokens under what they were drawn from, where that is not the policy itself
             (:class:`~pgsrm_lightning.engines.engine.Drawn`).
+        guidance_B: how many of a prompt's last tokens the response went on from, where there is guidance.
     """
 
     tokens_BS: Tensor
@@ -41,6 +43,7 @@ class Rollout:
     truncated_B: Tensor
     texts: list[str]
     sampler_logprobs_BT: Tensor | None = None
+    guidance_B: tuple[int, ...] | None = None
 
 
 def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> list[int]:
@@ -50,7 +53,7 @@ def encode_prompt(record: Record, policy: Policy, sampling: SamplingConfig) -> l
         DataError: as :func:`prompt_tokens`, or the prompt is too long; the message names the row.
     """
     ids = prompt_tokens(record, policy, sampling.chat)
-    context = min(policy.context, sampling.context or policy.context)
+    context = _context(policy, sampling)
     room = context - sampling.max_new_tokens
     limit = room if sampling.max_prompt_tokens is None else min(sampling.max_prompt_tokens, room)
     if len(ids) > limit:
@@ -128,9 +131,13 @@ def generate(
     """
     encoded = {id(record): encode_prompt(record, policy, sampling) for record in records}
     prompts = [tuple(encoded[id(record)]) for record in records]
+    guidance_B: tuple[int, ...] | None = None
     if beginnings is not None:
-        room = policy.context - sampling.max_new_tokens
-        prompts = [(*prompt, *given[: room - len(prompt)]) for prompt, given in zip(prompts, beginnings, strict=True)]
+        room, decode = _context(policy, sampling) - sampling.max_new_tokens, policy.tokenizer.decode
+        pairs = zip(prompts, beginnings, strict=True)
+        given_B = [beginning(given, room - len(prompt), decode) for prompt, given in pairs]
+        prompts = [(*prompt, *given) for prompt, given in zip(prompts, given_B, strict=True)]
+        guidance_B = tuple(map(len, given_B))
     drawn = (engine or HfEngine()).draw(policy, prompts, sampling, device, seed, go_on)
     response_BT, logprobs_BT = drawn.tokens_BT, drawn.logprobs_BT
     prompt_BP, attention_BP = left_padded(prompts, policy.pad_id, device)
@@ -139,7 +146,12 @@ def generate(
     rows = [row[keep].tolist() for row, keep in zip(response_BT.cpu(), mask_BT.cpu(), strict=True)]
     texts = policy.tokenizer.batch_decode(rows, skip_special_tokens=True)
     attention_BS = torch.cat([attention_BP, mask_BT.long()], dim=1)
-    return Rollout(tokens_BS, attention_BS, mask_BT, truncated_B, texts, logprobs_BT)
+    return Rollout(tokens_BS, attention_BS, mask_BT, truncated_B, texts, logprobs_BT, guidance_B)
+
+
+def _context(policy: Policy, sampling: SamplingConfig) -> int:
+    """Tokens that prompt and response have together, at most."""
+    return min(policy.context, sampling.context or policy.context)
 
 
 def response_mask(response_BT: Tensor, eos_ids: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from pgsrm_plugin import RewardOutput
 from pgsrm_plugin.data.layouts import whole_text
 from pgsrm_plugin.data.rows import Record
 from pgsrm_plugin.errors import DataError
+from pgsrm_plugin.policy.cut import beginning
 
 TOKENS, GUIDED, UNGUIDED = "train/guidance_tokens", "train/reward_guided", "train/reward_unguided"
 """What is logged: the length of a beginning, and the mean rewards of the responses with one and without."""
@@ -89,7 +90,7 @@ class Guidance(nn.Module):
         for record, guided in zip(records, self.is_guided(len(records)), strict=True):
             if guided and id(record) not in known:
                 tokens = policy.tokenizer(self._text(record), add_special_tokens=False)["input_ids"]
-                known[id(record)] = tuple(tokens[: min(self.length.tokens, len(tokens) - 1)])
+                known[id(record)] = beginning(tokens, min(self.length.tokens, len(tokens) - 1), policy.tokenizer.decode)
             found.append(known[id(record)] if guided else ())
         return found
 

@@ -8,7 +8,7 @@ Shape suffixes: ``B`` rows, ``T`` response tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -89,6 +89,34 @@ class _Seen(NamedTuple):
     parts: Sequence[Tensor]
 
 
+class _Learning(nn.Module):
+    """The optimizer of a model that learns, for checkpoints.
+
+    A checkpoint is read before the model is on its device, where the optimizer's moments belong, so they are taken up
+    when they are first asked for.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__()
+        self._optimizer = optimizer
+        self._read: dict[str, Any] | None = None
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """With the state of the checkpoint, if one was read."""
+        if self._read is not None:
+            self._optimizer.load_state_dict(self._read)
+            self._read = None
+        return self._optimizer
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return self._optimizer.state_dict() if self._read is None else self._read
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self._read = state
+
+
 class TokenModels(nn.Module):
     """The two models. One that learns goes into checkpoints with its optimizer; frozen ones do not.
 
@@ -105,13 +133,13 @@ class TokenModels(nn.Module):
         model = _loaded("model", credit.model, child, revision, policy, learns=credit.learning is not None)
         # A list, no submodule: what is frozen stays out of checkpoints and of the parameters that processes compare.
         self._frozen = [_loaded("base", credit.base, child, revision, policy)]
-        self._optimizer: torch.optim.Optimizer | None = None
         self._seen: _Seen | None = None
         if credit.learning is None:
             self._frozen.append(model)
         else:
             self.learner = model
-            self._optimizer = torch.optim.AdamW(model.lm.parameters(), lr=credit.learning.lr, weight_decay=0.0)
+            optimizer = torch.optim.AdamW(model.lm.parameters(), lr=credit.learning.lr, weight_decay=0.0)
+            self.learning = _Learning(optimizer)
 
     def forward(
         self, rollout: Rollout, output: RewardOutput, scored_B: Tensor, parts: Sequence[Tensor], meter: Meter
@@ -133,11 +161,15 @@ class TokenModels(nn.Module):
             ratio_BT = ratio_BT / largest(greatest_return(ratio_BT, mask_BT)).clamp(min=1e-8)
         return _above_mean(self._credit, ratio_BT, mask_BT, meter)
 
-    def commit(self, meter: Meter) -> None:
-        """The model learns from the step that is done, if it learns."""
-        if self._seen is None or self._optimizer is None or self._credit.learning is None:
+    def learn(self, meter: Meter, before: Callable[[], None] = lambda: None) -> None:
+        """The model learns from the step that is done, if it learns.
+
+        Args:
+            before: called when everything is computed and the model is about to change.
+        """
+        if self._seen is None or self._credit.learning is None:
             return
-        seen, learning = self._seen, self._credit.learning
+        seen, learning, optimizer = self._seen, self._credit.learning, self.learning.optimizer()
         self._seen = None
         tokens_BS, attention_BS, mask_BT = seen.rollout.tokens_BS, seen.rollout.attention_BS, seen.mask_BT
         scored_B = mask_BT.any(-1)
@@ -146,7 +178,7 @@ class TokenModels(nn.Module):
         meter.add(NORM, 0.0, 0.0)
         if not bool(rows):  # on every process alike
             return
-        self._optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad(), torch.autocast(tokens_BS.device.type, enabled=False):
             for part in seen.parts:
                 now = self.learner.evaluate(tokens_BS[part], attention_BS[part], mask_BT.shape[1], 1.0)
@@ -156,18 +188,10 @@ class TokenModels(nn.Module):
                 loss_b = torch.where(scored_B[part], loss_b, 0.0)
                 torch.autograd.backward(loss_b.sum() / rows)
                 meter.add(LOSS, loss_b.sum(), scored_B[part].sum())
-        norm = take_step(self._optimizer, learning.grad_norm)
+        before()
+        norm = take_step(optimizer, learning.grad_norm)
         if norm is not None:
             meter.add(NORM, norm)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return {} if self._optimizer is None else self._optimizer.state_dict()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
-        if self._optimizer is not None:
-            self._optimizer.load_state_dict(state)
 
 
 class SoftValues(nn.Module):
@@ -199,7 +223,7 @@ class SoftValues(nn.Module):
                 chosen_BT[part], soft_BT[part] = model.soft_values(*inputs, self._credit.temperature)
         return _above_mean(self._credit, *endogenous_rewards(chosen_BT, soft_BT, mask_BT), meter)
 
-    def commit(self, meter: Meter) -> None:
+    def learn(self, meter: Meter, before: Callable[[], None] = lambda: None) -> None:
         """Nothing is learned."""
 
 

@@ -222,9 +222,10 @@ def tokens_of(rollout: Rollout) -> list[PolicyTokens]:
     """Prompt and response of each row."""
     split = rollout.tokens_BS.shape[1] - rollout.mask_BT.shape[1]
     tokens, seen = rollout.tokens_BS.tolist(), rollout.attention_BS.bool().tolist()
+    guidance_B = rollout.guidance_B or (0,) * len(tokens)
     return [
-        PolicyTokens(_kept(ids[:split], keep[:split]), _kept(ids[split:], keep[split:]))
-        for ids, keep in zip(tokens, seen, strict=True)
+        PolicyTokens(_kept(ids[:split], keep[:split]), _kept(ids[split:], keep[split:]), guidance)
+        for ids, keep, guidance in zip(tokens, seen, guidance_B, strict=True)
     ]
 
 

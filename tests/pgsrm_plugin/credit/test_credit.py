@@ -180,8 +180,33 @@ def test_what_a_spec_may_not_say() -> None:
 
 def test_a_term_that_asks_the_policy_needs_the_tokens_that_it_wrote() -> None:
     asking = SPEC.replace("terms: {", "terms: {likelihood: {}, ").replace("weights: {", "weights: {likelihood: 1, ")
-    said = "and term 'likelihood' asks the policy about the tokens that it wrote; leave one of them out"
-    assert said in refused("leave_one_out", asking + "text: {answer_tag: answer}\n")
+    said = "term 'likelihood' asks about the tokens that the policy wrote, or puts the reference in the answer's place"
+    tagged = "text: {answer_tag: answer}\n"
+    assert said in refused("leave_one_out", asking + tagged)
+    named = asking.replace("likelihood: {}", "likelihood: {scorer: {model: m}}")
+    assert said in refused("leave_one_out", named + tagged)
+    beside = asking.replace("likelihood: {}", "likelihood: {scorer: {model: m}, against: ground_truth, tag: answer}")
+    parse_spec(beside + "text: {answer_tag: explanation}\ncredit: {kind: leave_one_out}\n")
+
+
+def test_what_is_cut_away_is_in_no_altered_text() -> None:
+    """The fourth sentence is too long to be scored, and without another it would come into the part that is."""
+    seen: list[str] = []
+
+    def score(samples):
+        seen.extend(sample.response for sample in samples)
+        zeros_B = torch.zeros(len(samples), dtype=torch.float64)
+        return RewardOutput(zeros_B, {}, {}, zeros_B.bool(), {})
+
+    one = RewardSample("p", "so <a>Aa bb. Cc dd. Ee ff. Gg hh.</a> z")
+    credit_of(LeaveOneOut(), [one], TextSpec(answer_tag="a", max_chars=20), score)
+    kept = [text.removeprefix("so <a>").removesuffix("</a> z").split() for text in seen]
+    assert sorted(kept) == [
+        ["Aa", "bb.", "Cc", "dd."],
+        ["Aa", "bb.", "Cc", "dd.", "Ee", "ff."],
+        ["Aa", "bb.", "Ee", "ff."],
+        ["Cc", "dd.", "Ee", "ff."],
+    ]
 
 
 def test_every_kind_says_how_many_texts_it_scores() -> None:

@@ -192,6 +192,19 @@ def test_an_answer_cut_by_a_stop_string_counts_where_the_spec_says_so():
     assert out.diagnostics["unscorable"].tolist() == [0.0]
 
 
+def test_guidance_is_no_end_of_the_thinking_that_the_prompt_opened():
+    """Of a guided response the prompt ends in the beginning of a reference, which may close the thinking."""
+    for given, response, unscorable in (
+        ("First we", " add", True),
+        ("First we", " add</think>4", False),
+        ("We add</think>", "4", False),
+    ):
+        one = row(response, prompt="p<think>" + given)
+        tokens = replace(one.tokens, guidance=len(given))
+        out = reward("", "text: {}").score([replace(one, tokens=tokens)], policy=Letters())
+        assert out.diagnostics["unscorable"].tolist() == [float(unscorable)], (given, response)
+
+
 def test_empty_reasoning_is_allowed():
     assert values("", [row("<answer>x</answer>")]) == pytest.approx([-1.0333333])
 
@@ -217,7 +230,7 @@ def test_who_serves_or_scores_texts_refuses_at_once():
 
 
 def test_a_reference_longer_than_the_context_is_no_reward():
-    with pytest.raises(DataError, match=r"209 tokens of a reference after 1 of its prompt and 11 of reasoning.*of 200"):
+    with pytest.raises(DataError, match=r"209 tokens .*after 1 of a prompt and 11 of a response.*of 200"):
         reward().score([row(references=("a" * 200,))], policy=Letters())
     with pytest.raises(DataError, match=r"'aaaa' has 4 tokens, and the term's bounds are for 3; set longest: 4"):
         values(", measure: log_prob, longest: 3", [row(references=("aaaa",))])
@@ -245,6 +258,15 @@ def test_settings_that_do_not_go_together(settings, complaint):
         reward(settings)
 
 
+@pytest.mark.parametrize("changed", ["lowercase: true", "unicode: NFKC"])
+@pytest.mark.parametrize("settings", ["", ", against: ground_truth", ", scorer: {model: m}"])
+def test_references_in_another_form_are_not_asked_about(changed, settings):
+    with pytest.raises(SpecError, match=rf"terms.likelihood: .*text.{changed} makes other texts of them"):
+        parse_spec(
+            f"{{text: {{answer_tag: answer, {changed}}}, terms: {{likelihood: {{kind: likelihood{settings}}}}}}}"
+        )
+
+
 def test_answers_that_have_no_place_are_refused():
     with pytest.raises(SpecError, match=r"terms.likelihood: .*text.answer_tag"):
         reward("", "text: {extract: boxed}")
@@ -256,6 +278,10 @@ def test_products_of_many_probabilities_are_warned_of_once(caplog):
     one.check_references([RewardSample("p", "x", ("a" * 40,))], policy=Letters())
     one.score(long, policy=Letters())
     assert caplog.text.count("measure: prob of references of 40 tokens on average is 0 but for rounding") == 1
+    caplog.clear()
+    truth = [replace(one, references=("a",), ground_truth="a" * 40) for one in long]
+    reward(", measure: prob, against: ground_truth").score(truth, policy=Letters())
+    assert caplog.text.count("measure: prob of references of 40 tokens on average") == 1
     caplog.clear()
     reward(", measure: avg_prob").score(long, policy=Letters())
     assert "tokens on average" not in caplog.text
@@ -281,3 +307,5 @@ def test_the_tag_is_the_terms_own_where_it_has_one():
     assert values(settings, [row(said)], policy, text=text) == pytest.approx([sum(SEEN)])
     unclosed = row(said.removesuffix("</answer>"))
     assert reward(settings, text).score([unclosed], policy=policy).diagnostics["unscorable"].tolist() == [1.0]
+    open_end = text.replace("}", ", unclosed: true}")
+    assert values(settings, [unclosed], policy, text=open_end) == pytest.approx([sum(SEEN)])
