@@ -141,8 +141,8 @@ class SemanticReward:
             policy: what encodes references, for terms that ask it.
 
         Raises:
-            DataError: a row lacks what a term needs, or the encoder does not know most words of a reference (which
-                :meth:`score` refuses only where it knows none).
+            DataError: a row lacks what a term needs, a reference is too long for a term, or the encoder does not know
+                most words of a reference (which :meth:`score` refuses only where it knows none).
         """
         batch, vocabulary = check_samples(samples, self.spec, label), vocabulary_of(self.encoder)
         for sentence in never_on(batch, self.spec):
@@ -268,7 +268,10 @@ class SemanticReward:
             needs = term.needs()
             texts = truths if needs.ground_truth else references
             reader = readers.get(needs.policy if needs.scorer is None else needs.scorer)
-            advice = None if reader is None else term.advise([len(reader.encode(text)) for text in texts])
+            try:
+                advice = None if reader is None else term.advise([len(reader.encode(text)) for text in texts])
+            except DataError as error:
+                raise DataError(f"term {name!r}: {error}") from None
             if advice is not None:
                 _logger.warning(f"term {name!r}: {advice}")
 

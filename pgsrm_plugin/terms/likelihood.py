@@ -151,7 +151,18 @@ class Likelihood(Term):
         )
 
     def advise(self, reference_tokens: Sequence[int]) -> str | None:
-        """Warns of products of many probabilities."""
+        """Warns of products of many probabilities.
+
+        Raises:
+            DataError: a reference has more tokens than the bounds are for.
+        """
+        most = max(reference_tokens, default=0) + self.closing
+        if self.measure == "log_prob" and most > self.longest:
+            end = " with its end" if self.closing else ""
+            raise DataError(
+                f"the longest reference has {most} tokens or more{end}, and the bounds are for {self.longest}; set "
+                f"longest: {most} or more"
+            )
         mean = sum(reference_tokens) / max(1, len(reference_tokens))
         if self.measure != "prob" or mean <= _MANY_TOKENS:
             return None

@@ -232,8 +232,14 @@ def test_who_serves_or_scores_texts_refuses_at_once():
 def test_a_reference_longer_than_the_context_is_no_reward():
     with pytest.raises(DataError, match=r"209 tokens .*after 1 of a prompt and 11 of a response.*of 200"):
         reward().score([row(references=("a" * 200,))], policy=Letters())
-    with pytest.raises(DataError, match=r"'aaaa' has 4 tokens, and the term's bounds are for 3; set longest: 4"):
-        values(", measure: log_prob, longest: 3", [row(references=("aaaa",))])
+    bounded = reward(", measure: log_prob, longest: 5")  # aaaa</answer> has 13 letters, "a" 10
+    with pytest.raises(
+        DataError, match=r"the reference 'a' has 10 tokens, and the term's bounds are for 5; set longest"
+    ):
+        bounded.score([row(references=("a",))], policy=Letters())
+    said = r"^term 'likelihood': the longest reference has 7 tokens or more with its end, and the bounds are for 5; set"
+    with pytest.raises(DataError, match=said):
+        reward(", measure: log_prob, longest: 5").check_references([row(references=("a", "b" * 6))], policy=Letters())
 
 
 @pytest.mark.parametrize("number", [math.nan, -math.inf])
