@@ -258,11 +258,12 @@ class RewardSpec(Section):
 
     @model_validator(mode="after")
     def _references_are_asked_about_as_they_are(self) -> Self:
-        changed = "lowercase: true" if self.text.lowercase else f"unicode: {self.text.unicode}"
-        for name, term in self.terms.items():
-            needs = term.needs()
-            reads = (needs.policy is not None or needs.scorer is not None) and (needs.references or needs.ground_truth)
-            if reads and (self.text.lowercase or self.text.unicode == "NFKC"):
+        if not self.text.lowercase and self.text.unicode != "NFKC":
+            return self
+        changed = "lowercase: true" if self.text.lowercase else "unicode: NFKC"
+        for name in (*self.policy_terms, *self.scorer_terms):
+            needs = self.terms[name].needs()
+            if needs.references or needs.ground_truth:
                 raise problem_at(
                     ("terms", name),
                     f"{name!r} asks how probable references are as they are written, and text.{changed} makes other "

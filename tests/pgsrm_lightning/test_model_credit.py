@@ -393,11 +393,11 @@ def test_an_optimizers_state_is_taken_up_where_the_model_is_by_then(tiny_child, 
     models.learn(Meter(torch.device("cpu")))
     again.load_state_dict(models.state_dict())
     again.to(torch.float64)
-    optimizer = again.learning.optimizer()
+    optimizer = again.optimizer_state.optimizer()
     for parameter in again.learner.lm.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    kept = again.state_dict()["learning._extra_state"]["state"]
+    kept = again.state_dict()["optimizer_state._extra_state"]["state"]
     assert {int(one["step"]) for one in kept.values()} == {2}
     assert {one["exp_avg"].dtype for one in kept.values()} == {torch.float64}
     assert max(float(one["exp_avg"].abs().max()) for one in kept.values()) > 0

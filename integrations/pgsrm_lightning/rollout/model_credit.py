@@ -89,7 +89,7 @@ class _Seen(NamedTuple):
     parts: Sequence[Tensor]
 
 
-class _Learning(nn.Module):
+class _OptimizerState(nn.Module):
     """The optimizer of a model that learns, for checkpoints.
 
     A checkpoint is read before the model is on its device, where the optimizer's moments belong, so they are taken up
@@ -139,7 +139,7 @@ class TokenModels(nn.Module):
         else:
             self.learner = model
             optimizer = torch.optim.AdamW(model.lm.parameters(), lr=credit.learning.lr, weight_decay=0.0)
-            self.learning = _Learning(optimizer)
+            self.optimizer_state = _OptimizerState(optimizer)
 
     def forward(
         self, rollout: Rollout, output: RewardOutput, scored_B: Tensor, parts: Sequence[Tensor], meter: Meter
@@ -169,7 +169,7 @@ class TokenModels(nn.Module):
         """
         if self._seen is None or self._credit.learning is None:
             return
-        seen, learning, optimizer = self._seen, self._credit.learning, self.learning.optimizer()
+        seen, learning, optimizer = self._seen, self._credit.learning, self.optimizer_state.optimizer()
         self._seen = None
         tokens_BS, attention_BS, mask_BT = seen.rollout.tokens_BS, seen.rollout.attention_BS, seen.mask_BT
         scored_B = mask_BT.any(-1)
